@@ -1,0 +1,31 @@
+#!/bin/sh
+# Runs one of kiln's TypeScript programs on Node 24, after installing what package-lock.json names.
+# Needs nothing but npm: where the machine's own Node is older, the one in node_modules is used.
+set -eu
+cd "$(dirname "$0")/.."
+
+if ! command -v npm >/dev/null 2>&1; then
+  echo 'kiln: npm is missing. On Debian or Ubuntu: sudo apt-get install -y npm' >&2
+  exit 1
+fi
+
+# npm keeps its own copy of the lock file; an install that is older than ours, or was cut short, has none.
+if ! cmp -s package-lock.json node_modules/.kiln-lock.json; then
+  echo 'kiln: installing npm packages …' >&2
+  npm ci --no-progress --loglevel=error >&2
+  cp package-lock.json node_modules/.kiln-lock.json
+fi
+
+node=node_modules/.bin/node
+[ -x "$node" ] || node=$(command -v node)
+case "$("$node" --version)" in
+  v2[4-9].* | v[3-9][0-9].*) ;;
+  *) echo "kiln: Node 24 or newer is needed, found $("$node" --version). Get it from https://nodejs.org" >&2; exit 1 ;;
+esac
+
+# The gRPC code is generated from proto/, never committed.
+if [ ! -e src/grpc/generated ] || [ -n "$(find proto buf.yaml buf.gen.yaml -newer src/grpc/generated 2>/dev/null)" ]; then
+  "$node" scripts/generate.ts
+fi
+
+exec "$node" "$@"

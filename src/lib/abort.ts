@@ -1,0 +1,27 @@
+/** Rejects with the signal's own reason once it aborts; resolves as `promise` otherwise. Leaves no listener behind. */
+export async function raceAbort<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted();
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = (): void => reject(signal.reason);
+  signal.addEventListener('abort', onAbort, { once: true });
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}
+
+/** Runs `work` with a signal that also aborts, with `reason()`, after `ms` milliseconds. */
+export async function withDeadline<T>(
+  options: { ms: number; signal: AbortSignal; reason: () => Error },
+  work: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  const controller = new AbortController();
+  const timer = setTimeout(() => controller.abort(options.reason()), options.ms);
+  const linked = AbortSignal.any([options.signal, controller.signal]);
+  try {
+    return await raceAbort(work(linked), linked);
+  } finally {
+    clearTimeout(timer);
+  }
+}
