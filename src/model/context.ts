@@ -1,0 +1,27 @@
+import type { ContextSummary } from './build.ts';
+
+/**
+ * A context that passed the guard, staged as one plain tar file. Whoever holds it owns the file:
+ * disposing removes it, which is harmless after it was moved away.
+ */
+export type StagedContext = AsyncDisposable & {
+  /** Absolute path of the tar, a multiple of 512 bytes long. */
+  readonly path: string;
+  readonly summary: ContextSummary;
+  /**
+   * Checks the Dockerfile at `path` and the .dockerignore that applies to it.
+   * @throws KilnError DOCKERFILE_MISSING, DOCKERFILE_INVALID, DOCKERIGNORE_INVALID, FRONTEND_NOT_ALLOWED
+   */
+  checkDockerfile(path: string, policy: DockerfilePolicy): Promise<void>;
+};
+
+export type DockerfilePolicy = {
+  /** Whether `# syntax=` may name a frontend image that runs in place of the built-in one. */
+  readonly customFrontends: boolean;
+};
+
+export type ContextLimits = {
+  /** Bytes of the unpacked tar. */
+  readonly maxBytes: number;
+  readonly maxEntries: number;
+};

@@ -1,0 +1,21 @@
+import type { Artifact, BuildState, EgressDestination, Verdict } from './build.ts';
+
+/**
+ * What happened in a build, in order, one JSON object a line in its events file. `at` is RFC 3339.
+ * The last event of every build is its verdict.
+ */
+export type BuildEvent = { readonly at: string } & (
+  | { readonly type: 'queued'; readonly place: number }
+  | { readonly type: 'state'; readonly state: BuildState }
+  | { readonly type: 'warning'; readonly message: string }
+  /** One SolveStatus object of `buildctl --trace`, as BuildKit wrote it: vertexes, statuses, logs, warnings. */
+  | { readonly type: 'status'; readonly status: unknown }
+  | { readonly type: 'egress'; readonly destination: EgressDestination }
+  | { readonly type: 'artifact'; readonly artifact: Artifact }
+  | { readonly type: 'verdict'; readonly verdict: Verdict }
+);
+
+/** One item of a watched build: bytes of the plain log at `offset`, or an event ending at `offset` of the events file. */
+export type WatchItem =
+  | { readonly kind: 'log'; readonly offset: number; readonly data: Buffer }
+  | { readonly kind: 'event'; readonly offset: number; readonly event: BuildEvent };
