@@ -1,0 +1,53 @@
+import type { BuildSpec } from '../model/spec.ts';
+
+/** Folders of the guest; build.sh fills them. */
+const contextDirectory = '/var/lib/kiln/build/context';
+const dockerfileDirectory = '/var/lib/kiln/build/dockerfile';
+const traceFile = '/var/lib/kiln/build/trace';
+const metadataFile = '/var/lib/kiln/build/metadata.json';
+
+/**
+ * The arguments of `buildctl` for a spec: one word each, for no shell to see. The options are those of the dockerfile.v0
+ * frontend of BuildKit v0.20.2 (frontend/dockerui/config.go).
+ */
+export function buildctlArguments(
+  spec: BuildSpec,
+  options: { dockerfileApart: boolean; proxy: string },
+): string[] {
+  const local = options.dockerfileApart ? dockerfileDirectory : contextDirectory;
+  const frontendOptions = [
+    `filename=${options.dockerfileApart ? 'Dockerfile' : spec.dockerfile}`,
+    ...(spec.target === undefined ? [] : [`target=${spec.target}`]),
+    ...(spec.platform === undefined ? [] : [`platform=${spec.platform}`]),
+    ...(spec.noCache ? ['no-cache='] : []),
+    ...Object.entries({ ...proxyArguments(options.proxy), ...spec.buildArgs }).map(
+      ([k, v]) => `build-arg:${k}=${v}`,
+    ),
+    ...Object.entries(spec.labels).map(([key, value]) => `label:${key}=${value}`),
+  ];
+  return [
+    'build',
+    '--frontend=dockerfile.v0',
+    `--local=context=${contextDirectory}`,
+    `--local=dockerfile=${local}`,
+    '--progress=plain',
+    `--trace=${traceFile}`,
+    `--metadata-file=${metadataFile}`,
+    ...frontendOptions.map((option) => `--opt=${option}`),
+    ...outputArguments(spec),
+  ];
+}
+
+/** Predefined build arguments: RUN steps get them, the cache and the image's history do not. */
+function proxyArguments(proxy: string): Record<string, string> {
+  return { HTTP_PROXY: proxy, HTTPS_PROXY: proxy, http_proxy: proxy, https_proxy: proxy };
+}
+
+/** Without `dest` buildctl writes the tar to its standard output, which build.sh leads to the artifact's disk. */
+function outputArguments({ output, tags }: BuildSpec): string[] {
+  if (output === 'none') return [];
+  if (output === 'local') return ['--output=type=tar'];
+  // The value is CSV: the quotes keep the commas between several names in one field.
+  const names = tags.length > 0 ? `,"name=${tags.join(',')}"` : '';
+  return [`--output=type=${output}${names}`];
+}

@@ -1,0 +1,65 @@
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+
+/** A file that kiln puts into the template's guest. */
+export type GuestFile = { readonly path: string; readonly mode: number; readonly content: Buffer };
+
+/** Where the guest's way out begins: the egress proxy, forwarded over ssh to the guest's own loopback. */
+export const proxyPort = 3128;
+export const proxyUrl = `http://127.0.0.1:${proxyPort}`;
+
+export const buildScript = '/usr/local/lib/kiln/build';
+export const reseedScript = '/usr/local/lib/kiln/reseed';
+
+/**
+ * Everything that makes the archived VM one of kiln's: the two programs kiln runs in it, and buildkitd's way out.
+ * The image itself knows nothing of them, so that changing one does not change the archive.
+ * @param registryConfig Lines of buildkitd.toml that name the mirrors.
+ */
+export async function readGuestFiles(registryConfig: string): Promise<GuestFile[]> {
+  const [build, reseed] = await Promise.all([readGuestProgram('build.sh'), readGuestProgram('reseed.pl')]);
+  return [
+    { path: buildScript, mode: 0o755, content: build },
+    { path: reseedScript, mode: 0o755, content: reseed },
+    {
+      path: '/etc/buildkit/buildkitd.toml',
+      mode: 0o644,
+      content: Buffer.from(buildkitdConfig(registryConfig)),
+    },
+    {
+      path: '/etc/systemd/system/buildkit.service.d/kiln.conf',
+      mode: 0o644,
+      content: Buffer.from(buildkitUnit()),
+    },
+  ];
+}
+
+export function fingerprintOf(files: readonly GuestFile[]): string {
+  const hash = createHash('sha256');
+  for (const { path, mode, content } of files)
+    hash.update(`${path} ${mode} ${content.length}\n`).update(content);
+  return hash.digest('hex');
+}
+
+function readGuestProgram(name: string): Promise<Buffer> {
+  return readFile(new URL(`./guest/${name}`, import.meta.url));
+}
+
+/** `native` copies whole trees per step: a daemon that cannot use overlayfs must not start. */
+function buildkitdConfig(registryConfig: string): string {
+  return `[worker.oci]\n  snapshotter = "overlayfs"\n\n[worker.containerd]\n  enabled = false\n\n${registryConfig}`;
+}
+
+/** Without the two limits buildkitd clips a step's log at 2 MiB and 200 KiB/s. */
+function buildkitUnit(): string {
+  const variables = {
+    HTTP_PROXY: proxyUrl,
+    HTTPS_PROXY: proxyUrl,
+    http_proxy: proxyUrl,
+    https_proxy: proxyUrl,
+    BUILDKIT_STEP_LOG_MAX_SIZE: '-1',
+    BUILDKIT_STEP_LOG_MAX_SPEED: '-1',
+  };
+  const lines = Object.entries(variables).map(([name, value]) => `Environment=${name}=${value}`);
+  return `[Service]\n${lines.join('\n')}\n`;
+}

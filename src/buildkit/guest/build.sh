@@ -1,0 +1,73 @@
+#!/bin/bash
+# Runs one buildctl in the guest. Values of users arrive as bytes on standard input and are never parsed by a shell.
+#
+# Standard input:  three lines: serial number of the context's disk or "-", serial number of the artifact's disk or "-",
+#                  size of the Dockerfile in bytes or "-"; then the Dockerfile; then buildctl's arguments, each ended by NUL.
+# Standard error:  buildctl's progress, byte for byte.
+# Standard output: buildctl's trace, one JSON object a line; the last line is {"kiln":{…}}: what the host decides by.
+set -u
+work=/var/lib/kiln/build
+mkdir -p "$work/context" "$work/dockerfile"
+cd "$work" || exit 125
+
+read -r context
+read -r artifact
+read -r dockerfile_bytes
+
+fail() {
+  echo "kiln: $1" >&2
+  exit 125
+}
+
+# Prints the device of the plugged disk with this serial number, once the kernel has it.
+disk() {
+  local attempt serial
+  for ((attempt = 0; attempt < 1000; attempt++)); do
+    for serial in /sys/block/vd*/serial; do
+      if [ "$(<"$serial")" = "$1" ]; then
+        echo "/dev/$(basename "${serial%/serial}")"
+        return
+      fi
+    done
+    sleep 0.02
+  done
+  return 1
+}
+
+if [ "$dockerfile_bytes" != - ]; then
+  head -c "$dockerfile_bytes" >dockerfile/Dockerfile || fail 'the Dockerfile did not arrive'
+fi
+mapfile -d '' -t arguments
+
+if [ "$context" != - ]; then
+  device=$(disk "$context") || fail 'the disk with the context did not appear'
+  tar --extract --file="$device" --directory=context --blocking-factor=512 --numeric-owner --same-permissions \
+    --xattrs --xattrs-include='*' || fail 'the context could not be unpacked'
+fi
+if [ "$artifact" != - ]; then
+  artifact=$(disk "$artifact") || fail 'the disk for the artifact did not appear'
+fi
+echo '{"kiln":"ready"}'
+
+# A named pipe and not a file: each line of the trace leaves the guest as it is written. Our own write end lets the
+# reader start before buildctl and end after it, whatever buildctl does.
+mkfifo trace
+cat trace &
+reader=$!
+exec 3>trace
+if [ "$artifact" != - ]; then
+  buildctl "${arguments[@]}" 3>&- | LC_ALL=C dd of="$artifact" bs=1M iflag=fullblock conv=fsync,notrunc 2>dd.log 3>&-
+  statuses=("${PIPESTATUS[@]}")
+else
+  buildctl "${arguments[@]}" >/dev/null 3>&-
+  statuses=($? 0)
+fi
+exec 3>&-
+wait "$reader"
+
+artifact_bytes=0
+if [[ $artifact != - && $(<dd.log) =~ ([0-9]+)\ bytes ]]; then artifact_bytes=${BASH_REMATCH[1]}; fi
+metadata=null
+[ -s metadata.json ] && metadata=$(tr -d '\n' <metadata.json)
+printf '\n{"kiln":{"exitCode":%d,"artifactExitCode":%d,"artifactBytes":%d,"metadata":%s}}\n' \
+  "${statuses[0]}" "${statuses[1]}" "$artifact_bytes" "$metadata"

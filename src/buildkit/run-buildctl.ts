@@ -1,0 +1,109 @@
+import { z } from 'zod';
+import { splitLines } from '../lib/lines.ts';
+import { KilnError } from '../model/error.ts';
+import type { BuildSpec } from '../model/spec.ts';
+import type { SshConnection } from '../ssh/connection.ts';
+import { buildctlArguments } from './buildctl-arguments.ts';
+import { buildScript, proxyUrl } from './guest-files.ts';
+
+/** One run of buildctl: its inputs, by the serial numbers of the disks that are plugged in. */
+export type BuildctlRun = {
+  readonly spec: BuildSpec;
+  readonly contextDisk: string | null;
+  readonly artifactDisk: string | null;
+  readonly dockerfile: Buffer | null;
+  /** Bytes of the plain progress, as they come. */
+  onLog(bytes: Buffer): Promise<void>;
+  /** One object of the trace: SolveStatus. */
+  onStatus(status: unknown): Promise<void>;
+  /** The guest has unpacked the context. */
+  onContextReady(): Promise<void>;
+};
+
+/** What the guest says of the run. It is untrusted: a claim, to be checked where it matters. */
+export type BuildctlResult = {
+  readonly exitCode: number;
+  readonly artifactBytes: number;
+  readonly imageDigest: string | null;
+};
+
+/** BuildKit puts at most some MiB of logs into one status. */
+const maxTraceLine = 32 * 1024 * 1024;
+
+const resultSchema = z.object({
+  exitCode: z.number().int().min(0).max(255),
+  artifactExitCode: z.number().int(),
+  artifactBytes: z.number().int().min(0),
+  metadata: z
+    .object({
+      'containerimage.digest': z
+        .string()
+        .regex(/^sha256:[0-9a-f]{64}$/)
+        .optional(),
+    })
+    .nullable(),
+});
+const lastLineSchema = z.object({ kiln: z.union([z.literal('ready'), resultSchema]) });
+
+/**
+ * Runs buildctl in the guest to its end.
+ * @throws KilnError INFRA when the guest does not say how it ended, ARTIFACT_INVALID when the artifact's disk overflowed.
+ */
+export async function runBuildctl(
+  connection: SshConnection,
+  run: BuildctlRun,
+  signal: AbortSignal,
+): Promise<BuildctlResult> {
+  const { stdout, stderr, exitCode } = await connection.exec(buildScript, {
+    input: encodeInput(run),
+    signal,
+  });
+  const [result, code] = await Promise.all([readTrace(stdout, run), exitCode, copyLog(stderr, run)]);
+  if (!result) throw new KilnError('INFRA', `The guest did not say how buildctl ended (exit code ${code}).`);
+  if (result.artifactExitCode !== 0 && result.exitCode !== 0) {
+    throw new KilnError('ARTIFACT_INVALID', 'The artifact does not fit on the disk it was given.');
+  }
+  return {
+    exitCode: result.exitCode,
+    artifactBytes: result.artifactBytes,
+    imageDigest: result.metadata?.['containerimage.digest'] ?? null,
+  };
+}
+
+/** The format is described at the top of guest/build.sh. */
+function encodeInput({ spec, contextDisk, artifactDisk, dockerfile }: BuildctlRun): Buffer {
+  const header = [contextDisk ?? '-', artifactDisk ?? '-', dockerfile?.length ?? '-'].join('\n');
+  const args = buildctlArguments(spec, { dockerfileApart: dockerfile !== null, proxy: proxyUrl });
+  return Buffer.concat([
+    Buffer.from(`${header}\n`),
+    dockerfile ?? Buffer.alloc(0),
+    Buffer.from(args.map((word) => `${word}\0`).join('')),
+  ]);
+}
+
+async function readTrace(
+  stdout: AsyncIterable<Buffer>,
+  run: BuildctlRun,
+): Promise<z.infer<typeof resultSchema> | null> {
+  for await (const line of splitLines(stdout, maxTraceLine)) {
+    if (line.length === 0) continue;
+    const message = parseLine(line);
+    const last = lastLineSchema.safeParse(message);
+    if (!last.success) await run.onStatus(message);
+    else if (last.data.kiln === 'ready') await run.onContextReady();
+    else return last.data.kiln;
+  }
+  return null;
+}
+
+function parseLine(line: Buffer): unknown {
+  try {
+    return JSON.parse(line.toString('utf8'));
+  } catch (error) {
+    throw new KilnError('INFRA', 'The guest sent a trace that is not JSON.', { cause: error });
+  }
+}
+
+async function copyLog(stderr: AsyncIterable<Buffer>, run: BuildctlRun): Promise<void> {
+  for await (const bytes of stderr) await run.onLog(bytes);
+}

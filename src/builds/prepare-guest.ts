@@ -1,0 +1,73 @@
+import { buffer } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { pack } from 'tar-stream';
+import { fingerprintOf, type GuestFile } from '../buildkit/guest-files.ts';
+import { KilnError } from '../model/error.ts';
+import { capture } from '../ssh/capture.ts';
+import { connectSsh, type SshConnection } from '../ssh/connection.ts';
+import type { SshKeyPair } from '../ssh/keys.ts';
+import type { GuestPreparation } from '../vm/template.ts';
+import type { SshEndpoint } from '../vm/vm.ts';
+
+const retryMs = 200;
+
+/**
+ * What is done to a freshly booted guest before its template is taken: kiln's files, buildkitd started with its way out, and
+ * one build, so that each clone wakes with a daemon that has built before and a page cache that holds its programs.
+ */
+export function createGuestPreparation(files: readonly GuestFile[], keys: SshKeyPair): GuestPreparation {
+  return {
+    fingerprint: fingerprintOf(files),
+    async prepare(endpoint, signal) {
+      await using connection = await connectWhenUp(endpoint, keys, signal);
+      await waitUntilRunning(connection, signal);
+      await copyFiles(connection, files, signal);
+      await capture(connection, warmUp, { signal });
+    },
+  };
+}
+
+const warmUp = `set -eu
+systemctl daemon-reload
+systemctl restart buildkit.service
+mkdir -p /tmp/warm-up /var/lib/kiln
+cd /tmp/warm-up
+printf 'FROM scratch\\nCOPY Dockerfile /\\n' >Dockerfile
+buildctl build --frontend=dockerfile.v0 --local=context=. --local=dockerfile=. --progress=plain 2>/dev/null
+buildctl prune --all >/dev/null
+cd / && rm -rf /tmp/warm-up
+perl -c ${'/usr/local/lib/kiln/reseed'} 2>/dev/null
+sync
+`;
+
+async function connectWhenUp(
+  endpoint: SshEndpoint,
+  keys: SshKeyPair,
+  signal: AbortSignal,
+): Promise<SshConnection> {
+  for (;;) {
+    try {
+      return await connectSsh({ ...endpoint, privateKey: keys.privateKey }, signal);
+    } catch {
+      await sleep(retryMs, undefined, { signal });
+    }
+  }
+}
+
+/** `degraded` names a unit that failed: an image that is not what the archive promises. */
+async function waitUntilRunning(connection: SshConnection, signal: AbortSignal): Promise<void> {
+  const command = 'systemctl is-system-running --wait || systemctl --failed --plain --no-legend';
+  const answer = (await capture(connection, command, { signal })).trim();
+  if (answer !== 'running') throw new KilnError('INFRA', `The guest did not come up cleanly: ${answer}`);
+}
+
+async function copyFiles(
+  connection: SshConnection,
+  files: readonly GuestFile[],
+  signal: AbortSignal,
+): Promise<void> {
+  const archive = pack();
+  for (const { path, mode, content } of files) archive.entry({ name: path.slice(1), mode }, content);
+  archive.finalize();
+  await capture(connection, 'tar --extract --directory=/', { input: await buffer(archive), signal });
+}

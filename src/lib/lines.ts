@@ -1,0 +1,22 @@
+/**
+ * Splits bytes into lines without their newline, whatever the chunks are; a last line without a newline counts.
+ * @throws Error when a line is longer than `maxBytes`: whoever sends it must not decide how much we hold.
+ */
+export async function* splitLines(chunks: AsyncIterable<Buffer>, maxBytes: number): AsyncGenerator<Buffer> {
+  let rest: Buffer[] = [];
+  let restBytes = 0;
+  for await (const chunk of chunks) {
+    let start = 0;
+    for (let end = chunk.indexOf(10); end >= 0; end = chunk.indexOf(10, start)) {
+      yield Buffer.concat([...rest, chunk.subarray(start, end)]);
+      rest = [];
+      restBytes = 0;
+      start = end + 1;
+    }
+    if (start === chunk.length) continue;
+    rest.push(chunk.subarray(start));
+    restBytes += chunk.length - start;
+    if (restBytes > maxBytes) throw new Error(`A line is longer than ${maxBytes} bytes.`);
+  }
+  if (restBytes > 0) yield Buffer.concat(rest);
+}

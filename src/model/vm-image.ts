@@ -1,0 +1,11 @@
+/** Kernel, initrd and qcow2 disk made from the ctr image of one archive entry. */
+export type VmImage = {
+  /** Archive entry, such as `buildkit-v0.20.2`. */
+  readonly entry: string;
+  /** `sha256:…` of its manifest, which names the digest of every file. */
+  readonly digest: string;
+  readonly directory: string;
+  readonly kernel: string;
+  readonly initrd: string;
+  readonly disk: string;
+};

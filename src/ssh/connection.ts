@@ -1,0 +1,104 @@
+import type { Duplex } from 'node:stream';
+import ssh2 from 'ssh2';
+import { withDeadline } from '../lib/abort.ts';
+import { KilnError } from '../model/error.ts';
+import { type Exec, runExec } from './exec.ts';
+
+export type SshTarget = {
+  readonly port: number;
+  /** `ssh-ed25519 AAAA…`: the only host key that is spoken to. */
+  readonly hostKey: string;
+  readonly privateKey: string;
+};
+
+/** One connection to one guest: its only door. Disposing closes it and every channel on it. */
+export type SshConnection = AsyncDisposable & {
+  /** Runs a command given by us, never holding a user's value; `input` goes to its standard input. */
+  exec(command: string, options: { input?: Buffer; signal: AbortSignal }): Promise<Exec>;
+  /** Makes `port` on the guest's loopback a way out: each connection there arrives here as a channel. */
+  forwardIn(port: number, accept: (channel: Duplex) => void, signal: AbortSignal): Promise<void>;
+  /** Resolves, never rejects, with the reason once the connection is gone. */
+  readonly closed: Promise<string>;
+};
+
+const deadlineMs = 10_000;
+const keepaliveIntervalMs = 5000;
+
+/** @throws KilnError INFRA when the guest does not answer, shows another host key, or refuses our key. */
+export async function connectSsh(target: SshTarget, signal: AbortSignal): Promise<SshConnection> {
+  signal.throwIfAborted();
+  const client = new ssh2.Client();
+  const closed = closeReason(client);
+  const reason = (): Error =>
+    new KilnError('INFRA', `The guest's ssh did not answer within ${deadlineMs} ms.`);
+  try {
+    await withDeadline({ ms: deadlineMs, signal, reason }, () => handshake(client, target, closed));
+  } catch (error) {
+    client.destroy();
+    throw error;
+  }
+  return {
+    closed,
+    exec: (command, options) => runExec(client, command, options),
+    forwardIn: (port, accept, linked) => forwardIn(client, { port, accept }, linked),
+    async [Symbol.asyncDispose]() {
+      client.destroy();
+      await closed;
+    },
+  };
+}
+
+function handshake(client: ssh2.Client, target: SshTarget, closed: Promise<string>): Promise<void> {
+  return new Promise((resolve, reject) => {
+    client.once('ready', resolve);
+    client.once('error', (error) =>
+      reject(new KilnError('INFRA', `The guest's ssh: ${error.message}`, { cause: error })),
+    );
+    void closed.then((why) => reject(new KilnError('INFRA', `The guest's ssh was closed: ${why}`)));
+    client.connect({
+      host: '127.0.0.1',
+      port: target.port,
+      username: 'root',
+      privateKey: target.privateKey,
+      hostVerifier: (key: Buffer) => `ssh-ed25519 ${key.toString('base64')}` === target.hostKey,
+      readyTimeout: deadlineMs,
+      keepaliveInterval: keepaliveIntervalMs,
+      keepaliveCountMax: 3,
+      // What both ends have, fastest first; the host key is of the one kind the image makes.
+      algorithms: {
+        kex: ['curve25519-sha256'],
+        serverHostKey: ['ssh-ed25519'],
+        cipher: ['aes128-gcm@openssh.com', 'chacha20-poly1305@openssh.com'],
+        compress: ['none'],
+      },
+    });
+  });
+}
+
+function closeReason(client: ssh2.Client): Promise<string> {
+  return new Promise((resolve) => {
+    let why = 'closed';
+    // Stays for good: an error event without a listener would end the process.
+    client.on('error', (error) => {
+      why = error.message;
+    });
+    client.once('close', () => resolve(why));
+  });
+}
+
+async function forwardIn(
+  client: ssh2.Client,
+  { port, accept }: { port: number; accept: (channel: Duplex) => void },
+  signal: AbortSignal,
+): Promise<void> {
+  client.on('tcp connection', (_details, acceptChannel) => accept(acceptChannel()));
+  const reason = (): Error =>
+    new KilnError('INFRA', `The guest did not open its way out within ${deadlineMs} ms.`);
+  await withDeadline(
+    { ms: deadlineMs, signal, reason },
+    () =>
+      new Promise<void>((resolve, reject) => {
+        client.forwardIn('127.0.0.1', port, (error) => (error ? reject(error) : resolve()));
+      }),
+  );
+}

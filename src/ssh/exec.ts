@@ -1,0 +1,90 @@
+import type { Client, ClientChannel } from 'ssh2';
+import { raceAbort, withDeadline } from '../lib/abort.ts';
+import { KilnError } from '../model/error.ts';
+
+/** A command running in the guest. Both outputs must be read, or the guest stalls. */
+export type Exec = {
+  readonly stdout: AsyncIterable<Buffer>;
+  readonly stderr: AsyncIterable<Buffer>;
+  /**
+   * Exit code, once the channel is closed. Rejects with INFRA when the command ended by a signal or without saying how:
+   * the end of a stream is no verdict.
+   */
+  readonly exitCode: Promise<number>;
+};
+
+const openDeadlineMs = 10_000;
+
+/** Starts a command. On abort its outputs and exit code reject with the signal's own reason, and it is killed. */
+export async function runExec(
+  client: Client,
+  command: string,
+  { input, signal }: { input?: Buffer; signal: AbortSignal },
+): Promise<Exec> {
+  const channel = await openChannel(client, command, signal);
+  const exitCode = exitOf(channel, signal);
+  exitCode.catch(() => undefined);
+  channel.end(input);
+  return {
+    stdout: readUntilAbort(channel, signal),
+    stderr: readUntilAbort(channel.stderr, signal),
+    exitCode,
+  };
+}
+
+async function openChannel(client: Client, command: string, signal: AbortSignal): Promise<ClientChannel> {
+  const reason = (): Error =>
+    new KilnError('INFRA', `The guest did not start a command within ${openDeadlineMs} ms.`);
+  return withDeadline(
+    { ms: openDeadlineMs, signal, reason },
+    () =>
+      new Promise<ClientChannel>((resolve, reject) => {
+        client.exec(command, (error, channel) => (error ? reject(error) : resolve(channel)));
+      }),
+  );
+}
+
+async function exitOf(channel: ClientChannel, signal: AbortSignal): Promise<number> {
+  const closed = new Promise<number>((resolve, reject) => {
+    let code: number | null = null;
+    let signalName: string | undefined;
+    channel.on('error', (error: Error) =>
+      reject(new KilnError('INFRA', `ssh channel: ${error.message}`, { cause: error })),
+    );
+    channel.on('exit', (exit: number | null, name?: string) => {
+      code = exit;
+      signalName = name;
+    });
+    channel.on('close', () => {
+      if (typeof code === 'number') resolve(code);
+      else
+        reject(
+          new KilnError(
+            'INFRA',
+            `The guest's command ended ${signalName ? 'by a signal' : 'without an exit code'}.`,
+          ),
+        );
+    });
+  });
+  try {
+    return await raceAbort(closed, signal);
+  } catch (error) {
+    if (signal.aborted) kill(channel);
+    throw error;
+  }
+}
+
+/** `Channel.destroy()` of ssh2 drops its error and would let a cancelled command look complete. */
+function kill(channel: ClientChannel): void {
+  channel.signal('KILL');
+  channel.close();
+}
+
+async function* readUntilAbort(stream: AsyncIterable<Buffer>, signal: AbortSignal): AsyncGenerator<Buffer> {
+  const iterator = stream[Symbol.asyncIterator]();
+  for (;;) {
+    const { done, value } = await raceAbort(iterator.next(), signal);
+    if (done) return;
+    yield value;
+  }
+}

@@ -1,0 +1,93 @@
+import { chown, copyFile, mkdir, open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { v7 as uuid } from 'uuid';
+import { withDeadline } from '../lib/abort.ts';
+import { removeQuietly } from '../lib/files.ts';
+import { KilnError } from '../model/error.ts';
+import { readForwardedPort } from './forwarded-port.ts';
+import { createHotPlug } from './hot-plug.ts';
+import { loadState } from './migration.ts';
+import { qemuArguments } from './qemu-arguments.ts';
+import { type ProcessUser, type QemuProcess, startQemu } from './qemu-process.ts';
+import { commonMachine, type Template } from './template.ts';
+import { opensRamReadOnly, type Vm, type VmHost } from './vm.ts';
+
+/** A clone runs within a fraction of a second; this is for a machine that is thrashing. */
+const cloneDeadlineMs = 30_000;
+
+/** Starts one more VM from the template: its own overlay, its own copy-on-write view of the RAM, its own user. */
+export async function cloneVm(host: VmHost, template: Template, signal: AbortSignal): Promise<Vm> {
+  const id = uuid();
+  const directory = join(host.vmsDirectory, id);
+  const { user, release } = host.users.acquire();
+  const destroy = async (qemu?: QemuProcess): Promise<void> => {
+    await qemu?.kill();
+    release();
+    await removeQuietly(directory);
+  };
+  let qemu: QemuProcess | undefined;
+  try {
+    await createDirectory(directory, template, user);
+    await using stateFile = await open(template.files.state, 'r');
+    qemu = startClone({ host, template, id, directory, user, stateFile: stateFile.fd });
+    const port = await resume(qemu, signal);
+    const running = qemu;
+    return {
+      id,
+      accelerator: host.accelerator,
+      directory,
+      ssh: { port, hostKey: template.hostKey },
+      exited: running.exited,
+      plug: createHotPlug({ qmp: running.qmp, directory, user }),
+      [Symbol.asyncDispose]: () => destroy(running),
+    };
+  } catch (error) {
+    await destroy(qemu);
+    throw error;
+  }
+}
+
+async function createDirectory(directory: string, template: Template, user: ProcessUser): Promise<void> {
+  const overlay = join(directory, 'disk.qcow2');
+  await mkdir(directory, { mode: 0o700 });
+  await copyFile(template.files.overlay, overlay);
+  if (!user) return;
+  await chown(overlay, user.uid, user.gid);
+  await chown(directory, user.uid, user.gid);
+}
+
+function startClone(options: {
+  host: VmHost;
+  template: Template;
+  id: string;
+  directory: string;
+  user: ProcessUser;
+  stateFile: number;
+}): QemuProcess {
+  const { host, template, id, directory, user, stateFile } = options;
+  const args = qemuArguments({
+    ...commonMachine({ host, ...template }, id),
+    disk: join(directory, 'disk.qcow2'),
+    ram: { path: template.files.ram, mapping: opensRamReadOnly(host.qemu) ? 'private-readonly' : 'private' },
+    console: 'ring',
+    incoming: true,
+  });
+  return startQemu({ binary: host.qemu.binary, args, user, directory, stateFile });
+}
+
+async function resume(qemu: QemuProcess, signal: AbortSignal): Promise<number> {
+  const reason = (): Error =>
+    new KilnError('INFRA', `A VM did not start within ${cloneDeadlineMs / 1000} s.`);
+  return withDeadline({ ms: cloneDeadlineMs, signal, reason }, async (linked) => {
+    try {
+      await qemu.qmp.negotiate(linked);
+      await loadState(qemu.qmp, linked);
+      return await readForwardedPort(qemu.qmp, linked);
+    } catch (error) {
+      linked.throwIfAborted();
+      // The monitor's end alone says little; QEMU's last words say why. A refusal leaves it running.
+      await qemu.kill();
+      throw new KilnError('INFRA', `A VM could not be started: QEMU ${await qemu.exited}`, { cause: error });
+    }
+  });
+}

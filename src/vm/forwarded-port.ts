@@ -1,0 +1,15 @@
+import { KilnError } from '../model/error.ts';
+import type { QmpClient } from './qmp.ts';
+
+/** The port on 127.0.0.1 that the kernel gave QEMU for the guest's ssh (`hostfwd=tcp:127.0.0.1:0-:22`). */
+export async function readForwardedPort(qmp: QmpClient, signal: AbortSignal): Promise<number> {
+  return parseForwardedPort(await qmp.executeHuman('info usernet', signal));
+}
+
+/** Reads lines such as `TCP[HOST_FORWARD]  12  127.0.0.1 45953  10.0.2.15  22  0  0` (QEMU 7.2 to 10). */
+export function parseForwardedPort(table: string): number {
+  const port = /TCP\[HOST_FORWARD\]\s+\d+\s+127\.0\.0\.1\s+(\d+)\s+\S+\s+22\s/.exec(table)?.[1];
+  if (port === undefined)
+    throw new KilnError('INFRA', 'QEMU does not say which port it forwards to the guest.');
+  return Number(port);
+}

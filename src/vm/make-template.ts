@@ -1,0 +1,143 @@
+import { chmod, chown, mkdir, readFile, rm, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { withDeadline } from '../lib/abort.ts';
+import { runTool } from '../lib/process.ts';
+import { KilnError } from '../model/error.ts';
+import { readForwardedPort } from './forwarded-port.ts';
+import { saveState } from './migration.ts';
+import { qemuArguments } from './qemu-arguments.ts';
+import { type QemuProcess, startQemu } from './qemu-process.ts';
+import { commonMachine, type TemplateFiles, type TemplateRequest } from './template.ts';
+import { opensRamReadOnly } from './vm.ts';
+
+/** A cold boot under emulation on a busy machine takes about a minute; a guest that takes this long never comes. */
+const bootDeadlineMs = 300_000;
+const consolePollMs = 100;
+
+/**
+ * Boots the image once, has it prepared, and keeps its RAM and device state in `files`.
+ * @returns the guest's ssh host key.
+ */
+export async function makeTemplate(
+  request: TemplateRequest,
+  files: TemplateFiles,
+  signal: AbortSignal,
+): Promise<string> {
+  const { progress } = request;
+  const started = performance.now();
+  progress('template  booting the VM image (once per image and host) …');
+  const consoleFile = join(files.directory, 'console.log');
+  await createFiles(request, files, consoleFile, signal);
+  const qemu = startTemplate(request, files, consoleFile);
+  try {
+    const reason = (): Error =>
+      new KilnError('INFRA', `The VM image was not ready within ${bootDeadlineMs / 1000} s.`);
+    const hostKey = await withDeadline({ ms: bootDeadlineMs, signal, reason }, (linked) =>
+      Promise.race([bootAndSave(qemu, { request, files, consoleFile }, linked), throwOnExit(qemu)]),
+    );
+    await quit(qemu, signal);
+    await seal(request, files);
+    progress(`template  made in ${((performance.now() - started) / 1000).toFixed(0)} s`);
+    return hostKey;
+  } catch (error) {
+    throw signal.aborted ? error : await withConsole(error, consoleFile);
+  } finally {
+    await qemu.kill();
+    await rm(consoleFile, { force: true });
+  }
+}
+
+async function createFiles(
+  { image, host }: TemplateRequest,
+  files: TemplateFiles,
+  consoleFile: string,
+  signal: AbortSignal,
+): Promise<void> {
+  await mkdir(files.directory, { mode: 0o711 });
+  await createOverlay(image.disk, files.disk, signal);
+  await createOverlay(files.disk, files.overlay, signal);
+  await writeFile(files.ram, '', { mode: 0o600 });
+  await truncate(files.ram, host.memoryMiB * 1024 * 1024);
+  await writeFile(consoleFile, '', { mode: 0o600 });
+  const user = host.users.template;
+  if (!user) return;
+  await Promise.all([files.disk, files.ram, consoleFile].map((file) => chown(file, user.uid, user.gid)));
+}
+
+async function createOverlay(backing: string, overlay: string, signal: AbortSignal): Promise<void> {
+  await runTool('qemu-img', ['create', '-q', '-f', 'qcow2', '-F', 'qcow2', '-b', backing, overlay], signal);
+}
+
+function startTemplate(request: TemplateRequest, files: TemplateFiles, consoleFile: string): QemuProcess {
+  const { host } = request;
+  const args = qemuArguments({
+    ...commonMachine(request, 'template'),
+    disk: files.disk,
+    ram: { path: files.ram, mapping: 'shared' },
+    console: { file: consoleFile },
+    incoming: false,
+  });
+  return startQemu({
+    binary: host.qemu.binary,
+    args,
+    user: host.users.template,
+    directory: files.directory,
+  });
+}
+
+async function bootAndSave(
+  { qmp }: QemuProcess,
+  { request, files, consoleFile }: { request: TemplateRequest; files: TemplateFiles; consoleFile: string },
+  signal: AbortSignal,
+): Promise<string> {
+  const { host, preparation, progress } = request;
+  await qmp.negotiate(signal);
+  const port = await readForwardedPort(qmp, signal);
+  const hostKey = await waitForHostKey(consoleFile, signal);
+  progress('template  booted, preparing its buildkitd …');
+  await preparation.prepare({ port, hostKey }, signal);
+  await qmp.execute('stop', {}, signal);
+  await saveState({ qmp, user: host.users.template, file: files.state }, signal);
+  return hostKey;
+}
+
+async function waitForHostKey(consoleFile: string, signal: AbortSignal): Promise<string> {
+  for (;;) {
+    const key = /^kiln-host-key (ssh-ed25519 [A-Za-z0-9+/=]+)\s*$/m.exec(
+      await readFile(consoleFile, 'latin1'),
+    )?.[1];
+    if (key !== undefined) return key;
+    await sleep(consolePollMs, undefined, { signal });
+  }
+}
+
+async function throwOnExit(qemu: QemuProcess): Promise<never> {
+  throw new KilnError('INFRA', `The VM image did not boot: QEMU ${await qemu.exited}`);
+}
+
+/** `quit` writes qcow2 metadata to disk; a kill would lose it. */
+async function quit(qemu: QemuProcess, signal: AbortSignal): Promise<void> {
+  await qemu.qmp.execute('quit', {}, signal);
+  await qemu.exited;
+}
+
+/** From here on nobody but kiln may write the template; where QEMU can, clones open even the RAM read-only. */
+async function seal({ host }: TemplateRequest, files: TemplateFiles): Promise<void> {
+  const user = host.users.template;
+  if (user) await Promise.all([files.disk, files.ram].map((file) => chown(file, 0, user.gid)));
+  await Promise.all([chmod(files.disk, 0o644), chmod(files.overlay, 0o644)]);
+  await chmod(files.ram, opensRamReadOnly(host.qemu) ? 0o440 : 0o660);
+}
+
+async function withConsole(error: unknown, consoleFile: string): Promise<KilnError> {
+  const { code, message } = KilnError.from(error);
+  const tail = (await readFile(consoleFile, 'latin1').catch(() => ''))
+    .trim()
+    .split('\n')
+    .slice(-15)
+    .join('\n');
+  return new KilnError(code, tail ? `${message}\nLast lines of the guest's console:\n${tail}` : message, {
+    cause: error,
+  });
+}
