@@ -1,0 +1,163 @@
+import { join } from 'node:path';
+import { validate as isUuid, v7 as uuid } from 'uuid';
+import { checkDockerfileBytes, checkFrontendArgument } from '../context/dockerfile.ts';
+import { stageContext } from '../context/stage-context.ts';
+import { removeQuietly } from '../lib/files.ts';
+import type { Log } from '../lib/log.ts';
+import { type BuildLog, openBuildLog, watchBuildLog } from '../logs/build-log.ts';
+import { type BuildRecord, type EntrySummary, isTerminal, phases } from '../model/build.ts';
+import type { BuildRequest, Builds, Readiness } from '../model/builds.ts';
+import type { ContextLimits, DockerfilePolicy } from '../model/context.ts';
+import { KilnError } from '../model/error.ts';
+import type { Queue } from '../queue/queue.ts';
+import type { BuildStore } from '../store/build-store.ts';
+import { Journal } from './journal.ts';
+import { type AcceptedBuild, type RunDependencies, runBuild } from './run-build.ts';
+
+export type BuildsOptions = RunDependencies & {
+  readonly store: BuildStore;
+  readonly queue: Queue;
+  readonly stagingDirectory: string;
+  readonly entry: EntrySummary;
+  readonly limits: ContextLimits & { readonly maxUploadBytes: number };
+  readonly policy: DockerfilePolicy;
+  readonly readiness: (draining: boolean) => Readiness;
+  readonly log: Log;
+};
+
+type ActiveBuild = {
+  readonly journal: Journal;
+  readonly cancel: AbortController;
+  /** Resolves, never rejects, when the build is terminal and its VM is gone. */
+  readonly done: Promise<void>;
+};
+
+export type RunningBuilds = Builds & {
+  /** Refuses new builds and those that wait; resolves when the running ones have ended. */
+  drain(): Promise<void>;
+  /** Ends the running builds. */
+  abort(): void;
+};
+
+export function createBuilds(options: BuildsOptions): RunningBuilds {
+  const { store, queue, artifacts, buildsDirectory, policy, log } = options;
+  const active = new Map<string, ActiveBuild>();
+  let draining = false;
+
+  const filesOf = async (id: string): Promise<BuildLog> => {
+    const running = active.get(id);
+    if (running) return running.journal.files;
+    await getRecord(id);
+    return openBuildLog(join(buildsDirectory, id));
+  };
+  const getRecord = async (id: string): Promise<BuildRecord> => {
+    // An id becomes part of a path: only what we made ourselves is looked for.
+    if (!isUuid(id)) throw new KilnError('NOT_FOUND', 'There is no build with this id.');
+    return active.get(id)?.journal.record ?? store.get(id);
+  };
+
+  return {
+    stageContext: (upload, signal) =>
+      stageContext(upload, { directory: options.stagingDirectory, limits: options.limits, signal }),
+
+    async start(request) {
+      await checkRequest(request, policy);
+      const journal = await Journal.open(newRecord(request, options.entry), buildsDirectory, store);
+      const { id } = journal.record;
+      const cancel = new AbortController();
+      try {
+        const turn = queue.enter({
+          signal: cancel.signal,
+          onPlace: (place) => void journal.event({ type: 'queued', place }).catch(() => undefined),
+        });
+        turn.catch(() => undefined);
+        await journal.begin();
+        const build: AcceptedBuild = { ...request, journal, turn };
+        const done = runBuild(build, options, cancel.signal)
+          .catch((error: unknown) => log.error({ error, build: id }, 'a build could not be recorded'))
+          .finally(() => active.delete(id));
+        active.set(id, { journal, cancel, done });
+      } catch (error) {
+        await removeQuietly(join(buildsDirectory, id), log);
+        throw KilnError.from(error);
+      }
+      log.info({ build: id }, 'build accepted');
+      return journal.record;
+    },
+
+    get: getRecord,
+    list: (page) => store.list(page),
+
+    async cancel(id, reason) {
+      const running = active.get(id);
+      if (!running) {
+        const { state } = await getRecord(id);
+        throw new KilnError('BUILD_TERMINAL', `Build ${id} has already ${state}.`);
+      }
+      running.cancel.abort(new KilnError('CANCELLED', reason));
+      await running.done;
+      return store.get(id);
+    },
+
+    async readLog(id, range) {
+      return (await filesOf(id)).log.read(range);
+    },
+    async watch(id, range) {
+      return watchBuildLog(await filesOf(id), range);
+    },
+
+    async artifact(id) {
+      const record = await getRecord(id);
+      if (!isTerminal(record.state)) throw new KilnError('NOT_READY', `Build ${id} has not ended yet.`);
+      if (!record.artifact)
+        throw new KilnError('NOT_FOUND', `Build ${id} kept no artifact; ask for one with output=docker.`);
+      return { artifact: record.artifact, path: artifacts.path(record.artifact.digest) };
+    },
+
+    readiness: () => options.readiness(draining),
+
+    async drain() {
+      draining = true;
+      await queue.close();
+      await Promise.all([...active.values()].map(({ done }) => done));
+    },
+    abort() {
+      const reason = new KilnError('DRAINING', 'The service was stopped.');
+      for (const { cancel } of active.values()) cancel.abort(reason);
+    },
+  };
+}
+
+async function checkRequest(
+  { spec, context, dockerfile }: BuildRequest,
+  policy: DockerfilePolicy,
+): Promise<void> {
+  checkFrontendArgument(spec.buildArgs, policy);
+  if (dockerfile) checkDockerfileBytes(dockerfile, policy);
+  else if (context) await context.checkDockerfile(spec.dockerfile, policy);
+  else
+    throw new KilnError(
+      'FILE_MISSING',
+      "Send the context as the file 'context', or a Dockerfile as the file 'dockerfile'.",
+    );
+}
+
+function newRecord({ spec, context }: BuildRequest, entry: EntrySummary): BuildRecord {
+  const never = Object.fromEntries(phases.map((phase) => [phase, null])) as Record<
+    (typeof phases)[number],
+    null
+  >;
+  return {
+    id: uuid(),
+    state: 'queued',
+    spec,
+    verdict: null,
+    times: { ...never, queued: new Date().toISOString() },
+    vm: null,
+    entry,
+    context: context?.summary ?? null,
+    imageDigest: null,
+    artifact: null,
+    egress: [],
+  };
+}

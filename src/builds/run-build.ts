@@ -1,0 +1,151 @@
+import { rename, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { ArtifactStore } from '../artifacts/artifact-store.ts';
+import { type BuildctlResult, runBuildctl } from '../buildkit/run-buildctl.ts';
+import { withDeadline } from '../lib/abort.ts';
+import type { Artifact, Verdict } from '../model/build.ts';
+import type { StagedContext } from '../model/context.ts';
+import { KilnError } from '../model/error.ts';
+import type { Lease, Pool } from '../pool/pool.ts';
+import type { Queue } from '../queue/queue.ts';
+import type { Journal } from './journal.ts';
+import { verdictOfError, verdictOfExit } from './verdict.ts';
+import type { WarmVm } from './warm-vm.ts';
+
+/** One accepted build and what it was given. */
+export type AcceptedBuild = {
+  readonly journal: Journal;
+  readonly context: StagedContext | null;
+  readonly dockerfile: Buffer | null;
+  /** Its turn in the queue. */
+  readonly turn: ReturnType<Queue['enter']>;
+};
+
+export type RunDependencies = {
+  readonly pool: Pool<WarmVm>;
+  readonly artifacts: ArtifactStore;
+  readonly buildsDirectory: string;
+  readonly maxArtifactBytes: number;
+  readonly defaultTimeoutSeconds: number;
+};
+
+/**
+ * The life of a build: its turn → a VM of its own → the context as a disk → buildctl, its log and events as they come →
+ * the artifact → the verdict. The VM is gone when this resolves. Never rejects for anything that is the build's own.
+ */
+export async function runBuild(
+  build: AcceptedBuild,
+  deps: RunDependencies,
+  signal: AbortSignal,
+): Promise<void> {
+  const { journal } = build;
+  let verdict: Verdict;
+  let lease: Lease<WarmVm> | undefined;
+  try {
+    using _slot = await build.turn;
+    lease = await deps.pool.acquire(signal);
+    verdict = await buildInVm(build, lease, deps, signal);
+  } catch (error) {
+    verdict = verdictOfError(error);
+  } finally {
+    await lease?.[Symbol.asyncDispose]();
+    await build.context?.[Symbol.asyncDispose]();
+  }
+  await journal.finish(verdict, lease?.vm.egress.destinations() ?? []);
+}
+
+async function buildInVm(
+  build: AcceptedBuild,
+  lease: Lease<WarmVm>,
+  deps: RunDependencies,
+  signal: AbortSignal,
+): Promise<Verdict> {
+  const { spec } = build.journal.record;
+  const seconds = spec.timeoutSeconds ?? deps.defaultTimeoutSeconds;
+  const reason = (): Error =>
+    new KilnError('TIMEOUT', `The build took longer than the ${seconds} s it was given.`);
+  return withDeadline({ ms: seconds * 1000, signal, reason }, async (limited) => {
+    const result = await runInGuest(build, lease.vm, deps, limited);
+    const { output } = spec;
+    if (result.exitCode === 0 && output !== 'none')
+      await keepArtifact({ build, lease, output, result }, deps, limited);
+    return verdictOfExit(result.exitCode);
+  });
+}
+
+async function runInGuest(
+  { journal, context, dockerfile }: AcceptedBuild,
+  vm: WarmVm,
+  deps: RunDependencies,
+  signal: AbortSignal,
+): Promise<BuildctlResult> {
+  const { spec } = journal.record;
+  const gone = new AbortController();
+  void vm.gone.then((reason) =>
+    gone.abort(new KilnError('INFRA', `The VM of this build went away: ${reason}`)),
+  );
+  const linked = AbortSignal.any([signal, gone.signal]);
+  vm.watchEgress((destination) => void journal.event({ type: 'egress', destination }).catch(() => undefined));
+  await journal.reach('leased', { state: 'running', vm: { id: vm.id, accelerator: vm.machine.accelerator } });
+  await journal.event({ type: 'state', state: 'running' });
+  const contextDisk = await plugContext(context, vm, linked);
+  const artifactDisk =
+    spec.output === 'none' ? null : await plugArtifactDisk(vm, deps.maxArtifactBytes, linked);
+  const result = await runBuildctl(
+    vm.connection,
+    {
+      ...{ spec, contextDisk, artifactDisk, dockerfile },
+      onLog: (bytes) => journal.log(bytes),
+      onStatus: (status) => journal.event({ type: 'status', status }),
+      onContextReady: () => journal.reach('contextReady'),
+    },
+    linked,
+  );
+  await journal.reach('buildFinished', { imageDigest: result.imageDigest });
+  return result;
+}
+
+const contextSerial = 'context';
+const artifactSerial = 'artifact';
+
+async function plugContext(
+  context: StagedContext | null,
+  vm: WarmVm,
+  signal: AbortSignal,
+): Promise<string | null> {
+  if (!context) return null;
+  const file = join(vm.machine.directory, 'context.tar');
+  await rename(context.path, file);
+  await vm.machine.plug({ file, serial: contextSerial, readOnly: true }, signal);
+  return contextSerial;
+}
+
+/** A sparse file of the largest size an artifact may have; it is cut to what the guest wrote. */
+async function plugArtifactDisk(vm: WarmVm, maxBytes: number, signal: AbortSignal): Promise<string> {
+  const file = join(vm.machine.directory, 'artifact.raw');
+  await writeFile(file, '', { mode: 0o600, flag: 'wx' });
+  await truncate(file, maxBytes);
+  await vm.machine.plug({ file, serial: artifactSerial, readOnly: false }, signal);
+  return artifactSerial;
+}
+
+/** Out of the VM's folder first, then the VM is destroyed, then the bytes are read: nobody writes them any more. */
+async function keepArtifact(
+  kept: {
+    build: AcceptedBuild;
+    lease: Lease<WarmVm>;
+    output: Artifact['format'];
+    result: BuildctlResult;
+  },
+  deps: RunDependencies,
+  signal: AbortSignal,
+): Promise<void> {
+  const { build, lease, output, result } = kept;
+  const { journal } = build;
+  const file = join(deps.buildsDirectory, journal.record.id, 'artifact.raw');
+  await rename(join(lease.vm.machine.directory, 'artifact.raw'), file);
+  await lease[Symbol.asyncDispose]();
+  const artifact = await deps.artifacts.keep(file, { format: output, bytes: result.artifactBytes }, signal);
+  await journal.change({ artifact });
+  await journal.event({ type: 'artifact', artifact });
+}

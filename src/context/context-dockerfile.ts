@@ -1,0 +1,63 @@
+import { open } from 'node:fs/promises';
+import { posix } from 'node:path';
+import { printable } from '../lib/text.ts';
+import type { DockerfilePolicy } from '../model/context.ts';
+import { KilnError } from '../model/error.ts';
+import { checkDockerfileBytes, maxDockerfileBytes } from './dockerfile.ts';
+import { checkDockerignore, maxDockerignoreBytes } from './dockerignore.ts';
+import type { IndexEntry } from './entry-rules.ts';
+
+type Staged = {
+  readonly path: string;
+  readonly index: ReadonlyMap<string, IndexEntry>;
+  readonly name: string;
+};
+type File = Extract<IndexEntry, { type: 'file' }>;
+
+/** As many as Linux follows. */
+const maxLinks = 40;
+
+/** Checks the Dockerfile at `name` in the staged tar and the ignore file that BuildKit would use with it. */
+export async function checkContextDockerfile(staged: Staged, policy: DockerfilePolicy): Promise<void> {
+  const name = posix.normalize(staged.name);
+  const file = findFile(staged.index, name);
+  if (!file) {
+    const message = `There is no Dockerfile at '${printable(staged.name)}' in the context; name it with dockerfile=PATH.`;
+    throw new KilnError('DOCKERFILE_MISSING', message);
+  }
+  if (file.size > maxDockerfileBytes) {
+    throw new KilnError('DOCKERFILE_INVALID', `The Dockerfile is larger than ${maxDockerfileBytes} bytes.`);
+  }
+  checkDockerfileBytes(await readEntry(staged.path, file), policy);
+  const ignore = findFile(staged.index, `${name}.dockerignore`) ?? findFile(staged.index, '.dockerignore');
+  if (!ignore) return;
+  if (ignore.size > maxDockerignoreBytes) {
+    throw new KilnError(
+      'DOCKERIGNORE_INVALID',
+      `.dockerignore is larger than ${maxDockerignoreBytes} bytes.`,
+    );
+  }
+  checkDockerignore(await readEntry(staged.path, ignore));
+}
+
+/** The file at a path, symbolic links within the context followed; null when it is none or lies outside. */
+function findFile(index: ReadonlyMap<string, IndexEntry>, path: string, links = 0): File | null {
+  const parts = path.split('/');
+  for (let depth = 1; depth <= parts.length; depth += 1) {
+    const entry = index.get(parts.slice(0, depth).join('/'));
+    if (!entry) return null;
+    if (entry.type === 'file') return depth === parts.length ? entry : null;
+    if (entry.type === 'symlink') {
+      const target = posix.join(...parts.slice(0, depth - 1), entry.target, ...parts.slice(depth));
+      const outside = entry.target.startsWith('/') || target === '..' || target.startsWith('../');
+      return outside || links >= maxLinks ? null : findFile(index, target, links + 1);
+    }
+  }
+  return null;
+}
+
+async function readEntry(path: string, { offset, size }: File): Promise<Buffer> {
+  await using handle = await open(path, 'r');
+  const { buffer, bytesRead } = await handle.read(Buffer.alloc(size), 0, size, offset);
+  return buffer.subarray(0, bytesRead);
+}

@@ -1,0 +1,166 @@
+import { printable } from '../lib/text.ts';
+import { type ErrorCode, KilnError } from '../model/error.ts';
+
+/** One entry of an archive, by whatever format it came. Names are raw bytes: what they mean is decided here, once. */
+export type ArchiveEntry = {
+  readonly name: Buffer;
+  readonly type: 'file' | 'directory' | 'symlink' | 'hardlink';
+  /** Bytes of content; 0 for all but files. */
+  readonly size: number;
+  /** Target of a link; empty for others. */
+  readonly target: Buffer;
+  /** Where the content begins in the staged tar, in bytes. */
+  readonly offset: number;
+};
+
+/** What is known of a path: enough to check later entries against and to read a file back. */
+export type IndexEntry =
+  | { readonly type: 'file'; readonly offset: number; readonly size: number }
+  | { readonly type: 'symlink'; readonly target: string }
+  /** `implied`: only seen as the parent of another entry so far. */
+  | { readonly type: 'directory'; readonly implied: boolean };
+
+const maxNameBytes = 4096;
+const maxPartBytes = 255;
+const maxDepth = 255;
+const maxWarnings = 20;
+
+const directory: IndexEntry = { type: 'directory', implied: false };
+const impliedDirectory: IndexEntry = { type: 'directory', implied: true };
+
+/**
+ * What a context may hold: no name that leaves it, none that is written through a link, none twice. Checked for each entry
+ * before it is passed on; the same for tar and zip.
+ */
+export class EntryRules {
+  readonly index = new Map<string, IndexEntry>();
+  readonly warnings: string[] = [];
+  readonly #maxEntries: number;
+  readonly #folded = new Set<string>();
+  readonly #utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+  #count = 0;
+
+  constructor(maxEntries: number) {
+    this.#maxEntries = maxEntries;
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** @throws KilnError with the code of the rule that is broken. */
+  add(entry: ArchiveEntry): void {
+    this.#count += 1;
+    if (this.#count > this.#maxEntries) {
+      const message = `The archive has more than ${this.#maxEntries} entries; leave out what the build does not need.`;
+      throw new KilnError('ARCHIVE_TOO_MANY_ENTRIES', message, { details: { limit: this.#maxEntries } });
+    }
+    const name = this.#decode(entry.name, entry.name);
+    const path = checkName(name);
+    if (path === '') {
+      if (entry.type !== 'directory')
+        throw refuse('ENTRY_NAME', name, 'names the root of the context and is no folder');
+      return;
+    }
+    this.#checkParents(name, path);
+    this.#checkPlace(name, path, entry);
+    this.index.set(path, this.#indexEntry(name, entry));
+    this.#warnOfTwins(path);
+  }
+
+  #decode(bytes: Buffer, name: Buffer): string {
+    try {
+      return this.#utf8.decode(bytes);
+    } catch {
+      throw refuse('ENTRY_NAME_ENCODING', name.toString('latin1'), 'is not valid UTF-8');
+    }
+  }
+
+  #checkParents(name: string, path: string): void {
+    for (let end = path.indexOf('/'); end >= 0; end = path.indexOf('/', end + 1)) {
+      const parent = path.slice(0, end);
+      const known = this.index.get(parent);
+      if (!known) this.index.set(parent, impliedDirectory);
+      else if (known.type === 'symlink') {
+        const link = `the symbolic link '${printable(parent)}' → '${printable(known.target)}'`;
+        throw refuse('ENTRY_THROUGH_LINK', name, `would be written through ${link}`);
+      } else if (known.type === 'file') {
+        throw refuse('ENTRY_CONFLICT', name, `lies below '${printable(parent)}', which is a file`);
+      }
+    }
+  }
+
+  #checkPlace(name: string, path: string, { type }: ArchiveEntry): void {
+    const known = this.index.get(path);
+    if (!known) return;
+    if (known.type !== 'directory' || !known.implied)
+      throw refuse('ENTRY_DUPLICATE', name, 'is in the archive twice');
+    if (type !== 'directory')
+      throw refuse('ENTRY_CONFLICT', name, 'takes the place of a folder that has entries');
+  }
+
+  #indexEntry(name: string, { type, offset, size, target }: ArchiveEntry): IndexEntry {
+    if (type === 'directory') return directory;
+    if (type === 'file') return { type, offset, size };
+    const text = this.#decode(target, target);
+    if (type === 'hardlink') return this.#resolveHardlink(name, text);
+    if (text === '' || text.includes('\0') || target.length > maxNameBytes) {
+      throw refuse(
+        'ENTRY_NAME',
+        name,
+        `is a symbolic link whose target is empty or longer than ${maxNameBytes} bytes`,
+      );
+    }
+    return { type, target: text };
+  }
+
+  /** A hard link is the file it names, which must have come before it. */
+  #resolveHardlink(name: string, target: string): IndexEntry {
+    const parts = target.split('/').filter((part) => part !== '' && part !== '.');
+    const linked =
+      target.startsWith('/') || parts.includes('..') ? undefined : this.index.get(parts.join('/'));
+    if (linked?.type === 'file') return linked;
+    throw refuse(
+      'HARDLINK_TARGET',
+      name,
+      `is a hard link to '${printable(target)}', which is no earlier file of the archive`,
+    );
+  }
+
+  /** The guest keeps both; people on other file systems cannot. */
+  #warnOfTwins(path: string): void {
+    const folded = path.normalize('NFC').toUpperCase().toLowerCase();
+    const twin =
+      folded === path ? this.#folded.has(folded) : this.#folded.has(folded) || this.index.has(folded);
+    if (folded !== path) this.#folded.add(folded);
+    if (!twin || this.warnings.length >= maxWarnings) return;
+    this.warnings.push(`'${printable(path)}' differs from another entry only in case or Unicode form.`);
+  }
+}
+
+/** The path without `.` and empty parts; empty for the root itself. */
+function checkName(name: string): string {
+  if (name === '') throw refuse('ENTRY_NAME', name, 'has an empty name');
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  if (/[\u0000-\u001f\u007f-\u009f]/.test(name))
+    throw refuse('ENTRY_NAME', name, 'has a control character in its name');
+  if (/^(?:[/\\]|[A-Za-z]:[/\\])/.test(name))
+    throw refuse('ENTRY_ABSOLUTE', name, 'has an absolute path; paths start inside the context');
+  if (Buffer.byteLength(name) > maxNameBytes) {
+    throw refuse('ENTRY_NAME_TOO_LONG', name, `has a path longer than ${maxNameBytes} bytes`);
+  }
+  const parts = name.split('/').filter((part) => part !== '' && part !== '.');
+  if (parts.includes('..'))
+    throw refuse('ENTRY_ESCAPES', name, "has '..' in its path; paths must stay inside the context");
+  if (parts.length > maxDepth) throw refuse('ENTRY_TOO_DEEP', name, `is more than ${maxDepth} folders deep`);
+  if (parts.some((part) => Buffer.byteLength(part) > maxPartBytes)) {
+    throw refuse('ENTRY_NAME_TOO_LONG', name, `has a part longer than ${maxPartBytes} bytes`);
+  }
+  return parts.join('/');
+}
+
+/** One sentence about one entry. */
+export function refuse(code: ErrorCode, name: string, what: string): KilnError {
+  const entry = printable(name);
+  return new KilnError(code, `Archive entry '${entry}' ${what}.`, { details: { entry } });
+}

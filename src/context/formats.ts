@@ -1,0 +1,30 @@
+import { KilnError } from '../model/error.ts';
+import { blockBytes, looksLikeTar } from './tar-header.ts';
+
+export type ArchiveFormat = 'tar' | 'gzip' | 'zip';
+
+/** Bytes that `detectFormat` needs, or all there are. */
+export const sniffBytes = blockBytes;
+
+const refusedMagics: readonly (readonly [name: string, magic: Buffer])[] = [
+  ['bzip2', Buffer.from('BZh')],
+  ['xz', Buffer.from('fd377a585a00', 'hex')],
+  ['zstd', Buffer.from('28b52ffd', 'hex')],
+  ['7z', Buffer.from('377abcaf271c', 'hex')],
+  ['rar', Buffer.from('Rar!')],
+];
+
+/** What the bytes themselves say, whatever the sender called them. @throws ARCHIVE_FORMAT, ARCHIVE_EMPTY */
+export function detectFormat(head: Buffer): ArchiveFormat {
+  if (head.length === 0) throw new KilnError('ARCHIVE_EMPTY', 'The archive is empty (0 bytes).');
+  if (startsWith(head, Buffer.from([0x1f, 0x8b]))) return 'gzip';
+  if (startsWith(head, Buffer.from('PK\x03\x04')) || startsWith(head, Buffer.from('PK\x05\x06')))
+    return 'zip';
+  if (head.length === blockBytes && looksLikeTar(head)) return 'tar';
+  const [name] = refusedMagics.find(([, magic]) => startsWith(head, magic)) ?? ['an unknown format'];
+  throw new KilnError('ARCHIVE_FORMAT', `The context is ${name}; send tar, tar.gz or zip.`);
+}
+
+function startsWith(bytes: Buffer, magic: Buffer): boolean {
+  return bytes.subarray(0, magic.length).equals(magic);
+}

@@ -1,0 +1,126 @@
+import { crc32, createInflateRaw, type InflateRaw } from 'node:zlib';
+import { KilnError } from '../model/error.ts';
+
+const chunkSize = 256 * 1024;
+const trailerBytes = 8;
+const maxHeaderBytes = 64 * 1024;
+
+/**
+ * One gzip member, and nothing after it. node:zlib's own Gunzip joins members and ignores what follows them, which other
+ * readers do not; so the frame (RFC 1952) is read here and zlib inflates.
+ * @throws ARCHIVE_CORRUPT, ARCHIVE_TRUNCATED, ARCHIVE_TRAILING_DATA
+ */
+export async function* gunzip(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  const input = source[Symbol.asyncIterator]();
+  const first = await readHeader(input);
+  await using inflate = createInflateRaw({ chunkSize });
+  const feed = feedInflate(inflate, first, input);
+  feed.catch((error: unknown) => inflate.destroy(error instanceof Error ? error : new Error(String(error))));
+  let checksum = 0;
+  let length = 0;
+  try {
+    for await (const chunk of inflate as AsyncIterable<Buffer>) {
+      checksum = crc32(chunk, checksum);
+      length += chunk.length;
+      yield chunk;
+    }
+  } catch (error) {
+    throw zlibError(error);
+  }
+  checkTrailer(await feed, checksum, length);
+}
+
+/** Reads up to the compressed data; returns what of the input was read beyond the header. */
+async function readHeader(input: AsyncIterator<Buffer>): Promise<Buffer> {
+  let bytes = Buffer.alloc(0);
+  for (;;) {
+    const end = headerEnd(bytes);
+    if (end !== null) return bytes.subarray(end);
+    if (bytes.length > maxHeaderBytes) throw corrupt('has a header that is too long');
+    const { done, value } = await input.next();
+    if (done) throw truncated();
+    bytes = Buffer.concat([bytes, value]);
+  }
+}
+
+/** Offset of the first compressed byte; null when more bytes are needed. */
+function headerEnd(bytes: Buffer): number | null {
+  if (bytes.length < 10) return null;
+  const flags = bytes[3] ?? 0;
+  if (bytes[2] !== 8 || (flags & 0xe0) !== 0) throw corrupt('uses an unknown compression');
+  let end = 10;
+  if (flags & 4) {
+    if (bytes.length < end + 2) return null;
+    end += 2 + bytes.readUInt16LE(end);
+  }
+  // File name, then comment, each ended by NUL.
+  for (const flag of [8, 16]) {
+    if ((flags & flag) === 0) continue;
+    const nul = bytes.indexOf(0, end);
+    if (nul < 0) return null;
+    end = nul + 1;
+  }
+  if (flags & 2) end += 2;
+  return end <= bytes.length ? end : null;
+}
+
+/** Feeds all of the input; resolves with what came after the compressed data, as far as it matters. */
+async function feedInflate(
+  inflate: InflateRaw,
+  first: Buffer,
+  input: AsyncIterator<Buffer>,
+): Promise<Buffer> {
+  const { promise: ended, resolve: onEnd } = Promise.withResolvers<void>();
+  inflate.once('end', onEnd).once('close', onEnd);
+  // Chunks that zlib may not have used up, with their place in the compressed data.
+  let recent: { start: number; chunk: Buffer }[] = [];
+  let fed = 0;
+  for (let chunk: Buffer | null = first; chunk; chunk = await next(input)) {
+    recent = recent.filter((item) => item.start + item.chunk.length > inflate.bytesWritten);
+    recent.push({ start: fed, chunk });
+    fed += chunk.length;
+    if (inflate.readableEnded) {
+      if (fed - inflate.bytesWritten > trailerBytes) break;
+    } else {
+      // After the end of the data zlib never asks for more, so that end counts too.
+      const bytes = chunk;
+      await Promise.race([new Promise((resolve) => inflate.write(bytes, resolve)), ended]);
+    }
+  }
+  if (!inflate.readableEnded) inflate.end();
+  await ended;
+  const consumed = inflate.bytesWritten;
+  return Buffer.concat(recent.map(({ start, chunk }) => chunk.subarray(Math.max(0, consumed - start))));
+}
+
+async function next(input: AsyncIterator<Buffer>): Promise<Buffer | null> {
+  const { done, value } = await input.next();
+  return done ? null : value;
+}
+
+function checkTrailer(rest: Buffer, checksum: number, length: number): void {
+  if (rest.length < trailerBytes) throw truncated();
+  if (rest.length > trailerBytes) {
+    throw new KilnError(
+      'ARCHIVE_TRAILING_DATA',
+      'There is more data after the end of the gzip stream; send one archive alone.',
+    );
+  }
+  if (rest.readUInt32LE(0) !== checksum || rest.readUInt32LE(4) !== length % 2 ** 32) {
+    throw corrupt('does not match its own checksum');
+  }
+}
+
+function zlibError(error: unknown): unknown {
+  if (!(error instanceof Error) || !('code' in error) || error instanceof KilnError) return error;
+  if (error.code === 'Z_BUF_ERROR') return truncated(error);
+  return String(error.code).startsWith('Z_') ? corrupt('has compressed data that is damaged', error) : error;
+}
+
+function corrupt(what: string, cause?: unknown): KilnError {
+  return new KilnError('ARCHIVE_CORRUPT', `The gzip stream ${what}; make the archive again.`, { cause });
+}
+
+function truncated(cause?: unknown): KilnError {
+  return new KilnError('ARCHIVE_TRUNCATED', 'The gzip stream ends in the middle; send all of it.', { cause });
+}

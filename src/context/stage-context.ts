@@ -1,0 +1,155 @@
+import { createHash, randomUUID } from 'node:crypto';
+import { type FileHandle, open } from 'node:fs/promises';
+import { join } from 'node:path';
+import { raceAbort } from '../lib/abort.ts';
+import { removeQuietly } from '../lib/files.ts';
+import type { ContextLimits, StagedContext } from '../model/context.ts';
+import { KilnError } from '../model/error.ts';
+import { checkContextDockerfile } from './context-dockerfile.ts';
+import { EntryRules } from './entry-rules.ts';
+import { detectFormat, sniffBytes } from './formats.ts';
+import { gunzip } from './gunzip.ts';
+import { TarWalker } from './tar-walker.ts';
+import { unzipToTar } from './unzip.ts';
+
+export type StageOptions = {
+  /** Holds the staged files until the build takes them. */
+  readonly directory: string;
+  readonly limits: ContextLimits & { readonly maxUploadBytes: number };
+  readonly signal: AbortSignal;
+};
+
+/** A small archive may well be text; one that unpacks to this many times its size is a bomb. */
+const maxRatio = 100;
+const ratioFreeBytes = 10 * 1024 * 1024;
+
+/**
+ * Streams an archive through the guard: bytes → format → plain tar → every entry checked → the staged file. Nothing is
+ * unpacked here, and memory does not grow with the archive. On any failure nothing is left behind.
+ */
+export async function stageContext(
+  upload: AsyncIterable<Buffer>,
+  options: StageOptions,
+): Promise<StagedContext> {
+  const path = join(options.directory, `${randomUUID()}.tar`);
+  await using undo = new AsyncDisposableStack();
+  undo.defer(() => removeQuietly(path));
+  const rules = new EntryRules(options.limits.maxEntries);
+  const input = new Counted(upload, options);
+  await using file = await open(path, 'wx', 0o600);
+  try {
+    const tar = await decode(input, options);
+    const { size, digest } = await writeChecked({ tar, file, rules, input }, options);
+    undo.move();
+    return {
+      path,
+      summary: { digest: `sha256:${digest}`, size, entries: rules.count, warnings: rules.warnings },
+      checkDockerfile: (name, policy) => checkContextDockerfile({ path, index: rules.index, name }, policy),
+      [Symbol.asyncDispose]: () => removeQuietly(path),
+    };
+  } catch (error) {
+    options.signal.throwIfAborted();
+    throw KilnError.from(error);
+  }
+}
+
+/** The archive as a plain tar. */
+async function decode(input: Counted, options: StageOptions): Promise<AsyncIterable<Buffer>> {
+  const { head, all } = await peek(input, sniffBytes);
+  const format = detectFormat(head);
+  if (format === 'tar') return all;
+  return format === 'gzip' ? gunzip(all) : unzipToTar(all, options);
+}
+
+async function writeChecked(
+  {
+    tar,
+    file,
+    rules,
+    input,
+  }: { tar: AsyncIterable<Buffer>; file: FileHandle; rules: EntryRules; input: Counted },
+  { limits, signal }: StageOptions,
+): Promise<{ size: number; digest: string }> {
+  const walker = new TarWalker(rules);
+  const hash = createHash('sha256');
+  let size = 0;
+  for await (const chunk of tar) {
+    signal.throwIfAborted();
+    size += chunk.length;
+    if (size > limits.maxBytes || (size > ratioFreeBytes && size > input.bytes * maxRatio))
+      throw tooLarge(limits.maxBytes);
+    walker.push(chunk);
+    hash.update(chunk);
+    await file.writeFile(chunk);
+  }
+  walker.end();
+  return { size, digest: hash.digest('hex') };
+}
+
+/** The upload as it comes in: counted, limited, and ended by the signal even while it is silent. */
+class Counted implements AsyncIterable<Buffer> {
+  bytes = 0;
+  readonly #source: AsyncIterable<Buffer>;
+  readonly #options: StageOptions;
+
+  constructor(source: AsyncIterable<Buffer>, options: StageOptions) {
+    this.#source = source;
+    this.#options = options;
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<Buffer> {
+    const { signal, limits } = this.#options;
+    const iterator = this.#source[Symbol.asyncIterator]();
+    try {
+      for (;;) {
+        const { done, value } = await raceAbort(iterator.next(), signal);
+        if (done) return;
+        this.bytes += value.length;
+        if (this.bytes > limits.maxUploadBytes) throw uploadTooLarge(limits.maxUploadBytes);
+        yield value;
+      }
+    } finally {
+      // Not awaited: a source that never speaks again would never return either.
+      void iterator.return?.()?.catch(() => undefined);
+    }
+  }
+}
+
+/** The first bytes, at least `length` where there are as many, and all of the stream including them. */
+async function peek(
+  source: AsyncIterable<Buffer>,
+  length: number,
+): Promise<{ head: Buffer; all: AsyncIterable<Buffer> }> {
+  const iterator = source[Symbol.asyncIterator]();
+  let head = Buffer.alloc(0);
+  while (head.length < length) {
+    const { done, value } = await iterator.next();
+    if (done) break;
+    head = Buffer.concat([head, value]);
+  }
+  const rest: AsyncIterable<Buffer> = { [Symbol.asyncIterator]: () => iterator };
+  return { head: head.subarray(0, length), all: prepend(head, rest) };
+}
+
+async function* prepend(head: Buffer, rest: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  if (head.length > 0) yield head;
+  yield* rest;
+}
+
+export function uploadTooLarge(limit: number): KilnError {
+  return new KilnError(
+    'UPLOAD_TOO_LARGE',
+    `The upload is larger than ${limit} bytes; leave out what the build does not need.`,
+    {
+      details: { limit },
+    },
+  );
+}
+
+function tooLarge(limit: number): KilnError {
+  return new KilnError(
+    'ARCHIVE_TOO_LARGE',
+    `The archive unpacks to more than ${limit} bytes or to more than ${maxRatio} times its size.`,
+    { details: { limit } },
+  );
+}
