@@ -1,0 +1,92 @@
+/**
+ * The layers of ARCHITECTURE.md, as rules: imports point only down the rows, folders of one row never import one
+ * another except where named, nothing is circular, and each library with sharp edges has one place that may
+ * import it. test/check/layers.test.ts proves that every rule fires.
+ */
+
+const rows = [
+  ['lib'],
+  ['model'],
+  ['context', 'queue', 'vm', 'ssh', 'egress', 'logs', 'artifacts', 'store'],
+  ['pool', 'buildkit'],
+  ['builds'],
+  ['images'],
+  ['http', 'grpc'],
+  ['config.ts'],
+  ['service.ts'],
+  ['main.ts'],
+];
+
+/** Library → the only place that may import it. */
+const wardens = {
+  'better-sqlite3': '^src/store/',
+  dockerode: '^src/vm/',
+  multer: '^src/http/',
+  ssh2: '^src/ssh/',
+};
+
+const under = (names) => `^src/(${names.join('|').replaceAll('.', '\\.')})(/|$)`;
+
+const upward = rows.slice(0, -1).map((row, index) => ({
+  name: `row-${index}-imports-only-down`,
+  comment: `${row.join(', ')} may import only the rows below.`,
+  severity: 'error',
+  from: { path: under(row) },
+  to: { path: under(rows.slice(index + 1).flat()) },
+}));
+
+const siblings = rows
+  .filter((row) => row.length > 1)
+  .flat()
+  .map((folder) => ({
+    name: `${folder}-leaves-its-siblings-alone`,
+    severity: 'error',
+    from: { path: under([folder]) },
+    to: { path: under(rows.find((row) => row.includes(folder)).filter((name) => name !== folder)) },
+  }));
+
+const libraries = Object.entries(wardens).map(([library, place]) => ({
+  name: `${library}-has-one-place`,
+  severity: 'error',
+  from: { pathNot: place },
+  to: { path: `(^|/)node_modules/(@types/)?${library}(/|$)` },
+}));
+
+export default {
+  forbidden: [
+    ...upward,
+    ...siblings,
+    ...libraries,
+    {
+      name: 'no-cycles',
+      severity: 'error',
+      from: {},
+      to: { circular: true },
+    },
+    {
+      name: 'no-unknown-folder',
+      comment: 'Every file of src belongs to a row of the table.',
+      severity: 'error',
+      from: {},
+      to: { path: '^src/', pathNot: under(rows.flat()) },
+    },
+    {
+      name: 'no-unresolvable',
+      severity: 'error',
+      from: {},
+      to: { couldNotResolve: true },
+    },
+    {
+      name: 'src-stands-alone',
+      comment: 'The service imports neither scripts nor tests.',
+      severity: 'error',
+      from: { path: '^src/' },
+      to: { path: '^(scripts|test)/' },
+    },
+  ],
+  options: {
+    doNotFollow: { path: 'node_modules' },
+    tsPreCompilationDeps: true,
+    enhancedResolveOptions: { exportsFields: ['exports'], conditionNames: ['import', 'node', 'types'] },
+  },
+};
