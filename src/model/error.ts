@@ -80,6 +80,8 @@ export type ErrorDetails = {
   /** Archive entry, already made safe to print (`printable` in lib/text.ts). */
   readonly entry?: string;
   readonly limit?: number;
+  /** Field of the spec it is about, such as `buildArgs.A`; what follows the first dot is the caller's, safe to print. */
+  readonly field?: string;
   readonly retryAfterSeconds?: number;
 };
 

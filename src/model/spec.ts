@@ -80,10 +80,10 @@ export function parseSpec(input: unknown): BuildSpec {
   const path = issue?.path ?? [];
   const codes: Record<string, ErrorCode> = { tags: 'REF_INVALID', platform: 'PLATFORM_UNSUPPORTED' };
   const code = codes[String(path[0])] ?? 'PARAM_INVALID';
-  throw new KilnError(
-    code,
-    `Field '${printable(path.join('.') || 'spec')}': ${printable(issue?.message ?? 'invalid')}.`,
-  );
+  const field = printable(path.join('.') || 'spec');
+  throw new KilnError(code, `Field '${field}': ${printable(issue?.message ?? 'invalid')}.`, {
+    details: { field },
+  });
 }
 
 function isReference(text: string): boolean {

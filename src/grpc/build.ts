@@ -1,0 +1,58 @@
+import type { Readable } from 'node:stream';
+import type { Log } from '../lib/log.ts';
+import type { BuildRecord } from '../model/build.ts';
+import type { Builds } from '../model/builds.ts';
+import { KilnError } from '../model/error.ts';
+import type { BuildResponse } from './generated/kiln/v1/build_service.ts';
+import { toBuildRecord, toPart } from './messages.ts';
+import type { Send } from './send.ts';
+import { toSpec } from './spec.ts';
+import { openUpload, type UploadLimits } from './upload.ts';
+
+export type BuildCall = {
+  readonly requests: Readable;
+  readonly send: Send<BuildResponse>;
+  readonly signal: AbortSignal;
+};
+
+/** The Build call: upload in, then the record, the log and the events out. Its end before the build's cancels the build. */
+export async function runBuildCall(
+  { requests, send, signal }: BuildCall,
+  { builds, upload, log }: { builds: Builds; upload: UploadLimits; log: Log },
+): Promise<void> {
+  const { start, context } = await openUpload(requests, upload, signal);
+  const spec = toSpec(start.spec);
+  const dockerfile = start.dockerfile === undefined ? null : Buffer.from(start.dockerfile);
+  if (context === null && dockerfile === null) throw nothingToBuild();
+  const staged = context && (await builds.stageContext(context, signal));
+  const record = await builds.start({ spec, context: staged, dockerfile });
+  try {
+    await sendBuild(record, builds, send, signal);
+  } catch (error) {
+    if (!start.detach) await cancelQuietly(record.id, builds, log);
+    throw error;
+  }
+}
+
+async function sendBuild(
+  record: BuildRecord,
+  builds: Builds,
+  send: Send<BuildResponse>,
+  signal: AbortSignal,
+): Promise<void> {
+  await send({ part: { $case: 'accepted', value: toBuildRecord(record) } });
+  const items = await builds.watch(record.id, { logOffset: 0, eventOffset: 0, follow: true, signal });
+  for await (const item of items) await send({ part: toPart(item) });
+}
+
+async function cancelQuietly(id: string, builds: Builds, log: Log): Promise<void> {
+  try {
+    await builds.cancel(id, 'The client ended the call.');
+  } catch (error) {
+    if (KilnError.from(error).code !== 'BUILD_TERMINAL') log.warn({ id, error }, 'build was not cancelled');
+  }
+}
+
+function nothingToBuild(): KilnError {
+  return new KilnError('FILE_MISSING', "There is nothing to build: send a context, or a 'dockerfile'.");
+}

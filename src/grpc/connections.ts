@@ -1,0 +1,39 @@
+import { once } from 'node:events';
+import { type AddressInfo, createServer, type Socket } from 'node:net';
+
+/** The listening socket and its connections. grpc-js would keep both to itself, and has no way to end one connection. */
+export type Connections = {
+  /** @throws Error of the socket, such as EADDRINUSE. */
+  listen(address: { host: string; port: number }): Promise<{ port: number }>;
+  /** Ends the connection of a client, named as `getPeer()` of its calls does. */
+  drop(peer: string): void;
+  stopListening(): void;
+  dropAll(): void;
+};
+
+/** @param maxConnections Further clients are refused by the closing of their socket. */
+export function createConnections(
+  onConnection: (socket: Socket) => void,
+  maxConnections: number,
+): Connections {
+  const sockets = new Map<string, Socket>();
+  const server = createServer({ noDelay: true }, (socket) => {
+    const peer = `${socket.remoteAddress}:${socket.remotePort}`;
+    sockets.set(peer, socket);
+    socket.once('close', () => sockets.delete(peer));
+    onConnection(socket);
+  });
+  server.maxConnections = maxConnections;
+  return {
+    async listen({ host, port }) {
+      server.listen(port, host);
+      await once(server, 'listening');
+      return { port: (server.address() as AddressInfo).port };
+    },
+    drop: (peer) => sockets.get(peer)?.destroy(),
+    stopListening: () => void server.close(),
+    dropAll() {
+      for (const socket of sockets.values()) socket.destroy();
+    },
+  };
+}

@@ -1,0 +1,111 @@
+import type * as model from '../model/build.ts';
+import type { BuildEvent, WatchItem } from '../model/event.ts';
+import type { BuildSpec } from '../model/spec.ts';
+import * as proto from './generated/kiln/v1/build.ts';
+import type { LogChunk, BuildEvent as ProtoEvent } from './generated/kiln/v1/event.ts';
+
+/** The model in the words of the protocol. */
+
+const states: Readonly<Record<model.BuildState, proto.BuildState>> = {
+  queued: proto.BuildState.BUILD_STATE_QUEUED,
+  running: proto.BuildState.BUILD_STATE_RUNNING,
+  succeeded: proto.BuildState.BUILD_STATE_SUCCEEDED,
+  failed: proto.BuildState.BUILD_STATE_FAILED,
+  cancelled: proto.BuildState.BUILD_STATE_CANCELLED,
+  interrupted: proto.BuildState.BUILD_STATE_INTERRUPTED,
+};
+
+const accelerators: Readonly<Record<model.Accelerator, proto.Accelerator>> = {
+  kvm: proto.Accelerator.ACCELERATOR_KVM,
+  tcg: proto.Accelerator.ACCELERATOR_TCG,
+};
+
+const outputs: Readonly<Record<BuildSpec['output'], proto.Output>> = {
+  none: proto.Output.OUTPUT_NONE,
+  docker: proto.Output.OUTPUT_DOCKER,
+  oci: proto.Output.OUTPUT_OCI,
+  local: proto.Output.OUTPUT_LOCAL,
+};
+
+export function toBuildRecord(record: model.BuildRecord): proto.BuildRecord {
+  return {
+    id: record.id,
+    state: states[record.state],
+    spec: toProtoSpec(record.spec),
+    verdict: record.verdict ? toVerdict(record.verdict) : undefined,
+    times: toTimes(record.times),
+    vm: record.vm ? { id: record.vm.id, accelerator: accelerators[record.vm.accelerator] } : undefined,
+    entry: { ...record.entry, versions: toPairs(record.entry.versions) },
+    context: record.context ? { ...record.context, warnings: [...record.context.warnings] } : undefined,
+    imageDigest: record.imageDigest ?? undefined,
+    artifact: record.artifact ? toArtifact(record.artifact) : undefined,
+    egress: record.egress.map(toDestination),
+  };
+}
+
+export function toArtifact(artifact: model.Artifact): proto.Artifact {
+  return { ...artifact, format: outputs[artifact.format] };
+}
+
+/** A watched item as the part of an answer; WatchBuild and Build have both kinds. */
+export function toPart(
+  item: WatchItem,
+): { $case: 'log'; value: LogChunk } | { $case: 'event'; value: ProtoEvent } {
+  if (item.kind === 'log') return { $case: 'log', value: { offset: item.offset, data: item.data } };
+  const { offset, event } = item;
+  return { $case: 'event', value: { offset, at: new Date(event.at), kind: toEventKind(event) } };
+}
+
+function toEventKind(event: BuildEvent): ProtoEvent['kind'] {
+  switch (event.type) {
+    case 'queued':
+      return { $case: 'queued', value: { place: event.place } };
+    case 'state':
+      return { $case: 'state', value: states[event.state] };
+    case 'warning':
+      return { $case: 'warning', value: { message: event.message } };
+    case 'status':
+      return { $case: 'status', value: { json: JSON.stringify(event.status) } };
+    case 'egress':
+      return { $case: 'egress', value: toDestination(event.destination) };
+    case 'artifact':
+      return { $case: 'artifact', value: toArtifact(event.artifact) };
+    case 'verdict':
+      return { $case: 'verdict', value: toVerdict(event.verdict) };
+  }
+}
+
+function toProtoSpec(spec: BuildSpec): proto.BuildSpec {
+  return {
+    ...spec,
+    buildArgs: toPairs(spec.buildArgs),
+    labels: toPairs(spec.labels),
+    output: outputs[spec.output],
+  };
+}
+
+function toVerdict({ state, exitCode, code, message }: model.Verdict): proto.Verdict {
+  return { state: states[state], exitCode: exitCode ?? undefined, code: code ?? undefined, message };
+}
+
+function toTimes(times: model.BuildRecord['times']): proto.BuildTimes {
+  const at = (phase: model.Phase): Date | undefined => {
+    const time = times[phase];
+    return time === null ? undefined : new Date(time);
+  };
+  return {
+    queued: at('queued'),
+    leased: at('leased'),
+    contextReady: at('contextReady'),
+    buildFinished: at('buildFinished'),
+    finished: at('finished'),
+  };
+}
+
+function toDestination(destination: model.EgressDestination): proto.EgressDestination {
+  return { ...destination, address: destination.address ?? undefined };
+}
+
+function toPairs(record: Readonly<Record<string, string>>): proto.NameValue[] {
+  return Object.entries(record).map(([name, value]) => ({ name, value }));
+}

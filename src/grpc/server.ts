@@ -1,0 +1,94 @@
+import { promisify } from 'node:util';
+import { type ChannelOptions, Server, ServerCredentials } from '@grpc/grpc-js';
+import type { Log } from '../lib/log.ts';
+import type { Builds } from '../model/builds.ts';
+import { KilnError } from '../model/error.ts';
+import { createBuildService } from './build-service.ts';
+import { createConnections } from './connections.ts';
+import { BuildServiceService } from './generated/kiln/v1/build_service.ts';
+import { serveHealth } from './health.ts';
+import { createHostGuard } from './host-guard.ts';
+import { serveReflection } from './reflection.ts';
+
+export type GrpcSettings = {
+  /** Further host names the service may be called by, without a port. */
+  readonly hosts: readonly string[];
+  readonly uploadMaxBytes: number;
+  /** How long an upload or a reader may make no progress, in ms. */
+  readonly stallMs: number;
+  /** Deadline of a call that names none, in ms. */
+  readonly maxCallMs: number;
+  readonly maxConnections: number;
+};
+
+/** What does well for everyone; `hosts` and `uploadMaxBytes` are the operator's. */
+export const defaultGrpcSettings = {
+  stallMs: 30_000,
+  maxCallMs: 26 * 3600 * 1000,
+  maxConnections: 1000,
+} as const;
+
+export type GrpcServer = {
+  /** @throws Error of the socket, such as EADDRINUSE. */
+  listen(address: { host: string; port: number }): Promise<{ port: number }>;
+  /** Stops accepting, gives running calls `graceMs`, then ends them; no connection is left when it resolves. */
+  close(graceMs: number): Promise<void>;
+};
+
+const channelOptions: ChannelOptions = {
+  'grpc.max_receive_message_length': 1024 * 1024,
+  'grpc.max_concurrent_streams': 100,
+  'grpc.keepalive_time_ms': 20_000,
+  'grpc.keepalive_timeout_ms': 10_000,
+  'grpc.max_connection_idle_ms': 300_000,
+  // Megabytes of headers and frames that one connection may make us hold.
+  'grpc-node.max_session_memory': 10,
+  'grpc.enable_channelz': 0,
+};
+
+/** The gRPC API: build service, health and reflection, over plaintext HTTP/2. */
+export function createGrpcServer(options: { builds: Builds; settings: GrpcSettings; log: Log }): GrpcServer {
+  const { builds, settings, log } = options;
+  const shutdown = new AbortController();
+  const server = new Server({ ...channelOptions, interceptors: [createHostGuard(settings.hosts)] });
+  const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
+  const connections = createConnections(
+    (socket) => injector.injectConnection(socket),
+    settings.maxConnections,
+  );
+  const service = createBuildService(
+    builds,
+    { maxBytes: settings.uploadMaxBytes, stallMs: settings.stallMs },
+    {
+      log,
+      shutdown: shutdown.signal,
+      maxCallMs: settings.maxCallMs,
+      readerStallMs: settings.stallMs,
+      dropConnection: connections.drop,
+    },
+  );
+  server.addService(BuildServiceService, service);
+  const health = serveHealth(server, builds, ['kiln.v1.BuildService']);
+
+  return {
+    async listen(address) {
+      await serveReflection(server);
+      return connections.listen(address);
+    },
+    async close(graceMs) {
+      health[Symbol.dispose]();
+      connections.stopListening();
+      injector.drain(graceMs);
+      const timer = setTimeout(() => shutdown.abort(draining()), graceMs);
+      await promisify(server.tryShutdown.bind(server))();
+      clearTimeout(timer);
+      connections.dropAll();
+    },
+  };
+}
+
+function draining(): KilnError {
+  return new KilnError('DRAINING', 'The service is stopping; try again in a moment.', {
+    details: { retryAfterSeconds: 10 },
+  });
+}

@@ -1,0 +1,27 @@
+import { type BuildSpec, type BuildSpecInput, parseSpec } from '../model/spec.ts';
+import { type NameValue, Output, type BuildSpec as ProtoSpec } from './generated/kiln/v1/build.ts';
+
+const outputs: Readonly<Record<number, BuildSpecInput['output']>> = {
+  [Output.OUTPUT_NONE]: 'none',
+  [Output.OUTPUT_DOCKER]: 'docker',
+  [Output.OUTPUT_OCI]: 'oci',
+  [Output.OUTPUT_LOCAL]: 'local',
+};
+
+/** The spec of a request, checked and completed. @throws KilnError PARAM_INVALID, REF_INVALID, PLATFORM_UNSUPPORTED */
+export function toSpec(spec: ProtoSpec | undefined): BuildSpec {
+  const { buildArgs = [], labels = [], output = Output.OUTPUT_UNSPECIFIED, ...rest } = spec ?? {};
+  const given = {
+    ...rest,
+    buildArgs: toRecord(buildArgs),
+    labels: toRecord(labels),
+    // A number that is none of ours is left for the schema to refuse.
+    output: output === Output.OUTPUT_UNSPECIFIED ? undefined : (outputs[output] ?? output),
+  };
+  return parseSpec(Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)));
+}
+
+/** As with `docker build`, the last value of a name counts. */
+function toRecord(pairs: readonly NameValue[]): Record<string, string> {
+  return Object.fromEntries(pairs.map(({ name, value }) => [name, value]));
+}
