@@ -7,7 +7,8 @@ export type Connections = {
   listen(address: { host: string; port: number }): Promise<{ port: number }>;
   /** Ends the connection of a client, named as `getPeer()` of its calls does. */
   drop(peer: string): void;
-  stopListening(): void;
+  /** Stops listening; resolves when the last connection has ended. */
+  close(): Promise<void>;
   dropAll(): void;
 };
 
@@ -31,7 +32,7 @@ export function createConnections(
       return { port: (server.address() as AddressInfo).port };
     },
     drop: (peer) => sockets.get(peer)?.destroy(),
-    stopListening: () => void server.close(),
+    close: () => new Promise((resolve) => server.close(() => resolve())),
     dropAll() {
       for (const socket of sockets.values()) socket.destroy();
     },

@@ -1,4 +1,3 @@
-import { promisify } from 'node:util';
 import { type ChannelOptions, Server, ServerCredentials } from '@grpc/grpc-js';
 import type { Log } from '../lib/log.ts';
 import type { Builds } from '../model/builds.ts';
@@ -34,6 +33,9 @@ export type GrpcServer = {
   /** Stops accepting, gives running calls `graceMs`, then ends them; no connection is left when it resolves. */
   close(graceMs: number): Promise<void>;
 };
+
+/** How long a call that was ended has to tell its client, in ms. */
+const statusMs = 1000;
 
 const channelOptions: ChannelOptions = {
   'grpc.max_receive_message_length': 1024 * 1024,
@@ -77,12 +79,16 @@ export function createGrpcServer(options: { builds: Builds; settings: GrpcSettin
     },
     async close(graceMs) {
       health[Symbol.dispose]();
-      connections.stopListening();
-      injector.drain(graceMs);
-      const timer = setTimeout(() => shutdown.abort(draining()), graceMs);
-      await promisify(server.tryShutdown.bind(server))();
-      clearTimeout(timer);
-      connections.dropAll();
+      const closed = connections.close();
+      // Tells every client to open no further call. Its callback comes too early where Node itself closes the
+      // sessions of a server, so the end of the connections is what is waited for.
+      server.tryShutdown(() => undefined);
+      const end = setTimeout(() => shutdown.abort(draining()), graceMs);
+      // By then every call of ours has sent its status; what is left are clients that do not read it.
+      const force = setTimeout(connections.dropAll, graceMs + statusMs);
+      await closed;
+      clearTimeout(end);
+      clearTimeout(force);
     },
   };
 }

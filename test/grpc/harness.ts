@@ -1,0 +1,97 @@
+import { once } from 'node:events';
+import {
+  type ClientDuplexStream,
+  type ClientReadableStream,
+  credentials,
+  type ServiceError,
+} from '@grpc/grpc-js';
+import { ErrorInfo } from '../../src/grpc/generated/google/rpc/error_details.ts';
+import { Status } from '../../src/grpc/generated/google/rpc/status.ts';
+import {
+  type BuildRequest,
+  type BuildResponse,
+  BuildServiceClient,
+} from '../../src/grpc/generated/kiln/v1/build_service.ts';
+import {
+  createGrpcServer,
+  defaultGrpcSettings,
+  type GrpcServer,
+  type GrpcSettings,
+} from '../../src/grpc/server.ts';
+import type { Builds } from '../../src/model/builds.ts';
+
+export type Harness = AsyncDisposable & {
+  readonly port: number;
+  readonly server: GrpcServer;
+  readonly client: BuildServiceClient;
+  /** What the server logged as errors. */
+  readonly errors: object[];
+};
+
+/** The real server on loopback with one client. */
+export async function serve(builds: Builds, settings: Partial<GrpcSettings> = {}): Promise<Harness> {
+  const errors: object[] = [];
+  const log = { info() {}, warn() {}, error: (fields: object) => void errors.push(fields) };
+  const server = createGrpcServer({
+    builds,
+    log,
+    settings: { ...defaultGrpcSettings, hosts: [], uploadMaxBytes: 1_000_000, ...settings },
+  });
+  const { port } = await server.listen({ host: '127.0.0.1', port: 0 });
+  const client = new BuildServiceClient(`127.0.0.1:${port}`, credentials.createInsecure());
+  return {
+    port,
+    server,
+    client,
+    errors,
+    async [Symbol.asyncDispose]() {
+      client.close();
+      await server.close(0);
+    },
+  };
+}
+
+export function start(options: { detach?: boolean; dockerfile?: string } = {}): BuildRequest {
+  const { detach = false, dockerfile } = options;
+  return {
+    part: {
+      $case: 'start',
+      value: {
+        spec: undefined,
+        detach,
+        ...(dockerfile === undefined ? {} : { dockerfile: Buffer.from(dockerfile) }),
+      },
+    },
+  };
+}
+
+export function context(data: string | Buffer): BuildRequest {
+  return { part: { $case: 'context', value: Buffer.from(data) } };
+}
+
+/** Sends all messages, half-closes, and gives all answers. @throws ServiceError */
+export async function build(
+  call: ClientDuplexStream<BuildRequest, BuildResponse>,
+  requests: readonly BuildRequest[],
+): Promise<BuildResponse[]> {
+  for (const request of requests) call.write(request);
+  call.end();
+  return collect(call);
+}
+
+export async function collect<T>(
+  call: ClientReadableStream<T> | ClientDuplexStream<unknown, T>,
+): Promise<T[]> {
+  const answers: T[] = [];
+  call.on('data', (answer: T) => answers.push(answer));
+  await once(call, 'end');
+  return answers;
+}
+
+/** The kiln code of an error, from its google.rpc.ErrorInfo. */
+export function reasonOf(error: unknown): string {
+  const [packed] = (error as ServiceError).metadata.get('grpc-status-details-bin');
+  if (!Buffer.isBuffer(packed)) return '';
+  const info = Status.decode(packed).details.find(({ typeUrl }) => typeUrl.endsWith('/google.rpc.ErrorInfo'));
+  return info ? ErrorInfo.decode(info.value).reason : '';
+}

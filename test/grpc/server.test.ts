@@ -1,0 +1,158 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { promisify } from 'node:util';
+import { type ClientReadableStream, credentials, makeClientConstructor, status } from '@grpc/grpc-js';
+import { service as healthService } from 'grpc-health-check';
+import type { GetBuildResponse } from '../../src/grpc/generated/kiln/v1/build_service.ts';
+import { KilnError } from '../../src/model/error.ts';
+import { collect, type Harness, reasonOf, serve } from './harness.ts';
+import { digest, endless, items, readiness, record, simulateBuilds } from './simulated-builds.ts';
+
+const buf = join(import.meta.dirname, '../../node_modules/.bin/buf');
+
+test('GetBuild shows the record in the words of the protocol (simulated builds)', async () => {
+  await using harness = await serve(simulateBuilds());
+  const { build } = await getBuild(harness, record.id);
+  assert.ok(build);
+  assert.deepEqual(build.spec?.buildArgs, [{ name: 'A', value: '1' }]);
+  assert.deepEqual(build.entry?.versions, [
+    { name: 'buildkit', value: 'v0.20.2' },
+    { name: 'runc', value: '1.2.5' },
+  ]);
+  assert.deepEqual(build.artifact, { format: 3, digest, size: 11 });
+  assert.deepEqual(build.context?.warnings, record.context?.warnings);
+  assert.deepEqual(build.egress, [
+    { host: 'example.org', port: 443, address: undefined, allowed: false, connections: 2 },
+  ]);
+  assert.equal(build.verdict, undefined);
+});
+
+test('an error of the use-cases arrives with its code, and is not logged as ours (simulated builds)', async () => {
+  await using harness = await serve(simulateBuilds());
+  await assert.rejects(getBuild(harness, 'unknown'), (error: { code?: status }) => {
+    assert.equal(error.code, status.NOT_FOUND);
+    assert.equal(reasonOf(error), 'NOT_FOUND');
+    return true;
+  });
+  assert.deepEqual(harness.errors, []);
+});
+
+test('an unknown error says nothing outside and everything in the log (simulated builds)', async () => {
+  const cause = new Error('password is 1234');
+  const builds = simulateBuilds({ get: () => Promise.reject(cause) });
+  await using harness = await serve(builds);
+  await assert.rejects(getBuild(harness, record.id), { code: status.INTERNAL, details: 'internal error' });
+  const [logged] = harness.errors;
+  assert.ok(logged && 'error' in logged && logged.error instanceof KilnError);
+  assert.equal(logged.error.cause, cause);
+});
+
+test('CancelBuild hands on the reason (simulated builds)', async () => {
+  const builds = simulateBuilds();
+  await using harness = await serve(builds);
+  const { client } = harness;
+  await new Promise((resolve) => client.cancelBuild({ id: record.id, reason: 'enough' }, resolve));
+  assert.equal(await builds.firstCancel, 'enough');
+});
+
+test('WatchBuild passes its offsets on and sends log and events (simulated builds)', async () => {
+  const asked: object[] = [];
+  const builds = simulateBuilds({
+    async watch(id, { logOffset, eventOffset, follow }) {
+      asked.push({ id, logOffset, eventOffset, follow });
+      return (async function* () {
+        yield* items;
+      })();
+    },
+  });
+  await using harness = await serve(builds);
+  const request = { id: record.id, logOffset: 5, eventOffset: 7, follow: true };
+  const parts = await collect(harness.client.watchBuild(request));
+  assert.deepEqual(asked, [request]);
+  assert.deepEqual(
+    parts.map(({ part }) => [part?.$case, part?.value.offset]),
+    [
+      ['event', 40],
+      ['log', 0],
+      ['event', 90],
+    ],
+  );
+});
+
+test('DownloadArtifact sends what it is, then its bytes (simulated builds)', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'kiln-grpc-'));
+  try {
+    const path = join(directory, 'artifact');
+    const bytes = Buffer.from(Array.from({ length: 700_000 }, (_, index) => index % 251));
+    await writeFile(path, bytes);
+    const artifact = { format: 'docker', digest, size: bytes.length } as const;
+    await using harness = await serve(simulateBuilds({ artifact: async () => ({ artifact, path }) }));
+    const [first, ...rest] = await collect(harness.client.downloadArtifact({ id: record.id }));
+    assert.deepEqual(first?.part, { $case: 'artifact', value: { ...artifact, format: 2 } });
+    const chunks = rest.map(({ part }) => (part?.$case === 'chunk' ? part.value : Buffer.alloc(0)));
+    assert.ok(Buffer.concat(chunks).equals(bytes));
+  } finally {
+    await rm(directory, { recursive: true });
+  }
+});
+
+test('health follows whether a build can run (simulated builds)', async () => {
+  let ready = false;
+  await using harness = await serve(simulateBuilds({ readiness: () => readiness(ready) }));
+  const Health = makeClientConstructor(healthService, 'grpc.health.v1.Health');
+  const client = new Health(`127.0.0.1:${harness.port}`, credentials.createInsecure());
+  const watch = client['watch']?.({ service: 'kiln.v1.BuildService' }) as ClientReadableStream<{
+    status: string;
+  }>;
+  watch.on('error', () => undefined);
+  const [before] = await once(watch, 'data');
+  assert.equal(before.status, 'NOT_SERVING');
+  ready = true;
+  const [after] = await once(watch, 'data');
+  assert.equal(after.status, 'SERVING');
+  watch.cancel();
+  client.close();
+});
+
+test('a client that has no copy of the protocol can list and call it (simulated builds)', async () => {
+  await using harness = await serve(simulateBuilds());
+  const url = `http://127.0.0.1:${harness.port}`;
+  const run = promisify(execFile);
+  const curl = ['curl', '--http2-prior-knowledge', '--protocol', 'grpc'];
+  const listed = await run(buf, [...curl, '--list-methods', url]);
+  assert.deepEqual(listed.stdout.trim().split('\n').sort(), [
+    'kiln.v1.BuildService/Build',
+    'kiln.v1.BuildService/CancelBuild',
+    'kiln.v1.BuildService/DownloadArtifact',
+    'kiln.v1.BuildService/GetBuild',
+    'kiln.v1.BuildService/WatchBuild',
+  ]);
+  const called = await run(buf, [
+    ...[...curl, '--data', JSON.stringify({ id: record.id })],
+    `${url}/kiln.v1.BuildService/GetBuild`,
+  ]);
+  assert.equal(JSON.parse(called.stdout).build.times.leased, '2026-11-23T10:00:01.500Z');
+});
+
+test('closing ends running calls after the grace period and leaves no connection (simulated builds)', async () => {
+  const builds = simulateBuilds({ watch: async (_id, { signal }) => endless(signal) });
+  await using harness = await serve(builds);
+  const call = harness.client.watchBuild({ id: record.id, logOffset: 0, eventOffset: 0, follow: true });
+  const failed = once(call, 'error');
+  await once(call, 'data');
+  await harness.server.close(50);
+  const [error] = await failed;
+  assert.equal(reasonOf(error), 'DRAINING');
+  await assert.rejects(getBuild(harness, record.id), { code: status.UNAVAILABLE });
+});
+
+async function getBuild({ client }: Harness, id: string): Promise<GetBuildResponse> {
+  return new Promise((resolve, reject) => {
+    client.getBuild({ id }, (error, answer) => (error ? reject(error) : resolve(answer)));
+  });
+}
