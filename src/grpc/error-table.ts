@@ -4,7 +4,7 @@ import { BadRequest, ErrorInfo, RetryInfo } from './generated/google/rpc/error_d
 import { Status } from './generated/google/rpc/status.ts';
 
 /** The one table from a kind of error to its gRPC code. */
-export const grpcCodes: Readonly<Record<ErrorKind, status>> = {
+const grpcCodes: Readonly<Record<ErrorKind, status>> = {
   invalid: status.INVALID_ARGUMENT,
   unprocessable: status.INVALID_ARGUMENT,
   'unsupported-media': status.INVALID_ARGUMENT,
