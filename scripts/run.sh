@@ -12,7 +12,8 @@ fi
 # npm keeps its own copy of the lock file; an install that is older than ours, or was cut short, has none.
 if ! cmp -s package-lock.json node_modules/.kiln-lock.json; then
   echo 'kiln: installing npm packages …' >&2
-  npm ci --no-progress --loglevel=error >&2
+  # Not `npm ci`: it refuses a lock that lacks optional packages of platforms which the registry at hand does not serve.
+  npm install --no-save --no-progress --loglevel=error >&2
   cp package-lock.json node_modules/.kiln-lock.json
 fi
 

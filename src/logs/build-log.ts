@@ -71,8 +71,17 @@ async function* readLog(chunks: AsyncIterable<Buffer>, offset: number): AsyncGen
 async function* readEvents(chunks: AsyncIterable<Buffer>, offset: number): AsyncGenerator<WatchItem> {
   for await (const line of splitLines(chunks, maxEventBytes)) {
     offset += line.length + 1;
-    // We wrote the file: each line is a BuildEvent.
-    const event: BuildEvent = JSON.parse(line.toString('utf8'));
+    const event = parseEvent(line);
+    if (!event) continue;
     yield { kind: 'event', offset, event };
+  }
+}
+
+/** We wrote the file, so each line is an event, but for one that was cut when the service was killed. */
+function parseEvent(line: Buffer): BuildEvent | null {
+  try {
+    return JSON.parse(line.toString('utf8'));
+  } catch {
+    return null;
   }
 }

@@ -4,7 +4,9 @@ export type VmImage = {
   readonly entry: string;
   /** `sha256:…` of its manifest, which names the digest of every file. */
   readonly digest: string;
-  readonly directory: string;
+  /** What is inside: buildkit, runc, runcCommit, go, libseccomp, kernel, systemd, distribution, packages (a digest). */
+  readonly versions: Readonly<Record<string, string>>;
+  /** Absolute paths. */
   readonly kernel: string;
   readonly initrd: string;
   readonly disk: string;

@@ -1,0 +1,103 @@
+import { spawn } from 'node:child_process';
+import { openSync } from 'node:fs';
+import { mkdir, mkdtemp } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { removeQuietly } from '../lib/files.ts';
+import { runTool } from '../lib/process.ts';
+import { KilnError } from '../model/error.ts';
+import type { StepContext } from './run-logged.ts';
+
+/** A buildkitd on the host that builds the VM image. Disposing ends it and removes its state. */
+export type Builder = AsyncDisposable & { readonly address: string };
+
+const startDeadlineMs = 60_000;
+const pollMs = 100;
+
+/** The operator's own buildkitd; nothing of it is ours to end. */
+export function useBuilder(address: string): Builder {
+  return { address, [Symbol.asyncDispose]: async () => undefined };
+}
+
+/** Starts a buildkitd of the binaries in `bins`, as root, reachable through a socket in a folder of its own only. */
+export async function startBuilder(
+  bins: string,
+  context: StepContext & { cacheDirectory: string },
+): Promise<Builder> {
+  await mkdir(context.logDirectory, { recursive: true });
+  const directory = await mkdtemp(join(context.cacheDirectory, 'builder-'));
+  const address = `unix://${directory}/buildkitd.sock`;
+  const log = openSync(join(context.logDirectory, 'buildkitd.log'), 'a');
+  const child = spawn(
+    'setpriv',
+    [
+      ...[
+        '--pdeathsig=KILL',
+        '--',
+        join(bins, 'buildkitd'),
+        '--root',
+        join(directory, 'root'),
+        '--addr',
+        address,
+      ],
+      ...['--containerd-worker=false', '--oci-worker-snapshotter=overlayfs'],
+    ],
+    { stdio: ['ignore', log, log] },
+  );
+  const exited = new Promise<string>((resolve) => {
+    child.once('error', (error) => resolve(error.message));
+    child.once('exit', (code, signal) => resolve(String(signal ?? code)));
+  });
+  const builder: Builder = {
+    address,
+    async [Symbol.asyncDispose]() {
+      child.kill('SIGTERM');
+      const timer = setTimeout(() => child.kill('SIGKILL'), 10_000);
+      await exited;
+      clearTimeout(timer);
+      await removeQuietly(directory);
+    },
+  };
+  try {
+    await waitUntilReady({ bins, address, exited, logDirectory: context.logDirectory }, context.signal);
+    return builder;
+  } catch (error) {
+    await builder[Symbol.asyncDispose]();
+    throw error;
+  }
+}
+
+async function waitUntilReady(
+  {
+    bins,
+    address,
+    exited,
+    logDirectory,
+  }: { bins: string; address: string; exited: Promise<string>; logDirectory: string },
+  signal: AbortSignal,
+): Promise<void> {
+  let ended: string | null = null;
+  void exited.then((status) => {
+    ended = status;
+  });
+  const deadline = performance.now() + startDeadlineMs;
+  for (;;) {
+    const answered = await runTool(
+      join(bins, 'buildctl'),
+      ['--addr', address, 'debug', 'workers'],
+      signal,
+    ).then(
+      () => true,
+      () => false,
+    );
+    if (answered) return;
+    signal.throwIfAborted();
+    if (ended !== null || performance.now() > deadline) {
+      throw new KilnError(
+        'INFRA',
+        `buildkitd did not start on this host (${ended ?? 'no answer'}); see ${logDirectory}/buildkitd.log`,
+      );
+    }
+    await sleep(pollMs, undefined, { signal });
+  }
+}

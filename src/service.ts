@@ -1,0 +1,236 @@
+import { randomBytes } from 'node:crypto';
+import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { openArtifactStore } from './artifacts/artifact-store.ts';
+import { readGuestFiles } from './buildkit/guest-files.ts';
+import { createBuilds, type RunningBuilds } from './builds/create-builds.ts';
+import { createGuestPreparation } from './builds/prepare-guest.ts';
+import { recoverBuilds } from './builds/recover-builds.ts';
+import { createWarmVm, type WarmVm } from './builds/warm-vm.ts';
+import { type Config, splitAddress } from './config.ts';
+import { createEgressPolicy } from './egress/egress-policy.ts';
+import { parseEgressAllow, parseRegistryMirrors, registryConfig } from './egress/settings.ts';
+import { createGrpcServer, defaultGrpcSettings } from './grpc/server.ts';
+import { createHttpServer } from './http/server.ts';
+import { ensureVmImage } from './images/ensure-vm-image.ts';
+import { ensureHostTools, vmTools } from './images/host-tools.ts';
+import { removeQuietly } from './lib/files.ts';
+import type { Log } from './lib/log.ts';
+import type { Readiness } from './model/builds.ts';
+import { Pool } from './pool/pool.ts';
+import { Queue } from './queue/queue.ts';
+import { ensureKeyPair } from './ssh/keys.ts';
+import { openBuildStore } from './store/build-store.ts';
+import { type AcceleratorChoice, chooseAccelerator, createKvmProbe } from './vm/accelerator.ts';
+import { ensureTemplate } from './vm/ensure-template.ts';
+import { findQemu } from './vm/find-qemu.ts';
+import { createProcessUsers } from './vm/process-users.ts';
+import { sweepVms } from './vm/sweep.ts';
+import { opensRamReadOnly, type VmHost } from './vm/vm.ts';
+
+/** The archive entry this version of kiln serves. */
+const entry = 'buildkit-v0.20.2';
+
+export type ServiceOptions = {
+  readonly config: Config;
+  /** Where programs are looked for, as in $PATH. */
+  readonly path: string;
+  readonly log: Log;
+  /** Set-up in lines for people. */
+  readonly progress: (line: string) => void;
+  /** Ends the set-up. */
+  readonly signal: AbortSignal;
+};
+
+export type Service = {
+  readonly httpUrl: string;
+  readonly grpcAddress: string;
+  readonly builds: RunningBuilds;
+  readonly pool: Pool<WarmVm>;
+  /** Refuses new builds, lets running ones finish until `hurry` aborts, then ends everything. Nothing is left behind. */
+  close(hurry: AbortSignal): Promise<void>;
+};
+
+/** Puts kiln together, bottom up; what was started is stopped again when a later part fails. */
+export async function startService(options: ServiceOptions): Promise<Service> {
+  const { config, log, progress, signal } = options;
+  await using undo = new AsyncDisposableStack();
+  const folders = await createFolders(config);
+  const store = undo.use(await openBuildStore(folders.data));
+  const installation = await ensureInstallationId(folders.data);
+  const swept = await sweepVms({ installation, vmsDirectory: folders.vms }, signal);
+  if (swept.processes + swept.folders > 0)
+    progress(`swept  ${swept.processes} processes, ${swept.folders} VM folders of an earlier run`);
+  await recoverBuilds({ store, buildsDirectory: folders.builds });
+
+  const context = { logDirectory: join(config.cacheDirectory, 'logs'), progress, signal };
+  await ensureHostTools(vmTools, { ...context, asRoot: config.asRoot, path: options.path });
+  const image = await ensureVmImage({
+    ...context,
+    entry,
+    imagesDirectory: fileURLToPath(new URL('../images', import.meta.url)),
+    cacheDirectory: config.cacheDirectory,
+    sources: config.KILN_IMAGE_SOURCES,
+    buildkitHost: config.BUILDKIT_HOST,
+    asRoot: config.asRoot,
+    path: options.path,
+  });
+
+  const qemu = await findQemu(signal);
+  const accelerator = await chooseAccelerator(
+    // parseConfig refuses any address but loopback, and there are no tokens yet.
+    {
+      setting: config.KILN_ACCEL,
+      trusted: true,
+      probe: createKvmProbe({ binary: qemu.binary, kernel: image.kernel }),
+    },
+    signal,
+  );
+  progress(`accelerator  ${accelerator.name}${accelerator.note ? `: ${accelerator.note}` : ''}`);
+  if (!opensRamReadOnly(qemu)) {
+    progress(
+      'note  this QEMU opens templates read-write: a guest that broke out of it could alter the next. QEMU 8.2 and later cannot.',
+    );
+  }
+  const host: VmHost = {
+    installation,
+    qemu,
+    accelerator: accelerator.name,
+    cpus: config.KILN_VM_CPUS,
+    memoryMiB: config.KILN_VM_MEMORY_MIB,
+    users: createProcessUsers(config.asRoot),
+    vmsDirectory: folders.vms,
+    templatesDirectory: folders.templates,
+  };
+  const mirrors = parseRegistryMirrors(config.KILN_REGISTRY_MIRRORS);
+  const policy = createEgressPolicy({ allow: parseEgressAllow(config.KILN_EGRESS_ALLOW), mirrors });
+  const keys = await ensureKeyPair(folders.data);
+  const preparation = createGuestPreparation(await readGuestFiles(registryConfig(mirrors)), keys);
+  const template = await ensureTemplate(
+    { host, image, authorizedKey: keys.publicKey, preparation, progress },
+    signal,
+  );
+
+  const pool = new Pool<WarmVm>({
+    size: config.KILN_POOL_SIZE,
+    max: config.KILN_MAX_VMS,
+    create: (linked) => createWarmVm({ host, template, keys, policy }, linked),
+    log,
+  });
+  undo.defer(() => pool.close());
+  const queue = new Queue({ slots: config.KILN_MAX_VMS, limit: config.KILN_QUEUE_LIMIT });
+  const builds = createBuilds({
+    store,
+    pool,
+    queue,
+    artifacts: await openArtifactStore(folders.artifacts),
+    buildsDirectory: folders.builds,
+    stagingDirectory: folders.staging,
+    maxArtifactBytes: config.KILN_ARTIFACT_MAX_BYTES,
+    defaultTimeoutSeconds: config.KILN_BUILD_TIMEOUT_SECONDS,
+    entry: { name: image.entry, imageDigest: image.digest, versions: image.versions },
+    limits: {
+      maxBytes: config.KILN_CONTEXT_MAX_BYTES,
+      maxEntries: config.KILN_CONTEXT_MAX_ENTRIES,
+      maxUploadBytes: config.KILN_UPLOAD_MAX_BYTES,
+    },
+    policy: { customFrontends: config.KILN_CUSTOM_FRONTENDS },
+    readiness: (draining) =>
+      describeReadiness({ draining, pool, queue, config, accelerator, entry: image.entry }),
+    log,
+  });
+  undo.defer(() => builds.drain());
+  pool.refill();
+
+  const hosts = config.KILN_HOSTS.split(',').filter((name) => name !== '');
+  const http = createHttpServer({
+    builds,
+    settings: { hosts, uploadMaxBytes: config.KILN_UPLOAD_MAX_BYTES },
+    log,
+  });
+  undo.defer(() => http.close());
+  const { url } = await http.listen(splitAddress(config.KILN_LISTEN));
+  const grpc = createGrpcServer({
+    builds,
+    settings: { ...defaultGrpcSettings, hosts, uploadMaxBytes: config.KILN_UPLOAD_MAX_BYTES },
+    log,
+  });
+  undo.defer(() => grpc.close(0));
+  const grpcHost = splitAddress(config.KILN_GRPC_LISTEN);
+  const { port } = await grpc.listen(grpcHost);
+
+  const resources = undo.move();
+  return {
+    httpUrl: url,
+    grpcAddress: `${grpcHost.host}:${port}`,
+    builds,
+    pool,
+    async close(hurry) {
+      const abort = (): void => builds.abort();
+      hurry.addEventListener('abort', abort, { once: true });
+      if (hurry.aborted) abort();
+      await builds.drain();
+      await resources.disposeAsync();
+    },
+  };
+}
+
+type Folders = Readonly<Record<'data' | 'vms' | 'templates' | 'builds' | 'artifacts' | 'staging', string>>;
+
+/** QEMU runs as other users when kiln is root: they may pass through, and see nothing but what is theirs. */
+async function createFolders(config: Config): Promise<Folders> {
+  const data = config.dataDirectory;
+  const folders = {
+    data,
+    vms: join(data, 'vms'),
+    templates: join(data, 'templates'),
+    builds: join(data, 'builds'),
+    artifacts: join(data, 'artifacts'),
+    staging: join(data, 'staging'),
+  };
+  await removeQuietly(folders.staging);
+  for (const folder of Object.values(folders)) await mkdir(folder, { recursive: true, mode: 0o711 });
+  await mkdir(config.cacheDirectory, { recursive: true, mode: 0o755 });
+  await Promise.all(
+    [folders.builds, folders.artifacts, folders.staging].map((folder) => chmod(folder, 0o700)),
+  );
+  return folders;
+}
+
+/** Marks what belongs to this installation, so that a sweep takes nothing else. */
+async function ensureInstallationId(directory: string): Promise<string> {
+  const path = join(directory, 'installation');
+  const known = await readFile(path, 'utf8').catch(() => null);
+  if (known) return known;
+  const id = randomBytes(8).toString('hex');
+  await writeFile(path, id, { mode: 0o600 });
+  return id;
+}
+
+function describeReadiness(state: {
+  draining: boolean;
+  pool: Pool<WarmVm>;
+  queue: Queue;
+  config: Config;
+  accelerator: AcceleratorChoice;
+  entry: string;
+}): Readiness {
+  const { draining, pool, queue, config, accelerator } = state;
+  const { warm, leased, starting, problem } = pool.status;
+  const able = warm + leased > 0 || (config.KILN_POOL_SIZE === 0 && problem === null);
+  const reason = draining
+    ? 'The service is stopping.'
+    : able
+      ? null
+      : (problem ?? 'The first VM is starting.');
+  return {
+    ready: reason === null,
+    reason,
+    draining,
+    entry: state.entry,
+    accelerator,
+    pool: { warm, leased, starting, size: config.KILN_POOL_SIZE, max: config.KILN_MAX_VMS },
+    queue: { waiting: queue.waiting, limit: config.KILN_QUEUE_LIMIT },
+  };
+}
