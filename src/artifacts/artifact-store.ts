@@ -1,12 +1,20 @@
-import { mkdir, open, rename, truncate } from 'node:fs/promises';
+import { createHash } from 'node:crypto';
+import { constants, type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { hashFile } from '../lib/hash.ts';
+import { removeQuietly } from '../lib/files.ts';
 import type { Artifact } from '../model/build.ts';
 import { KilnError } from '../model/error.ts';
+import { checkTarEnds } from './check-tar-ends.ts';
 
 /** Kept outputs of builds: files named by the sha256 of their bytes. */
 export type ArtifactStore = {
-  /** Cuts the raw disk a guest wrote to the length it claims, checks it, and moves it in. @throws ARTIFACT_INVALID */
+  /** A place for a raw disk that `keep` is then called with. What an earlier run of the service left there is gone. */
+  incomingPath(name: string): string;
+  /**
+   * Takes over the raw disk a guest wrote, on the file system of this store: cuts it to the length the guest claims, checks
+   * it, and moves it in. Nobody writes it any more. On failure the file is removed.
+   * @throws KilnError ARTIFACT_INVALID
+   */
   keep(
     file: string,
     claim: { format: Artifact['format']; bytes: number },
@@ -16,46 +24,61 @@ export type ArtifactStore = {
   path(digest: Artifact['digest']): string;
 };
 
-const blockBytes = 512;
-
 export async function openArtifactStore(directory: string): Promise<ArtifactStore> {
-  await mkdir(directory, { recursive: true, mode: 0o700 });
-  const path = (digest: Artifact['digest']): string => join(directory, digest.slice('sha256:'.length));
+  const incoming = join(directory, 'incoming');
+  const kept = join(directory, 'sha256');
+  await rm(incoming, { recursive: true, force: true });
+  for (const path of [incoming, kept]) await mkdir(path, { recursive: true, mode: 0o700 });
+  const path = (digest: Artifact['digest']): string => join(kept, digest.slice('sha256:'.length));
   return {
+    incomingPath: (name) => join(incoming, name),
     path,
     async keep(file, { format, bytes }, signal) {
-      await checkTar(file, bytes);
-      await truncate(file, bytes);
-      const digest = `sha256:${await hashFile(file, signal)}` as const;
-      await seal(file);
-      await rename(file, path(digest));
-      await syncDirectory(directory);
-      return { format, digest, size: bytes };
+      try {
+        const digest = await seal(file, bytes, signal);
+        await rename(file, path(digest));
+        await syncDirectory(kept);
+        return { format, digest, size: bytes };
+      } catch (error) {
+        await removeQuietly(file);
+        throw KilnError.from(error);
+      }
     },
   };
 }
 
-/** Cheap and without unpacking: whole blocks, a tar header first, the two zero blocks last. What is inside is for the user. */
-async function checkTar(file: string, bytes: number): Promise<void> {
-  await using handle = await open(file, 'r');
-  const { size } = await handle.stat();
-  const first = Buffer.alloc(blockBytes);
-  const last = Buffer.alloc(2 * blockBytes, 1);
-  const sane = bytes >= 3 * blockBytes && bytes <= size && bytes % blockBytes === 0;
-  if (sane) {
-    await handle.read(first, 0, first.length, 0);
-    await handle.read(last, 0, last.length, bytes - last.length);
-  }
-  if (!sane || first.toString('latin1', 257, 262) !== 'ustar' || !last.every((byte) => byte === 0)) {
-    throw new KilnError('ARTIFACT_INVALID', 'What the build put out is not a complete tar.');
-  }
-}
-
-async function seal(file: string): Promise<void> {
-  await using handle = await open(file, 'r+');
+/** Through one handle from the first look to the last: what is kept is what was checked. */
+async function seal(file: string, bytes: number, signal: AbortSignal): Promise<Artifact['digest']> {
+  await using handle = await openPlainFile(file);
+  await checkTarEnds(handle, bytes);
+  await handle.truncate(bytes);
+  const digest = await hash(handle, signal);
   await handle.chmod(0o400);
   await handle.chown(process.getuid?.() ?? 0, process.getgid?.() ?? 0);
   await handle.sync();
+  return `sha256:${digest}`;
+}
+
+/** The folder it comes from was QEMU's to write: a link there could name any file of the host. */
+async function openPlainFile(file: string): Promise<FileHandle> {
+  const handle = await open(file, constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(
+    (error: unknown) => {
+      throw new KilnError('ARTIFACT_INVALID', 'The disk with the artifact cannot be opened.', {
+        cause: error,
+      });
+    },
+  );
+  const stats = await handle.stat();
+  if (stats.isFile() && stats.nlink === 1) return handle;
+  await handle.close();
+  throw new KilnError('ARTIFACT_INVALID', 'The disk with the artifact is not the file it was made as.');
+}
+
+async function hash(handle: FileHandle, signal: AbortSignal): Promise<string> {
+  const sum = createHash('sha256');
+  const chunks = handle.createReadStream({ start: 0, autoClose: false, highWaterMark: 1 << 20, signal });
+  for await (const chunk of chunks) sum.update(chunk);
+  return sum.digest('hex');
 }
 
 async function syncDirectory(directory: string): Promise<void> {

@@ -32,7 +32,8 @@ export function parseRegistryMirrors(text: string): Mirror[] {
     const tls = url.protocol === 'https:';
     const port = url.port === '' ? (tls ? 443 : 80) : Number(url.port);
     const target = { host: stripBrackets(url.hostname), port };
-    const alias = tls ? target : { host: `mirror-${index}.kiln.internal`, port };
+    // Port 80 whatever the target's is: templates hold the name, and outlive a mirror's move.
+    const alias = tls ? target : { host: `mirror-${index}.kiln.internal`, port: 80 };
     return { registry, alias, target, tls, path: url.pathname.replace(/^\/+|\/+$/g, '') };
   });
 }

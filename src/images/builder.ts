@@ -22,28 +22,26 @@ export function useBuilder(address: string): Builder {
 /** Starts a buildkitd of the binaries in `bins`, as root, reachable through a socket in a folder of its own only. */
 export async function startBuilder(
   bins: string,
-  context: StepContext & { cacheDirectory: string },
+  context: StepContext & { cacheDirectory: string; path: string },
 ): Promise<Builder> {
   await mkdir(context.logDirectory, { recursive: true });
   const directory = await mkdtemp(join(context.cacheDirectory, 'builder-'));
   const address = `unix://${directory}/buildkitd.sock`;
   const log = openSync(join(context.logDirectory, 'buildkitd.log'), 'a');
-  const child = spawn(
-    'setpriv',
-    [
-      ...[
-        '--pdeathsig=KILL',
-        '--',
-        join(bins, 'buildkitd'),
-        '--root',
-        join(directory, 'root'),
-        '--addr',
-        address,
-      ],
-      ...['--containerd-worker=false', '--oci-worker-snapshotter=overlayfs'],
-    ],
-    { stdio: ['ignore', log, log] },
-  );
+  // buildkitd looks for its runc in the PATH.
+  const command = [
+    'env',
+    `PATH=${bins}:${context.path}`,
+    'buildkitd',
+    '--root',
+    join(directory, 'root'),
+    '--addr',
+    address,
+  ];
+  const workers = ['--containerd-worker=false', '--oci-worker-snapshotter=overlayfs'];
+  const child = spawn('setpriv', ['--pdeathsig=KILL', '--', ...command, ...workers], {
+    stdio: ['ignore', log, log],
+  });
   const exited = new Promise<string>((resolve) => {
     child.once('error', (error) => resolve(error.message));
     child.once('exit', (code, signal) => resolve(String(signal ?? code)));

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { chmod, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { removeQuietly } from '../lib/files.ts';
 import { hashFile } from '../lib/hash.ts';
@@ -100,7 +100,7 @@ async function makeImage(request: ImageRequest, pins: Pins, directory: string): 
     );
   }
   await ensureHostTools(imageTools, request);
-  const bins = await ensureBinaries(request, pins);
+  const bins = join(await ensureBinaries(request, pins), 'out');
   await using builder =
     request.buildkitHost === undefined ? await startBuilder(bins, request) : useBuilder(request.buildkitHost);
   const source = await chooseSource(request, pins, { builder, bins });
@@ -128,7 +128,7 @@ function ensureBinaries(request: ImageRequest, pins: Pins): Promise<string> {
         make: async (directory) => {
           const caches = join(request.cacheDirectory, 'go');
           const env = { ...pins, GOMODCACHE: join(caches, 'modules'), GOCACHE: join(caches, 'build') };
-          await runLogged('sh', [script, directory], { ...request, name: 'binaries', env });
+          await runLogged('sh', [script, join(directory, 'out')], { ...request, name: 'binaries', env });
           // A gigabyte that served once; modules are read-only.
           await runTool('chmod', ['-R', 'u+w', caches], request.signal);
           await removeQuietly(caches);
@@ -224,7 +224,7 @@ async function buildImage(
         '--opt=target=vm',
       ],
       ...[`--local=context=${imagesDirectory}`, `--local=dockerfile=${imagesDirectory}`],
-      ...[`--local=bins=${bins}`, '--opt=context:bins=local:bins'],
+      ...[`--local=bins=${dirname(bins)}`, '--opt=context:bins=local:bins'],
       ...contexts,
       ...buildArgs,
       `--output=type=local,dest=${directory}`,

@@ -18,6 +18,7 @@ export class AppendFile {
   readonly #path: string;
   readonly #handle: FileHandle | null;
   #size: number;
+  #sealed: boolean;
   #ended: boolean;
   #lastWrite: Promise<void> = Promise.resolve();
   /** Settles at the next growth or at the end; replaced each time. */
@@ -27,12 +28,19 @@ export class AppendFile {
     this.#path = path;
     this.#handle = handle;
     this.#size = size;
+    this.#sealed = handle === null;
     this.#ended = handle === null;
   }
 
   /** A new file, to be written. */
   static async create(path: string): Promise<AppendFile> {
-    return new AppendFile(path, await open(path, 'ax', 0o600), 0);
+    return new AppendFile(path, await open(path, 'wx', 0o600), 0);
+  }
+
+  /** A file that an earlier run of the service did not end, to be written on. */
+  static async reopen(path: string): Promise<AppendFile> {
+    const handle = await open(path, 'r+');
+    return new AppendFile(path, handle, (await handle.stat()).size);
   }
 
   /** A file that was written to its end, perhaps by an earlier run of the service. */
@@ -45,31 +53,34 @@ export class AppendFile {
     return this.#size;
   }
 
-  /** Resolves when the bytes are in the file. Calls are written in their order. */
+  /**
+   * Resolves when the bytes are in the file: all of them or, where it rejects, none. Calls are written in their order.
+   * @throws KilnError STORAGE_FULL
+   */
   append(bytes: Uint8Array): Promise<void> {
     const handle = this.#handle;
-    if (!handle || this.#ended) return Promise.reject(new Error(`${this.#path} has ended.`));
-    const write = this.#lastWrite.then(async () => {
-      await handle.appendFile(bytes);
-      this.#size += bytes.length;
-      this.#wakeReaders();
-    });
+    if (!handle || this.#sealed) return Promise.reject(new Error(`${this.#path} has ended.`));
+    const write = this.#lastWrite.then(() => this.#write(handle, bytes));
     this.#lastWrite = write.catch(() => undefined);
-    return write.catch((error: unknown) => {
-      throw KilnError.from(error);
-    });
+    return write;
   }
 
-  /** Ends the file after all writes so far. */
+  /** Ends the file after all writes so far; refuses new ones at once. */
   async end(): Promise<void> {
-    await this.#lastWrite;
-    if (this.#ended) return;
-    this.#ended = true;
-    this.#wakeReaders();
-    await this.#handle?.close();
+    if (this.#sealed) return this.#lastWrite;
+    this.#sealed = true;
+    this.#lastWrite = this.#lastWrite.then(async () => {
+      this.#ended = true;
+      this.#wakeReaders();
+      await this.#handle?.close();
+    });
+    return this.#lastWrite;
   }
 
-  /** @throws KilnError OUT_OF_RANGE at once when `offset` is beyond the file. */
+  /**
+   * Chunks of at most 64 KiB: what is there at this moment or, with `follow`, whatever comes until the file is ended.
+   * @throws KilnError OUT_OF_RANGE at once when `offset` is beyond the file.
+   */
   read(range: ReadRange): AsyncIterable<Buffer> {
     if (range.offset > this.#size) {
       throw new KilnError(
@@ -77,17 +88,17 @@ export class AppendFile {
         `Offset ${range.offset} is beyond the ${this.#size} bytes that are there.`,
       );
     }
-    return this.#chunks(range);
+    return this.#chunks(range, range.follow ? Number.POSITIVE_INFINITY : this.#size);
   }
 
-  async *#chunks({ offset, follow, signal }: ReadRange): AsyncGenerator<Buffer> {
+  async *#chunks({ offset, follow, signal }: ReadRange, limit: number): AsyncGenerator<Buffer> {
     await using handle = await open(this.#path, 'r');
     for (;;) {
       signal.throwIfAborted();
       const change = this.#change.promise;
       const ended = this.#ended;
-      while (offset < this.#size) {
-        const length = Math.min(chunkBytes, this.#size - offset);
+      while (offset < Math.min(this.#size, limit)) {
+        const length = Math.min(chunkBytes, Math.min(this.#size, limit) - offset);
         const { bytesRead, buffer } = await handle.read(Buffer.allocUnsafe(length), 0, length, offset);
         if (bytesRead === 0) throw new KilnError('INTERNAL', `${this.#path} is shorter than it was.`);
         offset += bytesRead;
@@ -97,6 +108,22 @@ export class AppendFile {
       if (ended || !follow) return;
       await raceAbort(change, signal);
     }
+  }
+
+  /** By position and not in append mode: what a failed write left behind is overwritten by the next. */
+  async #write(handle: FileHandle, bytes: Uint8Array): Promise<void> {
+    try {
+      for (let done = 0; done < bytes.length; ) {
+        const { bytesWritten } = await handle.write(bytes, done, bytes.length - done, this.#size + done);
+        done += bytesWritten;
+      }
+    } catch (error) {
+      // A later run of the service takes the length of the file for the length of what was written.
+      await handle.truncate(this.#size).catch(() => undefined);
+      throw KilnError.from(error);
+    }
+    this.#size += bytes.length;
+    this.#wakeReaders();
   }
 
   #wakeReaders(): void {

@@ -1,12 +1,15 @@
-import { mkdir } from 'node:fs/promises';
+import { mkdir, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { splitLines } from '../lib/lines.ts';
 import { mergeIterables } from '../lib/merge.ts';
+import { KilnError } from '../model/error.ts';
 import type { BuildEvent, WatchItem } from '../model/event.ts';
 import { AppendFile } from './append-file.ts';
 
 /** BuildKit's trace holds whole log chunks; one event is bounded all the same. */
 const maxEventBytes = 64 * 1024 * 1024;
+
+const lineFeed = 10;
 
 /** What one build says: its plain log and its events, each an append-only file in the build's own folder. */
 export type BuildLog = {
@@ -17,22 +20,42 @@ export type BuildLog = {
 export async function createBuildLog(directory: string): Promise<BuildLog> {
   await mkdir(directory, { mode: 0o700 });
   const [log, events] = await Promise.all([
-    AppendFile.create(join(directory, 'log')),
-    AppendFile.create(join(directory, 'events.ndjson')),
+    AppendFile.create(logPath(directory)),
+    AppendFile.create(eventsPath(directory)),
   ]);
   return { log, events };
 }
 
 export async function openBuildLog(directory: string): Promise<BuildLog> {
   const [log, events] = await Promise.all([
-    AppendFile.openEnded(join(directory, 'log')),
-    AppendFile.openEnded(join(directory, 'events.ndjson')),
+    AppendFile.openEnded(logPath(directory)),
+    AppendFile.openEnded(eventsPath(directory)),
   ]);
   return { log, events };
 }
 
-export function appendEvent({ events }: BuildLog, event: BuildEvent): Promise<void> {
-  return events.append(Buffer.from(`${JSON.stringify(event)}\n`));
+/** Ends what a run of the service left that died: an event it had half written is cut off, `event` is the last one. */
+export async function endBuildLog(directory: string, event: BuildEvent): Promise<void> {
+  const path = eventsPath(directory);
+  await truncate(path, await bytesOfWholeLines(path));
+  const events = await AppendFile.reopen(path);
+  try {
+    await appendEvent({ events }, event);
+  } finally {
+    await events.end();
+  }
+}
+
+/** @throws KilnError STORAGE_FULL, INFRA for an event longer than readers take. */
+export async function appendEvent({ events }: Pick<BuildLog, 'events'>, event: BuildEvent): Promise<void> {
+  const line = Buffer.from(`${JSON.stringify(event)}\n`);
+  if (line.length > maxEventBytes) {
+    throw new KilnError(
+      'INFRA',
+      `The build sent an event of ${line.length} bytes; ${maxEventBytes} are taken.`,
+    );
+  }
+  await events.append(line);
 }
 
 export type WatchRange = {
@@ -44,21 +67,40 @@ export type WatchRange = {
 
 /**
  * Both files as one stream, interleaved as they grow. The verdict, where there is one, is the last item: after every byte
- * of the log.
+ * of the log. Leaving the loop releases both.
+ * @throws KilnError OUT_OF_RANGE, OFFSET_INVALID for an event offset within an event
  */
-export async function* watchBuildLog(
+export async function watchBuildLog(
   { log, events }: BuildLog,
   range: WatchRange,
-): AsyncGenerator<WatchItem> {
-  const { follow, signal, logOffset, eventOffset } = range;
-  let verdict: WatchItem | null = null;
-  const bytes = readLog(log.read({ offset: logOffset, follow, signal }), logOffset);
-  const happened = readEvents(events.read({ offset: eventOffset, follow, signal }), eventOffset);
-  for await (const item of mergeIterables<WatchItem>([bytes, happened])) {
-    if (item.kind === 'event' && item.event.type === 'verdict') verdict = item;
-    else yield item;
+): Promise<AsyncIterable<WatchItem>> {
+  const { follow, logOffset, eventOffset } = range;
+  const left = new AbortController();
+  const signal = AbortSignal.any([range.signal, left.signal]);
+  // Both in the same moment: where the events hold the verdict, the log was complete before it.
+  const chunks = log.read({ offset: logOffset, follow, signal });
+  const lines = events.read({ offset: eventOffset, follow, signal });
+  if (!(await startsEvent(events, eventOffset, signal))) {
+    throw new KilnError('OFFSET_INVALID', `No event starts at offset ${eventOffset}; use one that was sent.`);
   }
-  if (verdict) yield verdict;
+  return verdictLast([readLog(chunks, logOffset), readEvents(lines, eventOffset)], left);
+}
+
+async function* verdictLast(
+  sources: readonly AsyncIterable<WatchItem>[],
+  left: AbortController,
+): AsyncGenerator<WatchItem> {
+  let verdict: WatchItem | null = null;
+  try {
+    for await (const item of mergeIterables(sources)) {
+      if (item.kind === 'event' && item.event.type === 'verdict') verdict = item;
+      else yield item;
+    }
+    if (verdict) yield verdict;
+  } finally {
+    // A source that waits for its file to grow would stay until then.
+    left.abort();
+  }
 }
 
 async function* readLog(chunks: AsyncIterable<Buffer>, offset: number): AsyncGenerator<WatchItem> {
@@ -71,17 +113,43 @@ async function* readLog(chunks: AsyncIterable<Buffer>, offset: number): AsyncGen
 async function* readEvents(chunks: AsyncIterable<Buffer>, offset: number): AsyncGenerator<WatchItem> {
   for await (const line of splitLines(chunks, maxEventBytes)) {
     offset += line.length + 1;
-    const event = parseEvent(line);
-    if (!event) continue;
-    yield { kind: 'event', offset, event };
+    yield { kind: 'event', offset, event: parseEvent(line) };
   }
 }
 
-/** We wrote the file, so each line is an event, but for one that was cut when the service was killed. */
-function parseEvent(line: Buffer): BuildEvent | null {
+function parseEvent(line: Buffer): BuildEvent {
   try {
+    // We wrote the file: what is JSON is a BuildEvent.
     return JSON.parse(line.toString('utf8'));
-  } catch {
-    return null;
+  } catch (error) {
+    throw new KilnError('INTERNAL', 'The events of this build are damaged.', { cause: error });
   }
+}
+
+async function startsEvent(events: AppendFile, offset: number, signal: AbortSignal): Promise<boolean> {
+  if (offset === 0) return true;
+  for await (const chunk of events.read({ offset: offset - 1, follow: false, signal })) {
+    return chunk[0] === lineFeed;
+  }
+  return false;
+}
+
+async function bytesOfWholeLines(path: string): Promise<number> {
+  const file = await AppendFile.openEnded(path);
+  let seen = 0;
+  let whole = 0;
+  for await (const chunk of file.read({ offset: 0, follow: false, signal: new AbortController().signal })) {
+    const last = chunk.lastIndexOf(lineFeed);
+    if (last >= 0) whole = seen + last + 1;
+    seen += chunk.length;
+  }
+  return whole;
+}
+
+function logPath(directory: string): string {
+  return join(directory, 'log');
+}
+
+function eventsPath(directory: string): string {
+  return join(directory, 'events.ndjson');
 }

@@ -1,12 +1,13 @@
 import { join } from 'node:path';
-import { type BuildRecord, isTerminal, type Verdict } from '../model/build.ts';
+import type { Kysely } from 'kysely';
+import { type BuildRecord, type BuildState, isTerminal, type Verdict } from '../model/build.ts';
 import { KilnError } from '../model/error.ts';
-import { openDatabase } from './database.ts';
+import { openDatabase, settle, type Tables } from './database.ts';
 
-/** The records of all builds. Every change is on disk when its promise resolves. */
+/** The records of all builds. Every change is on disk when its promise resolves. @throws KilnError STORAGE_FULL, all of it */
 export type BuildStore = AsyncDisposable & {
   insert(record: BuildRecord): Promise<void>;
-  /** Replaces a record. @throws when the stored one is terminal: a build ends once. */
+  /** Replaces a record. @throws when its state does not follow the stored one: a build ends once. */
   update(record: BuildRecord): Promise<void>;
   /** @throws KilnError NOT_FOUND */
   get(id: string): Promise<BuildRecord>;
@@ -16,46 +17,35 @@ export type BuildStore = AsyncDisposable & {
   interruptUnfinished(verdict: Verdict, at: string): Promise<BuildRecord[]>;
 };
 
+const unfinished: BuildState[] = ['queued', 'running'];
+
 /** @param directory Holds the database file. @throws KilnError CONFIG_INVALID, also when another process has it open. */
 export async function openBuildStore(directory: string): Promise<BuildStore> {
-  const db = await openDatabase(join(directory, 'kiln.db'));
-  const parse = ({ record }: { record: string }): BuildRecord => JSON.parse(record);
-  const update = async (record: BuildRecord): Promise<void> => {
-    const { numUpdatedRows } = await db
-      .updateTable('build')
-      .set({ state: record.state, record: JSON.stringify(record) })
-      .where('id', '=', record.id)
-      .where('state', 'in', ['queued', 'running'])
-      .executeTakeFirst();
-    if (numUpdatedRows !== 1n) throw new KilnError('INTERNAL', `Build ${record.id} has ended already.`);
-  };
+  return createBuildStore(await openDatabase(join(directory, 'kiln.db')));
+}
+
+export function createBuildStore(db: Kysely<Tables>): BuildStore {
   return {
     async insert(record) {
       const created = record.times.queued ?? '';
       const row = { id: record.id, state: record.state, created, record: JSON.stringify(record) };
-      await db.insertInto('build').values(row).execute();
+      await settle(db.insertInto('build').values(row).execute());
     },
-    update,
+    update: (record) => settle(update(db, record)),
     async get(id) {
-      const row = await db.selectFrom('build').select('record').where('id', '=', id).executeTakeFirst();
+      const row = await settle(
+        db.selectFrom('build').select('record').where('id', '=', id).executeTakeFirst(),
+      );
       if (!row) throw new KilnError('NOT_FOUND', 'There is no build with this id.');
       return parse(row);
     },
     async list({ limit, before }) {
-      let query = db.selectFrom('build').select('record').orderBy('id', 'desc').limit(limit);
-      if (before !== undefined) query = query.where('id', '<', before);
-      return (await query.execute()).map(parse);
+      const page = db.selectFrom('build').select('record').orderBy('id', 'desc').limit(limit);
+      const query = before === undefined ? page : page.where('id', '<', before);
+      return (await settle(query.execute())).map(parse);
     },
-    async interruptUnfinished(verdict, at) {
-      const rows = await db
-        .selectFrom('build')
-        .select('record')
-        .where('state', 'in', ['queued', 'running'])
-        .execute();
-      const ended = rows.map(parse).map((record) => endRecord(record, verdict, at));
-      for (const record of ended) await update(record);
-      return ended;
-    },
+    interruptUnfinished: (verdict, at) =>
+      settle(db.transaction().execute((transaction) => interruptUnfinished(transaction, verdict, at))),
     [Symbol.asyncDispose]: () => db.destroy(),
   };
 }
@@ -64,4 +54,34 @@ export async function openBuildStore(directory: string): Promise<BuildStore> {
 export function endRecord(record: BuildRecord, verdict: Verdict, at: string): BuildRecord {
   if (isTerminal(record.state)) throw new KilnError('INTERNAL', `Build ${record.id} has ended already.`);
   return { ...record, state: verdict.state, verdict, times: { ...record.times, finished: at } };
+}
+
+async function update(db: Kysely<Tables>, record: BuildRecord): Promise<void> {
+  const { numUpdatedRows } = await db
+    .updateTable('build')
+    .set({ state: record.state, record: JSON.stringify(record) })
+    .where('id', '=', record.id)
+    .where('state', 'in', record.state === 'queued' ? ['queued'] : unfinished)
+    .executeTakeFirst();
+  if (numUpdatedRows === 1n) return;
+  throw new KilnError(
+    'INTERNAL',
+    `Build ${record.id} is not there or in no state that ${record.state} follows.`,
+  );
+}
+
+async function interruptUnfinished(db: Kysely<Tables>, verdict: Verdict, at: string): Promise<BuildRecord[]> {
+  const rows = await db
+    .selectFrom('build')
+    .select('record')
+    .where('state', 'in', unfinished)
+    .orderBy('id')
+    .execute();
+  const ended = rows.map((row) => endRecord(parse(row), verdict, at));
+  for (const record of ended) await update(db, record);
+  return ended;
+}
+
+function parse({ record }: { record: string }): BuildRecord {
+  return JSON.parse(record);
 }

@@ -1,6 +1,6 @@
 import Sqlite from 'better-sqlite3';
 import { Kysely, SqliteDialect } from 'kysely';
-import { type Migration, Migrator } from 'kysely/migration';
+import { DEFAULT_MIGRATION_TABLE, type Migration, Migrator } from 'kysely/migration';
 import { KilnError } from '../model/error.ts';
 
 /** What is asked for by column is a column; the rest of a record is JSON. */
@@ -30,54 +30,87 @@ const migrations: Record<string, Migration> = {
   },
 };
 
+/** How long a start waits for the one before it to end. */
+const lockDeadlineMs = 1000;
+
 /**
  * Opens the database for this process alone: a second service on the same file is refused until this process ends, however
- * it ends. @throws KilnError CONFIG_INVALID
+ * it ends. @throws KilnError CONFIG_INVALID, STORAGE_FULL
  */
 export async function openDatabase(path: string): Promise<Kysely<Tables>> {
-  const sqlite = new Sqlite(path, { timeout: 1000 });
+  const sqlite = new Sqlite(path, { timeout: lockDeadlineMs });
   try {
-    lockExclusively(sqlite, path);
+    prepare(sqlite, path);
+    refuseNewerSchema(sqlite, path);
     const db = new Kysely<Tables>({ dialect: new SqliteDialect({ database: sqlite }) });
-    await migrate(db, path);
+    await migrate(db, sqlite);
     return db;
   } catch (error) {
     sqlite.close();
-    throw error;
+    throw translate(error, path);
   }
 }
 
-function lockExclusively(sqlite: Sqlite.Database, path: string): void {
+/** Waits for a query; what SQLite says of the disk becomes a KilnError. */
+export async function settle<T>(query: Promise<T>): Promise<T> {
+  try {
+    return await query;
+  } catch (error) {
+    throw translate(error, 'of builds');
+  }
+}
+
+function prepare(sqlite: Sqlite.Database, path: string): void {
   // In this mode the first write takes the file's lock and keeps it until the connection is closed.
   sqlite.pragma('locking_mode = EXCLUSIVE');
-  try {
-    sqlite.pragma('journal_mode = WAL');
-    sqlite.exec('BEGIN EXCLUSIVE; COMMIT');
-  } catch (error) {
-    const busy = error instanceof Error && 'code' in error && String(error.code).startsWith('SQLITE_BUSY');
-    if (!busy) throw error;
-    throw new KilnError(
-      'CONFIG_INVALID',
-      `Another kiln already runs on ${path}; give this one a KILN_DATA_DIR of its own.`,
-      {
-        cause: error,
-      },
-    );
-  }
+  sqlite.pragma('journal_mode = WAL');
+  sqlite.exec('BEGIN EXCLUSIVE; COMMIT');
   sqlite.pragma('synchronous = FULL');
   sqlite.pragma('foreign_keys = ON');
   const check = sqlite.pragma('quick_check', { simple: true });
-  if (check !== 'ok')
-    throw new KilnError('CONFIG_INVALID', `The database ${path} is damaged: ${String(check)}`);
+  if (check !== 'ok') throw damaged(path, check);
 }
 
-async function migrate(db: Kysely<Tables>, path: string): Promise<void> {
-  const migrator = new Migrator({ db, provider: { getMigrations: async () => migrations } });
-  const { error } = await migrator.migrateToLatest();
-  if (!error) return;
+function refuseNewerSchema(sqlite: Sqlite.Database, path: string): void {
+  const table = sqlite.prepare('SELECT 1 FROM sqlite_master WHERE name = ?').get(DEFAULT_MIGRATION_TABLE);
+  if (!table) return;
+  const done = sqlite.prepare(`SELECT name FROM ${DEFAULT_MIGRATION_TABLE}`).pluck().all();
+  const unknown = done.filter((name) => !(String(name) in migrations));
+  if (unknown.length === 0) return;
   throw new KilnError(
     'CONFIG_INVALID',
-    `The database ${path} cannot be brought to this version of kiln; was it written by a newer one?`,
-    { cause: error },
+    `The database ${path} was written by a newer kiln (${unknown.join(', ')}); run that one, or use another KILN_DATA_DIR.`,
+  );
+}
+
+/** All or nothing: kysely itself runs migrations of SQLite without a transaction. */
+async function migrate(db: Kysely<Tables>, sqlite: Sqlite.Database): Promise<void> {
+  sqlite.exec('BEGIN');
+  const migrator = new Migrator({ db, provider: { getMigrations: async () => migrations } });
+  const { error } = await migrator.migrateToLatest();
+  if (error) throw error;
+  sqlite.exec('COMMIT');
+}
+
+function translate(error: unknown, database: string): KilnError {
+  const code = error instanceof Sqlite.SqliteError ? error.code : '';
+  if (code.startsWith('SQLITE_BUSY')) {
+    const message = `Another kiln already runs on ${database}; give this one a KILN_DATA_DIR of its own.`;
+    return new KilnError('CONFIG_INVALID', message, { cause: error });
+  }
+  if (code === 'SQLITE_FULL') {
+    return new KilnError('STORAGE_FULL', 'The disk of the build service is full; try again later.', {
+      cause: error,
+    });
+  }
+  if (/^SQLITE_(CORRUPT|NOTADB)/.test(code)) return damaged(database, error);
+  return KilnError.from(error);
+}
+
+function damaged(database: string, cause: unknown): KilnError {
+  return new KilnError(
+    'CONFIG_INVALID',
+    `The database ${database} is damaged; restore it from a copy, or remove it to start without its records.`,
+    { cause },
   );
 }

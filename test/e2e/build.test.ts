@@ -1,0 +1,281 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { readdir, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { promisify } from 'node:util';
+import { recordSchema } from '../../src/http/openapi.ts';
+import {
+  build,
+  createContext,
+  curl,
+  startRegistry,
+  startTestService,
+  type TestService,
+  testData,
+  waitFor,
+  waitUntilReady,
+} from './harness.ts';
+
+const run = promisify(execFile);
+
+let service: TestService;
+let registry: Awaited<ReturnType<typeof startRegistry>>;
+
+before(async () => {
+  registry = await startRegistry();
+  service = await startTestService({ mirror: registry.url });
+  await waitUntilReady(service);
+});
+
+after(async () => {
+  await service[Symbol.asyncDispose]();
+  await registry[Symbol.asyncDispose]();
+  assert.deepEqual(await readdir(join(testData, 'vms')), [], 'folders of VMs are left');
+  assert.deepEqual(await readdir(join(testData, 'staging')), [], 'staged contexts are left');
+});
+
+test('FROM scratch with COPY builds, and the record tells what it ran on', async () => {
+  const { exit, body, headers, id } = await build(service, {
+    Dockerfile: 'FROM scratch\nCOPY a /\n',
+    a: 'hello',
+  });
+  assert.equal(exit, 0, body);
+  assert.match(body, /^#1 \[internal\] load build definition from Dockerfile\n/);
+  assert.match(body, /\[1\/1\] COPY a \/\n/);
+  assert.match(body, /\nkiln: build \S+ succeeded in [\d.]+ s\n$/);
+  assert.match(headers, /X-Build-State: succeeded/i);
+  const answer: unknown = await (await fetch(`${service.httpUrl}/v1/builds/${id}`)).json();
+  const record = recordSchema.parse(answer);
+  assert.equal(record.state, 'succeeded');
+  assert.equal(record.verdict?.exitCode, 0);
+  assert.equal(
+    record.entry.versions['buildkit'],
+    'buildkitd github.com/moby/buildkit v0.20.2 97437fdd7e32f29bb80288d800cd4ffcb34e1c15',
+  );
+  assert.equal(record.entry.versions['runc'], '1.2.5');
+  assert.ok(Object.values(record.times).every((time) => time !== null));
+});
+
+test('FROM busybox with RUN echo prints what the archived VM prints, line by line in its shape', async () => {
+  const { exit, body, id } = await build(service, { Dockerfile: 'FROM busybox\nRUN echo 1\n' });
+  assert.equal(exit, 0, body);
+  const log = await (await fetch(`${service.httpUrl}/v1/builds/${id}/log`)).text();
+  assert.ok(body.includes(log), 'the streamed log is the stored log');
+  const transcript = [
+    /^#1 \[internal\] load build definition from Dockerfile$/,
+    /^#2 \[internal\] load metadata for docker\.io\/library\/busybox:latest$/,
+    /^#3 \[internal\] load \.dockerignore$/,
+    /^#4 \[1\/2\] FROM docker\.io\/library\/busybox:latest@sha256:[0-9a-f]{64}$/,
+    /^#4 resolve docker\.io\/library\/busybox:latest@sha256:[0-9a-f]{64}/,
+    /^#4 sha256:[0-9a-f]{64} .*done$/,
+    /^#4 extracting sha256:[0-9a-f]{64} .*done$/,
+    /^#4 DONE [\d.]+s$/,
+    /^#5 \[2\/2\] RUN echo 1$/,
+    /^#5 [\d.]+ 1$/,
+    /^#5 DONE [\d.]+s$/,
+  ];
+  let from = 0;
+  const lines = log.split('\n');
+  for (const shape of transcript) {
+    const at = lines.findIndex((line, index) => index >= from && shape.test(line));
+    assert.ok(at >= 0, `no line like ${shape} after line ${from} of:\n${log}`);
+    from = at + 1;
+  }
+  const { egress } = await service.builds.get(id);
+  assert.deepEqual(
+    egress.map(({ host, allowed }) => ({ host, allowed })),
+    [{ host: 'mirror-0.kiln.internal', allowed: true }],
+  );
+});
+
+test('a RUN that fails sends its whole log and makes curl fail, unless on-failure=end', async () => {
+  const files = { Dockerfile: 'FROM busybox\nRUN echo before && exit 37\n' };
+  const cut = await build(service, files);
+  assert.equal(cut.exit, 18, 'curl tells a cut answer');
+  assert.match(cut.body, /#5 [\d.]+ before\n/);
+  assert.match(cut.body, /did not complete successfully: exit code: 37/);
+  assert.match(cut.body, /kiln: build \S+ failed after [\d.]+ s: buildctl exited with 1\.\n$/);
+  const whole = await build(service, files, 'on-failure=end');
+  assert.equal(whole.exit, 0);
+  assert.match(whole.headers, /X-Build-State: failed/i);
+  assert.match(whole.headers, /X-Build-Exit-Code: 1/i);
+});
+
+test('target, build arguments, labels and .dockerignore do what they do in docker build', async () => {
+  const files = {
+    Dockerfile:
+      'FROM busybox AS one\nARG WHO=nobody\nCOPY . /ctx\nRUN echo "hello $WHO" && ls /ctx\nFROM one AS two\nRUN echo never\n',
+    '.dockerignore': 'secret*\n',
+    'secret.txt': 'x',
+    'kept.txt': 'x',
+  };
+  const { exit, body } = await build(
+    service,
+    files,
+    'target=one',
+    "build-arg=WHO=$(id) 'quoted'",
+    'label=a.b=c',
+  );
+  assert.equal(exit, 0, body);
+  assert.match(body, /hello \$\(id\) 'quoted'\n/);
+  assert.match(body, /kept\.txt\n/);
+  assert.doesNotMatch(body, /secret\.txt|never/);
+});
+
+test('a Dockerfile alone builds without a context', async () => {
+  const file = join(tmpdir(), `kiln-dockerfile-${process.pid}`);
+  await writeFile(file, 'FROM busybox\nRUN echo alone\n');
+  const { exit, body } = await curl('-F', `dockerfile=@${file}`, `${service.httpUrl}/build`);
+  await rm(file);
+  assert.equal(exit, 0, body);
+  assert.match(body, /[\d.]+ alone\n/);
+});
+
+for (const [output, prefix] of [
+  ['docker', 'docker-archive'],
+  ['oci', 'oci-archive'],
+] as const) {
+  test(`output=${output} keeps a tar that skopeo reads`, async () => {
+    const files = { Dockerfile: 'FROM scratch\nCOPY a /\nLABEL made=here\n', a: 'hello' };
+    const { exit, body, id } = await build(service, files, `output=${output}`, 'tag=example.com/kiln/test:1');
+    assert.equal(exit, 0, body);
+    const tar = join(tmpdir(), `kiln-${id}.tar`);
+    try {
+      assert.equal((await curl('-o', tar, `${service.httpUrl}/v1/builds/${id}/artifact`)).exit, 0);
+      const { stdout } = await run('skopeo', ['inspect', `${prefix}:${tar}`]);
+      assert.equal(JSON.parse(stdout).Labels.made, 'here');
+      const record = await service.builds.get(id);
+      const { stdout: sum } = await run('sha256sum', [tar]);
+      assert.equal(record.artifact?.digest, `sha256:${sum.split(' ')[0]}`);
+    } finally {
+      await rm(tar, { force: true });
+    }
+  });
+}
+
+test('output=local keeps the files of the last stage as a tar, modes and links as in the context', async () => {
+  await using context = await createContext({
+    Dockerfile: 'FROM scratch\nCOPY d /d\n',
+    'd/run.sh': '#!/bin/sh\n',
+  });
+  const { headers, exit } = await curl(
+    '-F',
+    `context=@${context.archive}`,
+    '-F',
+    'output=local',
+    `${service.httpUrl}/build`,
+  );
+  assert.equal(exit, 0);
+  const id = /x-build-id: (\S+)/i.exec(headers)?.[1] ?? '';
+  const { path } = await service.builds.artifact(id);
+  const { stdout } = await run('tar', ['-tf', path]);
+  assert.deepEqual(stdout.trim().split('\n'), ['d/', 'd/run.sh']);
+});
+
+test('a probe inside RUN reaches nothing of the host, loopback, private or metadata addresses', async () => {
+  const { port } = new URL(service.httpUrl);
+  const urls = [
+    `10.0.2.2:${port}`,
+    '169.254.169.254:80',
+    '192.168.0.1:80',
+    `localhost:${port}`,
+    `0x7f.1:${port}`,
+    `[::ffff:127.0.0.1]:${port}`,
+  ];
+  const proxied = urls.map((url) => `wget -T 5 -O - http://${url}/livez`).join('; ');
+  const direct = urls
+    .slice(0, 3)
+    .map((url) => `nc -w 3 ${url.replace(':', ' ')} </dev/null && echo REACHED`)
+    .join('; ');
+  const files = { Dockerfile: `FROM busybox\nRUN ${proxied}; ${direct}; true\n` };
+  const { exit, body, id } = await build(service, files);
+  assert.equal(exit, 0, body);
+  assert.doesNotMatch(body, /REACHED\n|"alive"/);
+  assert.match(body, /403/);
+  const refused = (await service.builds.get(id)).egress.filter(({ allowed }) => !allowed);
+  assert.ok(
+    refused.some(({ host }) => host === '169.254.169.254'),
+    'the refusal is recorded',
+  );
+});
+
+test('twenty builds run in twenty pristine VMs', async () => {
+  const dockerfile =
+    'FROM busybox\nRUN echo "seen $(od -An -N16 -tx1 /dev/urandom | tr -d " ") $(cat /proc/sys/kernel/random/uuid)"\n';
+  const seen = new Set<string>();
+  const vms = new Set<string>();
+  for (let round = 0; round < 20; round += 1) {
+    const { exit, body, id } = await build(service, { Dockerfile: dockerfile });
+    assert.equal(exit, 0, body);
+    assert.doesNotMatch(body, /CACHED/, 'a later build sees what an earlier one left');
+    for (const word of /seen (\S+) (\S+)\n/.exec(body)?.slice(1) ?? []) seen.add(word);
+    vms.add((await service.builds.get(id)).vm?.id ?? '');
+  }
+  assert.equal(vms.size, 20);
+  assert.equal(seen.size, 40);
+});
+
+test('a log of 50 MiB arrives unclipped', async () => {
+  const line = 'x'.repeat(1023);
+  const files = { Dockerfile: `FROM busybox\nRUN yes ${line} | head -c ${50 * 1024 * 1024}\n` };
+  const { exit, body, id } = await build(service, files);
+  assert.equal(exit, 0, body.slice(-2000));
+  assert.equal(body.split(line).length - 1, 50 * 1024);
+  assert.ok(body.includes(await (await fetch(`${service.httpUrl}/v1/builds/${id}/log`)).text()));
+});
+
+test('a client that goes away cancels its build, and the VM is gone within 5 s', async () => {
+  await using context = await createContext({ Dockerfile: 'FROM busybox\nRUN echo started && sleep 300\n' });
+  const controller = new AbortController();
+  const form = new FormData();
+  const { openAsBlob } = await import('node:fs');
+  form.set('context', await openAsBlob(context.archive), 'ctx.tgz');
+  const response = await fetch(`${service.httpUrl}/build`, {
+    method: 'POST',
+    body: form,
+    signal: controller.signal,
+  });
+  const id = response.headers.get('x-build-id') ?? '';
+  const decoder = new TextDecoder();
+  let text = '';
+  for await (const chunk of response.body ?? []) {
+    text += decoder.decode(chunk, { stream: true });
+    if (text.includes(' started')) break;
+  }
+  controller.abort();
+  const { vm } = await service.builds.get(id);
+  await waitFor(
+    async () => (await service.builds.get(id)).state === 'cancelled',
+    'the build is cancelled',
+    5000,
+  );
+  assert.ok(!(await readdir(join(testData, 'vms'))).includes(vm?.id ?? ''));
+});
+
+test('a timeout ends a build with its own code', async () => {
+  const { exit, body, id } = await build(
+    service,
+    { Dockerfile: 'FROM busybox\nRUN sleep 300\n' },
+    'timeout=5',
+  );
+  assert.equal(exit, 18);
+  assert.match(body, /took longer than the 5 s/);
+  assert.equal((await service.builds.get(id)).verdict?.code, 'TIMEOUT');
+});
+
+test('a leased VM whose QEMU is killed fails its build and is replaced', async () => {
+  const building = build(service, { Dockerfile: 'FROM busybox\nRUN echo started && sleep 300\n' });
+  await waitFor(
+    async () => (await service.builds.list({ limit: 1 }))[0]?.times.contextReady !== null,
+    'the build runs',
+  );
+  const [record] = await service.builds.list({ limit: 1 });
+  await run('pkill', ['-KILL', '-f', `kiln-[0-9a-f]+-${record?.vm?.id}`]);
+  const { exit, body } = await building;
+  assert.equal(exit, 18);
+  assert.match(body, /The VM of this build went away/);
+  const next = await build(service, { Dockerfile: 'FROM scratch\nCOPY Dockerfile /\n' });
+  assert.equal(next.exit, 0, next.body);
+});

@@ -1,0 +1,187 @@
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { copyFile, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { promisify } from 'node:util';
+import { parseConfig } from '../../src/config.ts';
+import { ensureHostTools, type HostTool } from '../../src/images/host-tools.ts';
+import { writeOciLayout } from '../../src/images/oci-layout.ts';
+import { runTool } from '../../src/lib/process.ts';
+import { type Service, startService } from '../../src/service.ts';
+
+const run = promisify(execFile);
+const never = new AbortController().signal;
+
+/** Where the tests keep their template from one file, and one run, to the next. */
+export const testData = '/var/cache/kiln/test-data';
+
+export const path = process.env['PATH'] ?? '';
+
+/** Installs the real programs that tests speak to. */
+export async function installTools(tools: readonly HostTool[]): Promise<void> {
+  const progress = (line: string): void => console.log(line);
+  await ensureHostTools(tools, {
+    asRoot: true,
+    path,
+    progress,
+    logDirectory: '/var/cache/kiln/logs',
+    signal: never,
+  });
+}
+
+export type TestService = Service & AsyncDisposable;
+
+/** A whole service on ports of its own, with real VMs; `mirror` stands in for Docker Hub. */
+export async function startTestService(
+  options: { mirror?: string; env?: Record<string, string> } = {},
+): Promise<TestService> {
+  const mirror = options.mirror ?? 'http://127.0.0.1:9';
+  const env = {
+    KILN_DATA_DIR: testData,
+    KILN_LISTEN: '127.0.0.1:0',
+    KILN_GRPC_LISTEN: '127.0.0.1:0',
+    // The same name in every test, so that one template serves them all.
+    KILN_REGISTRY_MIRRORS: `docker.io=${mirror}`,
+    ...options.env,
+  };
+  const log = { info: () => undefined, warn: console.log, error: console.log };
+  const service = await startService({
+    config: parseConfig(env, true),
+    path,
+    log,
+    progress: (line) => console.log(line),
+    signal: never,
+  });
+  return { ...service, [Symbol.asyncDispose]: () => service.close(AbortSignal.abort()) };
+}
+
+export async function waitUntilReady({ httpUrl }: { httpUrl: string }): Promise<void> {
+  await waitFor(async () => (await fetch(`${httpUrl}/readyz`)).status === 200, 'the service is ready');
+}
+
+export async function waitFor(
+  condition: () => Promise<boolean>,
+  what: string,
+  limitMs = 120_000,
+): Promise<void> {
+  const deadline = performance.now() + limitMs;
+  while (!(await condition())) {
+    if (performance.now() > deadline) throw new Error(`Not within ${limitMs} ms: ${what}`);
+    await sleep(50);
+  }
+}
+
+/** A context as a tar.gz in a temporary folder. */
+export async function createContext(
+  files: Readonly<Record<string, string>>,
+): Promise<AsyncDisposable & { archive: string }> {
+  const directory = await mkdtemp(join(tmpdir(), 'kiln-context-'));
+  const archive = join(directory, 'ctx.tgz');
+  const root = join(directory, 'root');
+  await mkdir(root);
+  for (const [name, text] of Object.entries(files)) {
+    await mkdir(dirname(join(root, name)), { recursive: true });
+    await writeFile(join(root, name), text);
+  }
+  await run('tar', ['-czf', archive, '-C', root, '.']);
+  return { archive, [Symbol.asyncDispose]: () => rm(directory, { recursive: true }) };
+}
+
+export type Answer = { readonly exit: number; readonly body: string; readonly headers: string };
+
+/** Real curl, as a user calls it. */
+export async function curl(...args: readonly string[]): Promise<Answer> {
+  const child = spawn('curl', ['-sS', '-N', '-D', '/dev/stderr', ...args], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let body = '';
+  let headers = '';
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    body += text;
+  });
+  child.stderr.setEncoding('utf8').on('data', (text: string) => {
+    headers += text;
+  });
+  const [exit] = await once(child, 'close');
+  return { exit, body, headers };
+}
+
+export async function build(
+  service: Service,
+  files: Readonly<Record<string, string>>,
+  ...fields: readonly string[]
+): Promise<Answer & { id: string }> {
+  await using context = await createContext(files);
+  const form = [`context=@${context.archive}`, ...fields].flatMap((field) => ['-F', field]);
+  const answer = await curl(...form, `${service.httpUrl}/build`);
+  return { ...answer, id: /x-build-id: (\S+)/i.exec(answer.headers)?.[1] ?? '' };
+}
+
+export async function getRecord(service: Service, id: string) {
+  return service.builds.get(id);
+}
+
+/** A real registry on loopback with one image: busybox, made of Debian's static build. */
+export async function startRegistry(): Promise<AsyncDisposable & { url: string }> {
+  await installTools([
+    { find: 'docker-registry', package: 'docker-registry' },
+    { find: 'skopeo', package: 'skopeo' },
+    { find: 'busybox', package: 'busybox-static' },
+  ]);
+  const directory = await mkdtemp(join(tmpdir(), 'kiln-registry-'));
+  const port = await freePort();
+  const config = join(directory, 'config.yml');
+  await writeFile(
+    config,
+    `version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: ${directory}/data\nhttp:\n  addr: 127.0.0.1:${port}\n`,
+  );
+  const child = spawn('docker-registry', ['serve', config], { stdio: 'ignore' });
+  const exited = once(child, 'exit');
+  const url = `http://127.0.0.1:${port}`;
+  const up = async (): Promise<boolean> =>
+    fetch(`${url}/v2/`).then(
+      ({ ok }) => ok,
+      () => false,
+    );
+  await waitFor(up, 'the registry answers');
+  const layout = await createBusyboxLayout(directory);
+  const copy = ['copy', '--insecure-policy', '--dest-tls-verify=false', `oci:${layout}`];
+  await run('skopeo', [...copy, `docker://127.0.0.1:${port}/library/busybox:latest`]);
+  return {
+    url,
+    async [Symbol.asyncDispose]() {
+      child.kill('SIGTERM');
+      await exited;
+      await rm(directory, { recursive: true });
+    },
+  };
+}
+
+async function createBusyboxLayout(directory: string): Promise<string> {
+  const root = join(directory, 'root');
+  await mkdir(join(root, 'bin'), { recursive: true });
+  await mkdir(join(root, 'tmp'));
+  const busybox = (await runTool('which', ['busybox'], never)).trim();
+  await copyFile(busybox, join(root, 'bin/busybox'));
+  const commands =
+    'sh echo cat head tail dd yes seq ls od hexdump wget nc ping env sleep true false touch mkdir grep tr';
+  for (const command of commands.split(' ')) await symlink('busybox', join(root, 'bin', command));
+  const tar = join(directory, 'layer.tar');
+  await run('tar', ['-cf', tar, '--owner=0', '--group=0', '-C', root, '.']);
+  const layout = join(directory, 'layout');
+  await mkdir(layout);
+  await writeOciLayout({ tar, directory: layout }, never);
+  return layout;
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  await once(server, 'close');
+  return typeof address === 'object' && address ? address.port : 0;
+}
