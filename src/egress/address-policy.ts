@@ -9,6 +9,8 @@ const refusedRanges: readonly (readonly [address: string, prefix: number])[] = [
   ['10.0.0.0', 8],
   ['100.64.0.0', 10],
   ['127.0.0.0', 8],
+  // Azure's metadata and host services, although the address is a public one.
+  ['168.63.129.16', 32],
   ['169.254.0.0', 16],
   ['172.16.0.0', 12],
   ['192.0.0.0', 24],
@@ -32,6 +34,7 @@ const refusedRanges6: readonly (readonly [address: string, prefix: number])[] = 
   ['3fff::', 20],
 ];
 
+/** @returns Whether an address, as text, is a public one. */
 export function createAddressPolicy(): (address: string) => boolean {
   const refused = new BlockList();
   for (const [address, prefix] of refusedRanges) refused.addSubnet(address, prefix, 'ipv4');

@@ -1,17 +1,26 @@
-import { lookup } from 'node:dns/promises';
 import { isIP } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import { withDeadline } from '../lib/abort.ts';
 import { createAddressPolicy } from './address-policy.ts';
-import { type HostPort, type Mirror, normalizeHost } from './settings.ts';
+import { formatHostPort, type HostPort } from './host-port.ts';
+import { type Resolve, resolveByDns, resolveLocally } from './resolve-host.ts';
+import type { Mirror } from './settings.ts';
 
 /** Where a guest's request may be sent: addresses that were checked, to be connected to as they are. */
 export type Decision =
   | { readonly allowed: true; readonly addresses: readonly string[]; readonly port: number }
-  | { readonly allowed: false; readonly status: 403 | 502; readonly message: string };
+  | { readonly allowed: false; readonly status: 403 | 502 | 504; readonly message: string };
 
 export type EgressPolicy = (destination: HostPort, signal: AbortSignal) => Promise<Decision>;
 
-export type Resolve = (host: string) => Promise<readonly string[]>;
+export type EgressPolicyOptions = {
+  readonly allow: readonly HostPort[];
+  readonly mirrors: readonly Mirror[];
+  /** How names are resolved: those the operator set, and those a guest chooses. */
+  readonly resolve?: { readonly set: Resolve; readonly chosen: Resolve };
+  /** Addresses of this machine, the public ones too: what listens there is not for guests. */
+  readonly ownAddresses?: () => readonly string[];
+};
 
 const lookupDeadlineMs = 10_000;
 
@@ -19,48 +28,64 @@ const lookupDeadlineMs = 10_000;
  * Decides by resolved address, never by name: a public name may resolve to a private address. Whoever connects must use
  * the addresses returned and not look the name up again.
  */
-export function createEgressPolicy(options: {
-  allow: readonly HostPort[];
-  mirrors: readonly Mirror[];
-  resolve?: Resolve;
-}): EgressPolicy {
-  const { allow, mirrors, resolve = resolveHost } = options;
+export function createEgressPolicy(options: EgressPolicyOptions): EgressPolicy {
+  const { allow, mirrors, ownAddresses = listOwnAddresses } = options;
+  const { resolve = { set: resolveLocally, chosen: resolveByDns } } = options;
   const isPublic = createAddressPolicy();
   return async (destination, signal) => {
-    const host = normalizeHost(destination.host);
-    const mirror = mirrors.find(({ alias }) => isSame(alias, { host, port: destination.port }));
-    const target = mirror?.target ?? { host, port: destination.port };
+    const mirror = mirrors.find(({ alias }) => isSame(alias, destination));
+    const target = mirror?.target ?? destination;
+    const { host, port } = target;
     const opened = mirror !== undefined || allow.some((entry) => isSame(entry, target));
-    const addresses = await findAddresses(target.host, resolve, signal);
-    if (addresses.length === 0) return { allowed: false, status: 502, message: `There is no host ${host}.` };
-    const reachable = opened ? addresses : addresses.filter(isPublic);
-    if (reachable.length > 0) return { allowed: true, addresses: reachable, port: target.port };
-    const setting = `KILN_EGRESS_ALLOW=${host}:${target.port}`;
-    const message = `${host} is not a public address. Whoever runs this build service can open it: ${setting}`;
-    return { allowed: false, status: 403, message };
+    const found = await findAddresses(host, opened ? resolve.set : resolve.chosen, signal);
+    if (found === null) return unreachable(504, `The addresses of ${host} were not found in time.`);
+    if (found.length === 0) return unreachable(502, `There is no host ${host}.`);
+    const own = ownAddresses();
+    const reachable = found.filter(
+      (address) =>
+        opened ||
+        allow.some((entry) => isSame(entry, { host: address, port })) ||
+        (isPublic(address) && !own.includes(address)),
+    );
+    return reachable.length === 0 ? closed(target) : { allowed: true, addresses: reachable, port };
   };
 }
 
-function isSame(a: HostPort, b: HostPort): boolean {
-  return normalizeHost(a.host) === b.host && a.port === b.port;
+function closed(target: HostPort): Decision {
+  const name = formatHostPort(target);
+  return {
+    allowed: false,
+    status: 403,
+    message: `${name} is not public, so builds may not reach it; whoever runs this build service can open it with KILN_EGRESS_ALLOW=${name}`,
+  };
 }
 
+function unreachable(status: 502 | 504, message: string): Decision {
+  return { allowed: false, status, message };
+}
+
+/** Null when the answer did not come. */
 async function findAddresses(
   host: string,
   resolve: Resolve,
   signal: AbortSignal,
-): Promise<readonly string[]> {
+): Promise<readonly string[] | null> {
   if (isIP(host) !== 0) return [host];
   const reason = (): Error => new Error(`${host} was not resolved within ${lookupDeadlineMs} ms.`);
   try {
-    return await withDeadline({ ms: lookupDeadlineMs, signal, reason }, () => resolve(host));
+    return await withDeadline({ ms: lookupDeadlineMs, signal, reason }, (limited) => resolve(host, limited));
   } catch {
     signal.throwIfAborted();
-    return [];
+    return null;
   }
 }
 
-async function resolveHost(host: string): Promise<readonly string[]> {
-  const found = await lookup(host, { all: true });
-  return found.map(({ address }) => address);
+function isSame(a: HostPort, b: HostPort): boolean {
+  return a.host === b.host && a.port === b.port;
+}
+
+function listOwnAddresses(): string[] {
+  return Object.values(networkInterfaces()).flatMap((addresses) =>
+    (addresses ?? []).map(({ address }) => address),
+  );
 }

@@ -1,6 +1,6 @@
+import { BlockList, isIP } from 'node:net';
 import { KilnError } from '../model/error.ts';
-
-export type HostPort = { readonly host: string; readonly port: number };
+import { canonicalHost, formatHostPort, type HostPort, parseHostPort } from './host-port.ts';
 
 /** A registry's mirror: what buildkitd is told, and where the proxy leads that name. */
 export type Mirror = {
@@ -23,18 +23,19 @@ export function parseRegistryMirrors(text: string): Mirror[] {
   return splitList(text).map((item, index) => {
     const separator = item.indexOf('=');
     const registry = item.slice(0, separator);
-    const url = URL.parse(item.slice(separator + 1));
-    const valid =
-      separator > 0 && /^[a-z0-9.-]+(:\d+)?$/i.test(registry) && url && /^https?:$/.test(url.protocol);
-    if (!valid || url.username !== '' || url.search !== '') {
-      throw invalid('KILN_REGISTRY_MIRRORS', item, 'registry=http://host:port');
+    const url = parseMirrorUrl(item.slice(separator + 1));
+    if (!url || !/^[a-z0-9][a-z0-9.-]*(:\d+)?$/i.test(registry)) {
+      throw invalid('KILN_REGISTRY_MIRRORS', `'${item}' is not of the form registry=http://host:port.`);
     }
-    const tls = url.protocol === 'https:';
-    const port = url.port === '' ? (tls ? 443 : 80) : Number(url.port);
-    const target = { host: stripBrackets(url.hostname), port };
+    const { target, tls, path } = url;
+    if (tls && isLoopback(target.host)) {
+      const why =
+        'builds cannot reach a mirror with TLS on loopback; use http:// or the name of this machine.';
+      throw invalid('KILN_REGISTRY_MIRRORS', `'${item}': ${why}`);
+    }
     // Port 80 whatever the target's is: templates hold the name, and outlive a mirror's move.
     const alias = tls ? target : { host: `mirror-${index}.kiln.internal`, port: 80 };
-    return { registry, alias, target, tls, path: url.pathname.replace(/^\/+|\/+$/g, '') };
+    return { registry, alias, target, tls, path };
   });
 }
 
@@ -42,23 +43,9 @@ export function parseRegistryMirrors(text: string): Mirror[] {
 export function parseEgressAllow(text: string): HostPort[] {
   return splitList(text).map((item) => {
     const parsed = parseHostPort(item);
-    if (!parsed) throw invalid('KILN_EGRESS_ALLOW', item, 'host:port');
+    if (!parsed) throw invalid('KILN_EGRESS_ALLOW', `'${item}' is not of the form host:port.`);
     return parsed;
   });
-}
-
-/** `host:port` or `[v6]:port`; null for anything else. The host comes back in lower case, without a last dot. */
-export function parseHostPort(text: string): HostPort | null {
-  const [, bracketed, plain, digits] =
-    /^(?:\[([0-9a-fA-F:.]+)\]|([A-Za-z0-9_.-]+)):(\d{1,5})$/.exec(text) ?? [];
-  const host = bracketed ?? plain;
-  const port = Number(digits);
-  if (host === undefined || port < 1 || port > 65535) return null;
-  return { host: normalizeHost(host), port };
-}
-
-export function normalizeHost(host: string): string {
-  return stripBrackets(host).toLowerCase().replace(/\.$/, '');
 }
 
 /** The lines of buildkitd.toml that send image pulls to the mirrors. */
@@ -69,17 +56,31 @@ export function registryConfig(mirrors: readonly Mirror[]): string {
     return `[registry."${registry}"]\n  mirrors = [${names}]\n`;
   });
   const plain = mirrors.filter(({ tls }) => !tls);
-  const insecure = plain.map(({ alias }) => `[registry."${alias.host}:${alias.port}"]\n  http = true\n`);
+  const insecure = plain.map(({ alias }) => `[registry."${formatHostPort(alias)}"]\n  http = true\n`);
   return [...sections, ...insecure].join('\n');
 }
 
+function parseMirrorUrl(text: string): Pick<Mirror, 'target' | 'tls' | 'path'> | null {
+  const url = URL.parse(text);
+  const host = canonicalHost(url?.hostname ?? '');
+  if (!url || host === null || !/^https?:$/.test(url.protocol)) return null;
+  if (url.username + url.password + url.search + url.hash !== '' || url.port === '0') return null;
+  const tls = url.protocol === 'https:';
+  const port = url.port === '' ? (tls ? 443 : 80) : Number(url.port);
+  return { target: { host, port }, tls, path: url.pathname.replace(/^\/+|\/+$/g, '') };
+}
+
 function mirrorName({ alias, tls, path }: Mirror): string {
-  const host = tls && alias.port === 443 ? alias.host : `${alias.host}:${alias.port}`;
+  const host = tls && alias.port === 443 ? alias.host : formatHostPort(alias);
   return path === '' ? host : `${host}/${path}`;
 }
 
-function stripBrackets(host: string): string {
-  return host.startsWith('[') ? host.slice(1, -1) : host;
+/** Where Go's clients do not ask the proxy. */
+function isLoopback(host: string): boolean {
+  const loopback = new BlockList();
+  loopback.addSubnet('127.0.0.0', 8, 'ipv4');
+  loopback.addAddress('::1', 'ipv6');
+  return host === 'localhost' || loopback.check(host, isIP(host) === 6 ? 'ipv6' : 'ipv4');
 }
 
 function splitList(text: string): string[] {
@@ -89,6 +90,6 @@ function splitList(text: string): string[] {
     .filter((item) => item !== '');
 }
 
-function invalid(setting: string, item: string, shape: string): KilnError {
-  return new KilnError('CONFIG_INVALID', `${setting}: '${item}' is not of the form ${shape}.`);
+function invalid(setting: string, why: string): KilnError {
+  return new KilnError('CONFIG_INVALID', `${setting}: ${why}`);
 }

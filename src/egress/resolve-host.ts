@@ -1,0 +1,43 @@
+import { lookup, Resolver } from 'node:dns/promises';
+
+/** Addresses of a name, in the order to try them; none where it has none. Rejects when the answer is not known. */
+export type Resolve = (host: string, signal: AbortSignal) => Promise<readonly string[]>;
+
+/** For names the operator set: as this machine resolves them, /etc/hosts included. */
+export const resolveLocally: Resolve = async (host) => {
+  const found = await orNone(lookup(host, { all: true }));
+  return found.map(({ address }) => address);
+};
+
+/**
+ * For names a guest chooses: by DNS alone. A lookup as above keeps one of the process's few threads, which also write the
+ * logs, for as long as the guest's own name server likes.
+ */
+export const resolveByDns: Resolve = async (host, signal) => {
+  const resolver = new Resolver({ timeout: 2000, tries: 2 });
+  const cancel = (): void => resolver.cancel();
+  signal.addEventListener('abort', cancel, { once: true });
+  try {
+    const answers = await Promise.allSettled([
+      orNone(resolver.resolve4(host)),
+      orNone(resolver.resolve6(host)),
+    ]);
+    const found = answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []));
+    const failed = answers.find((answer) => answer.status === 'rejected');
+    if (found.length === 0 && failed) throw failed.reason;
+    return found;
+  } finally {
+    signal.removeEventListener('abort', cancel);
+  }
+};
+
+const noAddress = new Set(['ENOTFOUND', 'ENODATA', 'EBADNAME']);
+
+async function orNone<T>(answer: Promise<T[]>): Promise<T[]> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && noAddress.has(String(error.code))) return [];
+    throw error;
+  }
+}
