@@ -36,12 +36,18 @@ const refusedRanges6: readonly (readonly [address: string, prefix: number])[] = 
 
 /** @returns Whether an address, as text, is a public one. */
 export function createAddressPolicy(): (address: string) => boolean {
-  const refused = new BlockList();
-  for (const [address, prefix] of refusedRanges) refused.addSubnet(address, prefix, 'ipv4');
-  for (const [address, prefix] of refusedRanges6) refused.addSubnet(address, prefix, 'ipv6');
+  // Two lists: in one, an IPv4 address would also be looked for as ::ffff:a.b.c.d, and found in ::/3.
+  const refused = createBlockList(refusedRanges, 'ipv4');
+  const refused6 = createBlockList(refusedRanges6, 'ipv6');
   return (address) => {
     const family = isIP(address);
     if (family === 0) return false;
-    return !refused.check(address, family === 4 ? 'ipv4' : 'ipv6');
+    return family === 4 ? !refused.check(address, 'ipv4') : !refused6.check(address, 'ipv6');
   };
+}
+
+function createBlockList(ranges: typeof refusedRanges, family: 'ipv4' | 'ipv6'): BlockList {
+  const list = new BlockList();
+  for (const [address, prefix] of ranges) list.addSubnet(address, prefix, family);
+  return list;
 }
