@@ -3,7 +3,7 @@ import { networkInterfaces } from 'node:os';
 import { withDeadline } from '../lib/abort.ts';
 import { createAddressPolicy } from './address-policy.ts';
 import { formatHostPort, type HostPort } from './host-port.ts';
-import { type Resolve, resolveByDns, resolveLocally } from './resolve-host.ts';
+import { createDnsResolver, type Resolve, resolveLocally } from './resolve-host.ts';
 import type { Mirror } from './settings.ts';
 
 /** Where a guest's request may be sent: addresses that were checked, to be connected to as they are. */
@@ -30,7 +30,7 @@ const lookupDeadlineMs = 10_000;
  */
 export function createEgressPolicy(options: EgressPolicyOptions): EgressPolicy {
   const { allow, mirrors, ownAddresses = listOwnAddresses } = options;
-  const { resolve = { set: resolveLocally, chosen: resolveByDns } } = options;
+  const { resolve = { set: resolveLocally, chosen: createDnsResolver() } } = options;
   const isPublic = createAddressPolicy();
   return async (destination, signal) => {
     const mirror = mirrors.find(({ alias }) => isSame(alias, destination));

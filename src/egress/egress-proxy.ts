@@ -65,5 +65,7 @@ function likeSocket(connection: Duplex): Duplex {
     setKeepAlive: nothing,
     ref: nothing,
     unref: nothing,
+    // After the last answer: a guest that does not close its end must not keep the connection.
+    destroySoon: () => connection.end(() => connection.destroy()),
   });
 }

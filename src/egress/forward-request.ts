@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import { type IncomingMessage, request, type ServerResponse } from 'node:http';
 import { pipeline } from 'node:stream/promises';
 import { canonicalHost, type HostPort } from './host-port.ts';
@@ -59,22 +58,28 @@ async function relay(
   outgoing: ReturnType<typeof request>,
   response: ServerResponse,
 ): Promise<void> {
-  // Its errors reject what is awaited below, or come after the answer, when nobody waits any more.
-  outgoing.on('error', () => undefined);
   pipeline(incoming, outgoing).catch(() => outgoing.destroy());
-  const [answer]: IncomingMessage[] = await once(outgoing, 'response');
-  if (!answer) return;
+  const answer = await waitForAnswer(outgoing);
   response.writeHead(answer.statusCode ?? 502, passedHeaders(answer));
   await pipeline(answer, response);
 }
 
+function waitForAnswer(outgoing: ReturnType<typeof request>): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    outgoing.once('response', resolve);
+    // Stays: an error may also come after the answer.
+    outgoing.on('error', reject);
+    // All that is said of an upgrade nobody asked for.
+    outgoing.once('close', () => reject(new Error('it was closed without an answer')));
+  });
+}
+
 function parseTarget(text: string): Target | null {
-  const url = URL.parse(text);
+  // The path as it was sent: a signed URL must not be spelled anew.
+  const [, authorityText, path = ''] = /^http:\/\/([^/?#\\@]+)([/?][^#]*)?(?:#|$)/i.exec(text) ?? [];
+  const url = authorityText === undefined ? null : URL.parse(`http://${authorityText}/`);
   const host = canonicalHost(url?.hostname ?? '');
-  if (!url || host === null || url.protocol !== 'http:' || url.port === '0') return null;
-  if (url.username + url.password !== '') return null;
-  // As it was sent: a signed URL must not be spelled anew.
-  const [, path = ''] = /^http:\/\/[^/?#\\]*([^#]*)/i.exec(text) ?? [];
+  if (!url || host === null || url.port === '0') return null;
   const port = url.port === '' ? 80 : Number(url.port);
   return { destination: { host, port }, authority: url.host, path: path.startsWith('/') ? path : `/${path}` };
 }

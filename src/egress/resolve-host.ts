@@ -12,24 +12,31 @@ export const resolveLocally: Resolve = async (host) => {
 /**
  * For names a guest chooses: by DNS alone. A lookup as above keeps one of the process's few threads, which also write the
  * logs, for as long as the guest's own name server likes.
+ * @param servers `address:port` of the name servers; those of this machine where there are none given.
  */
-export const resolveByDns: Resolve = async (host, signal) => {
-  const resolver = new Resolver({ timeout: 2000, tries: 2 });
-  const cancel = (): void => resolver.cancel();
-  signal.addEventListener('abort', cancel, { once: true });
-  try {
-    const answers = await Promise.allSettled([
-      orNone(resolver.resolve4(host)),
-      orNone(resolver.resolve6(host)),
-    ]);
-    const found = answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []));
-    const failed = answers.find((answer) => answer.status === 'rejected');
-    if (found.length === 0 && failed) throw failed.reason;
-    return found;
-  } finally {
-    signal.removeEventListener('abort', cancel);
-  }
-};
+export function createDnsResolver(servers?: readonly string[]): Resolve {
+  return async (host, signal) => {
+    const resolver = new Resolver({ timeout: 2000, tries: 2 });
+    if (servers) resolver.setServers(servers);
+    const cancel = (): void => resolver.cancel();
+    signal.addEventListener('abort', cancel, { once: true });
+    try {
+      return joinAnswers(
+        await Promise.allSettled([orNone(resolver.resolve4(host)), orNone(resolver.resolve6(host))]),
+      );
+    } finally {
+      signal.removeEventListener('abort', cancel);
+    }
+  };
+}
+
+/** Half an answer is one: a name server that is silent about IPv6 is no rarity. */
+function joinAnswers(answers: readonly PromiseSettledResult<string[]>[]): string[] {
+  const found = answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []));
+  const failed = answers.find((answer) => answer.status === 'rejected');
+  if (found.length === 0 && failed) throw failed.reason;
+  return found;
+}
 
 const noAddress = new Set(['ENOTFOUND', 'ENODATA', 'EBADNAME']);
 

@@ -1,30 +1,29 @@
 import { STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
-import { pipeline } from 'node:stream/promises';
 import { parseHostPort } from './host-port.ts';
 import type { Open, Refusal } from './outbound.ts';
 
 /** What a guest sent with CONNECT: where to, the connection, and what it sent ahead of our answer. */
 export type Connect = { readonly authority: string; readonly tunnel: Duplex; readonly head: Buffer };
 
-/** Joins a guest's connection with one to where it wants to go, until both have ended. Never rejects. */
+/** Joins a guest's connection with one to where it wants to go, each way until its end. Never rejects. */
 export async function joinTunnel({ authority, tunnel, head }: Connect, open: Open): Promise<void> {
   const destination = parseHostPort(authority);
   const outcome = destination
     ? await open(destination)
     : { status: 400, message: 'CONNECT takes host:port.' };
   if (!('socket' in outcome)) {
-    tunnel.end(formatRefusal(outcome));
-    // Whatever else the guest sends is dropped, so that its end is seen.
-    tunnel.resume();
+    tunnel.end(formatRefusal(outcome), () => tunnel.destroy());
     return;
   }
   const { socket } = outcome;
   tunnel.once('close', () => socket.destroy());
+  socket.once('close', () => tunnel.end(() => tunnel.destroy()));
   if (tunnel.destroyed) socket.destroy();
   tunnel.write('HTTP/1.1 200 Connection established\r\n\r\n');
   if (head.length > 0) socket.write(head);
-  await Promise.allSettled([pipeline(tunnel, socket), pipeline(socket, tunnel)]);
+  // Closing is seen to above; a pipeline each way would add more listeners than Node takes without a warning.
+  tunnel.pipe(socket).pipe(tunnel);
 }
 
 function formatRefusal({ status, message }: Refusal): string {
