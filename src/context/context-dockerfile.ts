@@ -40,18 +40,30 @@ export async function checkContextDockerfile(staged: Staged, policy: DockerfileP
   checkDockerignore(await readEntry(staged.path, ignore));
 }
 
-/** The file at a path, symbolic links within the context followed; null when it is none or lies outside. */
-function findFile(index: ReadonlyMap<string, IndexEntry>, path: string, links = 0): File | null {
-  const parts = path.split('/');
-  for (let depth = 1; depth <= parts.length; depth += 1) {
-    const entry = index.get(parts.slice(0, depth).join('/'));
-    if (!entry) return null;
-    if (entry.type === 'file') return depth === parts.length ? entry : null;
-    if (entry.type === 'symlink') {
-      const target = posix.join(...parts.slice(0, depth - 1), entry.target, ...parts.slice(depth));
-      const outside = entry.target.startsWith('/') || target === '..' || target.startsWith('../');
-      return outside || links >= maxLinks ? null : findFile(index, target, links + 1);
+/**
+ * The file at a path, symbolic links within the context followed part by part as the guest's kernel would; null when it is
+ * none or lies outside.
+ */
+function findFile(index: ReadonlyMap<string, IndexEntry>, path: string): File | null {
+  const reached: string[] = [];
+  const ahead = path.split('/');
+  let links = 0;
+  for (let part = ahead.shift(); part !== undefined; part = ahead.shift()) {
+    if (part === '' || part === '.') continue;
+    if (part === '..') {
+      if (reached.pop() === undefined) return null;
+      continue;
     }
+    const entry = index.get([...reached, part].join('/'));
+    if (entry?.type === 'file') return ahead.length === 0 ? entry : null;
+    if (!entry) return null;
+    if (entry.type === 'directory') {
+      reached.push(part);
+      continue;
+    }
+    links += 1;
+    if (links > maxLinks || entry.target.startsWith('/')) return null;
+    ahead.unshift(...entry.target.split('/'));
   }
   return null;
 }

@@ -26,25 +26,38 @@ export function checkFrontendArgument(
 
 /**
  * The frontend a Dockerfile names, found in all the places where BuildKit v0.20.2 looks: directives in leading `#` or `//`
- * comments, after a shebang, or a JSON object (frontend/dockerfile/parser/directives.go).
+ * comments, after a shebang, or a JSON object (frontend/dockerfile/parser/directives.go). Where releases of BuildKit differ,
+ * it looks on rather than stops: what any of them would find must be found.
  */
 export function findSyntaxDirective(text: string): string | null {
-  const body = text.replace(/^\ufeff/, '').replace(/^#!.*\n/, '');
+  const body = withoutShebang(text.replace(/^\ufeff/, ''));
   return findInComments(body, '#') ?? findInComments(body, '//') ?? findInJson(body);
 }
 
+function withoutShebang(text: string): string {
+  const lineEnd = text.indexOf('\n');
+  return text.startsWith('#!') && lineEnd >= 0 ? text.slice(lineEnd + 1) : text;
+}
+
 function findInComments(text: string, comment: '#' | '//'): string | null {
+  // Only what cannot backtrack is left to the expression: the line is the caller's, and up to 1 MiB long.
+  const directive = new RegExp(`^\\s*${comment}\\s*([a-zA-Z][a-zA-Z0-9]*)\\s*=`);
   for (const line of text.split('\n')) {
-    const [, key, value] =
-      new RegExp(`^\\s*${comment}\\s*([a-zA-Z][a-zA-Z0-9]*)\\s*=\\s*(.+?)\\s*$`).exec(line) ?? [];
-    if (key === undefined || value === undefined) return null;
-    if (key.toLowerCase() === 'syntax') return value;
+    const [start, key] = directive.exec(line) ?? [];
+    if (start === undefined || key === undefined) return null;
+    const value = line.slice(start.length).trim();
+    if (key.toLowerCase() === 'syntax' && value !== '') return value;
   }
   return null;
 }
 
 function findInJson(text: string): string | null {
-  return /^\s*\{[\s\S]*?"syntax"\s*:\s*"((?:[^"\\]|\\.)*)"/i.exec(text)?.[1] ?? null;
+  try {
+    const { syntax } = Object(JSON.parse(text)) as { syntax?: unknown };
+    return typeof syntax === 'string' ? syntax : null;
+  } catch {
+    return null;
+  }
 }
 
 function decode(bytes: Buffer): string {

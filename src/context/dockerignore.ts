@@ -1,11 +1,15 @@
+import { posix } from 'node:path';
 import { printable } from '../lib/text.ts';
 import { KilnError } from '../model/error.ts';
 
 export const maxDockerignoreBytes = 1024 * 1024;
 
+/** Go's bufio.Scanner gives up at a longer line. */
+const maxLineBytes = 64 * 1024 - 1;
+
 /**
  * Refuses what BuildKit's pattern matcher would fail or panic on: each line must be a pattern that Go's filepath.Match reads
- * (moby/patternmatcher New). @throws KilnError DOCKERIGNORE_INVALID
+ * (moby/patternmatcher v0.6.0, New and ignorefile.ReadAll). @throws KilnError DOCKERIGNORE_INVALID
  */
 export function checkDockerignore(bytes: Buffer): void {
   const lines = bytes
@@ -13,15 +17,29 @@ export function checkDockerignore(bytes: Buffer): void {
     .replace(/^\ufeff/, '')
     .split('\n');
   for (const [index, line] of lines.entries()) {
-    if (line.startsWith('#')) continue;
-    const pattern = line.trim().replace(/^!\s*/, '');
-    const problem = line.trim() === '!' ? "is '!' alone" : findPatternError(pattern);
+    const problem = findLineError(line);
     if (problem === null) continue;
     throw new KilnError(
       'DOCKERIGNORE_INVALID',
       `Line ${index + 1} of .dockerignore, '${printable(line)}', ${problem}.`,
     );
   }
+}
+
+function findLineError(line: string): string | null {
+  if (Buffer.byteLength(line) > maxLineBytes) return `is longer than ${maxLineBytes} bytes`;
+  const pattern = line.trim();
+  if (line.startsWith('#') || pattern === '') return null;
+  if (!pattern.startsWith('!')) return findPatternError(cleanPath(pattern));
+  const excluded = pattern.slice(1).trim();
+  const cleaned = cleanPath(`!${excluded === '' ? '' : cleanPath(excluded)}`);
+  return cleaned === '!' ? "is an exclusion ('!') of nothing" : findPatternError(cleaned.slice(1));
+}
+
+/** Go's filepath.Clean. */
+function cleanPath(path: string): string {
+  const normal = posix.normalize(path);
+  return normal.length > 1 && normal.endsWith('/') ? normal.slice(0, -1) : normal;
 }
 
 /** Go's path/filepath Match: `[` [`^`] ranges `]`, ranges of single or escaped characters, `\` before any character. */

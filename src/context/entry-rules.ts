@@ -24,6 +24,8 @@ const maxNameBytes = 4096;
 const maxPartBytes = 255;
 const maxDepth = 255;
 const maxWarnings = 20;
+/** 160 characters for each of 200 000 entries. */
+const maxNamesLength = 32 * 1024 * 1024;
 
 const directory: IndexEntry = { type: 'directory', implied: false };
 const impliedDirectory: IndexEntry = { type: 'directory', implied: true };
@@ -39,6 +41,8 @@ export class EntryRules {
   readonly #folded = new Set<string>();
   readonly #utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
   #count = 0;
+  #implied = 0;
+  #namesLength = 0;
 
   constructor(maxEntries: number) {
     this.#maxEntries = maxEntries;
@@ -51,20 +55,15 @@ export class EntryRules {
   /** @throws KilnError with the code of the rule that is broken. */
   add(entry: ArchiveEntry): void {
     this.#count += 1;
-    if (this.#count > this.#maxEntries) {
-      const message = `The archive has more than ${this.#maxEntries} entries; leave out what the build does not need.`;
-      throw new KilnError('ARCHIVE_TOO_MANY_ENTRIES', message, { details: { limit: this.#maxEntries } });
-    }
+    if (this.#count > this.#maxEntries) throw tooManyEntries(this.#maxEntries);
     const name = this.#decode(entry.name, entry.name);
-    const path = checkName(name);
-    if (path === '') {
-      if (entry.type !== 'directory')
-        throw refuse('ENTRY_NAME', name, 'names the root of the context and is no folder');
-      return;
-    }
-    this.#checkParents(name, path);
+    const path = parsePath(name);
+    if (path === '' && entry.type !== 'directory')
+      throw refuse('ENTRY_NAME', name, 'names the root of the context and is no folder');
+    this.#addParents(name, path);
     this.#checkPlace(name, path, entry);
     this.index.set(path, this.#indexEntry(name, entry));
+    this.#countNames(path.length + entry.target.length);
     this.#warnOfTwins(path);
   }
 
@@ -76,18 +75,30 @@ export class EntryRules {
     }
   }
 
-  #checkParents(name: string, path: string): void {
-    for (let end = path.indexOf('/'); end >= 0; end = path.indexOf('/', end + 1)) {
+  /** What is above a known folder was checked when that folder came. */
+  #addParents(name: string, path: string): void {
+    for (let end = path.lastIndexOf('/'); end > 0; end = path.lastIndexOf('/', end - 1)) {
       const parent = path.slice(0, end);
       const known = this.index.get(parent);
-      if (!known) this.index.set(parent, impliedDirectory);
-      else if (known.type === 'symlink') {
-        const link = `the symbolic link '${printable(parent)}' → '${printable(known.target)}'`;
-        throw refuse('ENTRY_THROUGH_LINK', name, `would be written through ${link}`);
-      } else if (known.type === 'file') {
-        throw refuse('ENTRY_CONFLICT', name, `lies below '${printable(parent)}', which is a file`);
+      if (known?.type === 'directory') return;
+      if (known?.type === 'symlink') {
+        const link = `'${printable(parent)}' → '${printable(known.target)}'`;
+        const what = `would be written through the symbolic link ${link}. Links must stay inside the context`;
+        throw refuse('ENTRY_THROUGH_LINK', name, what);
       }
+      if (known) throw refuse('ENTRY_CONFLICT', name, `lies below '${printable(parent)}', which is a file`);
+      this.index.set(parent, impliedDirectory);
+      this.#implied += 1;
+      if (this.#implied > this.#maxEntries) throw tooManyEntries(this.#maxEntries);
     }
+  }
+
+  /** Names are what stays in memory of an archive, so they are limited as a whole too. */
+  #countNames(length: number): void {
+    this.#namesLength += length;
+    if (this.#namesLength <= maxNamesLength) return;
+    const message = `The names in the archive are longer than ${maxNamesLength} characters together; leave out what the build does not need.`;
+    throw new KilnError('ARCHIVE_TOO_LARGE', message, { details: { limit: maxNamesLength } });
   }
 
   #checkPlace(name: string, path: string, { type }: ArchiveEntry): void {
@@ -138,8 +149,11 @@ export class EntryRules {
   }
 }
 
-/** The path without `.` and empty parts; empty for the root itself. */
-function checkName(name: string): string {
+/**
+ * The path an entry's name stands for: without `.` and empty parts; empty for the root itself.
+ * @throws KilnError when the name is none that a context may have.
+ */
+export function parsePath(name: string): string {
   if (name === '') throw refuse('ENTRY_NAME', name, 'has an empty name');
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
   if (/[\u0000-\u001f\u007f-\u009f]/.test(name))
@@ -163,4 +177,24 @@ function checkName(name: string): string {
 export function refuse(code: ErrorCode, name: string, what: string): KilnError {
   const entry = printable(name);
   return new KilnError(code, `Archive entry '${entry}' ${what}.`, { details: { entry } });
+}
+
+export function sparse(name: Buffer): KilnError {
+  return refuse('ENTRY_SPARSE', name.toString('utf8'), 'is a sparse file; make the archive without --sparse');
+}
+
+export function unknownType(name: Buffer): KilnError {
+  return refuse(
+    'ENTRY_TYPE',
+    name.toString('utf8'),
+    'is neither a file, a folder nor a link; a context holds nothing else',
+  );
+}
+
+export function tooManyEntries(limit: number): KilnError {
+  return new KilnError(
+    'ARCHIVE_TOO_MANY_ENTRIES',
+    `The archive has more than ${limit} entries; leave out what the build does not need.`,
+    { details: { limit } },
+  );
 }

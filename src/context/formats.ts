@@ -6,6 +6,10 @@ export type ArchiveFormat = 'tar' | 'gzip' | 'zip';
 /** Bytes that `detectFormat` needs, or all there are. */
 export const sniffBytes = blockBytes;
 
+const gzipMagic = Buffer.from([0x1f, 0x8b]);
+/** A first entry, an empty zip, the first part of a split one. */
+const zipMagics = ['PK\x03\x04', 'PK\x05\x06', 'PK\x07\x08'].map((magic) => Buffer.from(magic));
+
 const refusedMagics: readonly (readonly [name: string, magic: Buffer])[] = [
   ['bzip2', Buffer.from('BZh')],
   ['xz', Buffer.from('fd377a585a00', 'hex')],
@@ -17,11 +21,10 @@ const refusedMagics: readonly (readonly [name: string, magic: Buffer])[] = [
 /** What the bytes themselves say, whatever the sender called them. @throws ARCHIVE_FORMAT, ARCHIVE_EMPTY */
 export function detectFormat(head: Buffer): ArchiveFormat {
   if (head.length === 0) throw new KilnError('ARCHIVE_EMPTY', 'The archive is empty (0 bytes).');
-  if (startsWith(head, Buffer.from([0x1f, 0x8b]))) return 'gzip';
-  if (startsWith(head, Buffer.from('PK\x03\x04')) || startsWith(head, Buffer.from('PK\x05\x06')))
-    return 'zip';
-  if (head.length === blockBytes && looksLikeTar(head)) return 'tar';
-  const [name] = refusedMagics.find(([, magic]) => startsWith(head, magic)) ?? ['an unknown format'];
+  if (startsWith(head, gzipMagic)) return 'gzip';
+  if (zipMagics.some((magic) => startsWith(head, magic))) return 'zip';
+  if (looksLikeTar(head)) return 'tar';
+  const [name] = refusedMagics.find(([, magic]) => startsWith(head, magic)) ?? ['of an unknown format'];
   throw new KilnError('ARCHIVE_FORMAT', `The context is ${name}; send tar, tar.gz or zip.`);
 }
 

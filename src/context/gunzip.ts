@@ -13,7 +13,7 @@ const maxHeaderBytes = 64 * 1024;
 export async function* gunzip(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   const input = source[Symbol.asyncIterator]();
   const first = await readHeader(input);
-  await using inflate = createInflateRaw({ chunkSize });
+  const inflate = createInflateRaw({ chunkSize });
   const feed = feedInflate(inflate, first, input);
   feed.catch((error: unknown) => inflate.destroy(error instanceof Error ? error : new Error(String(error))));
   let checksum = 0;
@@ -26,6 +26,9 @@ export async function* gunzip(source: AsyncIterable<Buffer>): AsyncGenerator<Buf
     }
   } catch (error) {
     throw zlibError(error);
+  } finally {
+    // Not `await using`: that fails for a stream whose input was not ended.
+    inflate.destroy();
   }
   checkTrailer(await feed, checksum, length);
 }
@@ -72,25 +75,24 @@ async function feedInflate(
 ): Promise<Buffer> {
   const { promise: ended, resolve: onEnd } = Promise.withResolvers<void>();
   inflate.once('end', onEnd).once('close', onEnd);
-  // Chunks that zlib may not have used up, with their place in the compressed data.
-  let recent: { start: number; chunk: Buffer }[] = [];
-  let fed = 0;
+  // Bytes that zlib left alone, which it does once the data has ended; from then on it must be given no more.
+  let rest: Buffer = Buffer.alloc(0);
   for (let chunk: Buffer | null = first; chunk; chunk = await next(input)) {
-    recent = recent.filter((item) => item.start + item.chunk.length > inflate.bytesWritten);
-    recent.push({ start: fed, chunk });
-    fed += chunk.length;
-    if (inflate.readableEnded) {
-      if (fed - inflate.bytesWritten > trailerBytes) break;
-    } else {
-      // After the end of the data zlib never asks for more, so that end counts too.
-      const bytes = chunk;
-      await Promise.race([new Promise((resolve) => inflate.write(bytes, resolve)), ended]);
-    }
+    if (rest.length > 0) rest = Buffer.concat([rest, chunk]);
+    else rest = await feedChunk(inflate, chunk, ended);
+    // Destroyed: whoever read the tar has refused it.
+    if (rest.length > trailerBytes || inflate.destroyed) break;
   }
-  if (!inflate.readableEnded) inflate.end();
+  if (rest.length === 0) inflate.end();
   await ended;
-  const consumed = inflate.bytesWritten;
-  return Buffer.concat(recent.map(({ start, chunk }) => chunk.subarray(Math.max(0, consumed - start))));
+  return rest;
+}
+
+/** Resolves with what zlib did not take of the chunk. */
+async function feedChunk(inflate: InflateRaw, chunk: Buffer, ended: Promise<void>): Promise<Buffer> {
+  const before = inflate.bytesWritten;
+  await Promise.race([new Promise((resolve) => inflate.write(chunk, resolve)), ended]);
+  return Buffer.from(chunk.subarray(inflate.bytesWritten - before));
 }
 
 async function next(input: AsyncIterator<Buffer>): Promise<Buffer | null> {

@@ -1,5 +1,8 @@
-import { refuse } from './entry-rules.ts';
+import { sparse } from './entry-rules.ts';
 import { ambiguous, corrupt } from './tar-header.ts';
+
+/** The marks of GNU tar, star and Solaris tar. */
+const sparseKey = /^(?:GNU\.sparse\.|SCHILY\.realsize$|SUN\.holesdata$)/;
 
 /** What a PAX extended header changes of the entry after it. */
 export type PaxHeader = { readonly path?: Buffer; readonly linkPath?: Buffer; readonly size?: number };
@@ -11,8 +14,7 @@ export type PaxHeader = { readonly path?: Buffer; readonly linkPath?: Buffer; re
 export function parsePaxHeader(data: Buffer): PaxHeader {
   const records = new Map<string, Buffer>();
   for (const [key, value] of parseRecords(data)) {
-    if (key.startsWith('GNU.sparse.'))
-      throw refuse('ENTRY_SPARSE', '', 'is a sparse file; make the archive without --sparse');
+    if (sparseKey.test(key)) throw sparse(records.get('path') ?? Buffer.alloc(0));
     if (records.has(key)) throw ambiguous(value, `has two PAX records '${key}'`);
     records.set(key, value);
   }

@@ -9,6 +9,7 @@ import { checkContextDockerfile } from './context-dockerfile.ts';
 import { EntryRules } from './entry-rules.ts';
 import { detectFormat, sniffBytes } from './formats.ts';
 import { gunzip } from './gunzip.ts';
+import { rechunk } from './rechunk.ts';
 import { TarWalker } from './tar-walker.ts';
 import { unzipToTar } from './unzip.ts';
 
@@ -39,7 +40,7 @@ export async function stageContext(
   await using file = await open(path, 'wx', 0o600);
   try {
     const tar = await decode(input, options);
-    const { size, digest } = await writeChecked({ tar, file, rules, input }, options);
+    const { size, digest } = await writeChecked(tar, { file, rules, input }, options);
     undo.move();
     return {
       path,
@@ -48,6 +49,8 @@ export async function stageContext(
       [Symbol.asyncDispose]: () => removeQuietly(path),
     };
   } catch (error) {
+    // Whatever was refused, the sender is told to stop.
+    void input.chunks.return(undefined);
     options.signal.throwIfAborted();
     throw KilnError.from(error);
   }
@@ -55,51 +58,49 @@ export async function stageContext(
 
 /** The archive as a plain tar. */
 async function decode(input: Counted, options: StageOptions): Promise<AsyncIterable<Buffer>> {
-  const { head, all } = await peek(input, sniffBytes);
+  const { head, all } = await peek(input.chunks, sniffBytes);
   const format = detectFormat(head);
   if (format === 'tar') return all;
-  return format === 'gzip' ? gunzip(all) : unzipToTar(all, options);
+  return format === 'gzip' ? gunzip(rechunk(all)) : unzipToTar(all, options);
 }
 
 async function writeChecked(
-  {
-    tar,
-    file,
-    rules,
-    input,
-  }: { tar: AsyncIterable<Buffer>; file: FileHandle; rules: EntryRules; input: Counted },
+  tar: AsyncIterable<Buffer>,
+  { file, rules, input }: { file: FileHandle; rules: EntryRules; input: Counted },
   { limits, signal }: StageOptions,
 ): Promise<{ size: number; digest: string }> {
   const walker = new TarWalker(rules);
   const hash = createHash('sha256');
   let size = 0;
-  for await (const chunk of tar) {
+  for await (const chunk of rechunk(tar)) {
     signal.throwIfAborted();
     size += chunk.length;
     if (size > limits.maxBytes || (size > ratioFreeBytes && size > input.bytes * maxRatio))
       throw tooLarge(limits.maxBytes);
     walker.push(chunk);
+    const written = file.writeFile(chunk);
+    // While the disk is busy.
     hash.update(chunk);
-    await file.writeFile(chunk);
+    await written;
   }
   walker.end();
   return { size, digest: hash.digest('hex') };
 }
 
 /** The upload as it comes in: counted, limited, and ended by the signal even while it is silent. */
-class Counted implements AsyncIterable<Buffer> {
+class Counted {
   bytes = 0;
-  readonly #source: AsyncIterable<Buffer>;
-  readonly #options: StageOptions;
+  readonly chunks: AsyncGenerator<Buffer>;
 
   constructor(source: AsyncIterable<Buffer>, options: StageOptions) {
-    this.#source = source;
-    this.#options = options;
+    this.chunks = this.#count(source, options);
   }
 
-  async *[Symbol.asyncIterator](): AsyncGenerator<Buffer> {
-    const { signal, limits } = this.#options;
-    const iterator = this.#source[Symbol.asyncIterator]();
+  async *#count(
+    source: AsyncIterable<Buffer>,
+    { signal, limits }: StageOptions,
+  ): AsyncGenerator<Buffer, undefined> {
+    const iterator = source[Symbol.asyncIterator]();
     try {
       for (;;) {
         const { done, value } = await raceAbort(iterator.next(), signal);
@@ -117,18 +118,16 @@ class Counted implements AsyncIterable<Buffer> {
 
 /** The first bytes, at least `length` where there are as many, and all of the stream including them. */
 async function peek(
-  source: AsyncIterable<Buffer>,
+  iterator: AsyncGenerator<Buffer>,
   length: number,
 ): Promise<{ head: Buffer; all: AsyncIterable<Buffer> }> {
-  const iterator = source[Symbol.asyncIterator]();
   let head = Buffer.alloc(0);
   while (head.length < length) {
     const { done, value } = await iterator.next();
     if (done) break;
     head = Buffer.concat([head, value]);
   }
-  const rest: AsyncIterable<Buffer> = { [Symbol.asyncIterator]: () => iterator };
-  return { head: head.subarray(0, length), all: prepend(head, rest) };
+  return { head: head.subarray(0, length), all: prepend(head, iterator) };
 }
 
 async function* prepend(head: Buffer, rest: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {

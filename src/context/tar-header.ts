@@ -7,31 +7,51 @@ export const blockBytes = 512;
 export type TarHeader = {
   readonly name: Buffer;
   readonly size: number;
-  /** The type flag as a character; NUL reads as '0'. */
+  /** The type flag as a character. */
   readonly type: string;
   readonly linkName: Buffer;
 };
 
+/** Numbers that do not matter here, but that some readers stop at when they are none: mode, uid, gid, mtime. */
+const otherNumbers = [
+  [100, 108],
+  [108, 116],
+  [116, 124],
+  [136, 148],
+] as const;
+
 /**
  * Reads the fields that decide how an archive is read. POSIX ustar, GNU and the old v7 form; anything that two readers
  * could take differently is refused. Layout: POSIX.1-2017 pax, "ustar Interchange Format".
- * @throws KilnError ARCHIVE_CORRUPT
+ * @throws KilnError ARCHIVE_CORRUPT, ARCHIVE_AMBIGUOUS, ENTRY_NAME
  */
 export function parseTarHeader(block: Buffer): TarHeader {
-  checkSum(block);
-  const magic = block.toString('latin1', 257, 265);
-  const posix = magic === 'ustar\x0000';
-  const v7 = magic === '\0'.repeat(8);
-  if (!posix && !v7 && magic !== 'ustar  \0') throw corrupt('has a header of an unknown kind');
-  const prefix = posix ? untilNul(block.subarray(345, 500)) : Buffer.alloc(0);
-  const name = untilNul(block.subarray(0, 100));
+  if (sumOf(block) !== storedSum(block)) throw corrupt('has a header whose checksum is wrong');
+  const name = withPrefix(block, readName(block.subarray(0, 100)));
   const flag = block[156] ?? 0;
+  if (!otherNumbers.every(([start, end]) => isNumber(block.subarray(start, end))))
+    throw corrupt('has a header with a field that is no number');
   return {
-    name: prefix.length > 0 ? Buffer.concat([prefix, Buffer.from('/'), name]) : Buffer.from(name),
+    name,
     size: parseSize(block.subarray(124, 136)),
-    type: flag === 0 ? '0' : String.fromCharCode(flag),
-    linkName: Buffer.from(untilNul(block.subarray(157, 257))),
+    type: String.fromCharCode(flag),
+    linkName: readName(block.subarray(157, 257)),
   };
+}
+
+/** The end of a header belongs to each form in its own way; readers that mistake the form must find nothing there. */
+function withPrefix(block: Buffer, name: Buffer): Buffer {
+  const magic = block.toString('latin1', 257, 265);
+  if (magic === 'ustar\x0000') {
+    if (!isZero(block.subarray(500))) throw ambiguous(name, 'has a header of the form of star');
+    const prefix = readName(block.subarray(345, 500));
+    return prefix.length > 0 ? Buffer.concat([prefix, Buffer.from('/'), name]) : name;
+  }
+  if (magic !== 'ustar  \0' && magic !== '\0'.repeat(8)) throw corrupt('has a header of an unknown kind');
+  // Type S keeps the map of its holes there, and is refused for what it is.
+  if (block[156] !== 0x53 && !isZero(block.subarray(345)))
+    throw ambiguous(name, 'has a header with times of access, as incremental backups have');
+  return name;
 }
 
 const zeroBlock = Buffer.alloc(blockBytes);
@@ -43,10 +63,6 @@ export function isZero(bytes: Buffer): boolean {
 /** Whether the block could be the first of a tar; used to tell formats apart, so that the error is about the format. */
 export function looksLikeTar(block: Buffer): boolean {
   return block.toString('latin1', 257, 262) === 'ustar' || isZero(block) || sumOf(block) === storedSum(block);
-}
-
-function checkSum(block: Buffer): void {
-  if (sumOf(block) !== storedSum(block)) throw corrupt('has a header whose checksum is wrong');
 }
 
 function storedSum(block: Buffer): number {
@@ -75,9 +91,17 @@ function parseOctal(field: Buffer): number | null {
   return digits === undefined ? null : digits === '' ? 0 : Number.parseInt(digits, 8);
 }
 
-function untilNul(field: Buffer): Buffer {
+/** Base-256 counts as a number: GNU tar writes times before 1970 so. */
+function isNumber(field: Buffer): boolean {
+  return ((field[0] ?? 0) & 0x80) !== 0 || parseOctal(field) !== null;
+}
+
+/** A copy of what stands before the first NUL: the block itself may be part of a large chunk. */
+function readName(field: Buffer): Buffer {
   const end = field.indexOf(0);
-  return end < 0 ? field : field.subarray(0, end);
+  if (end >= 0 && !isZero(field.subarray(end)))
+    throw refuse('ENTRY_NAME', field.toString('utf8'), 'has a NUL in its name');
+  return Buffer.from(end < 0 ? field : field.subarray(0, end));
 }
 
 export function corrupt(what: string): KilnError {

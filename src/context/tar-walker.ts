@@ -1,7 +1,9 @@
 import { KilnError } from '../model/error.ts';
-import { type EntryRules, refuse } from './entry-rules.ts';
+import { type ArchiveEntry, type EntryRules, sparse, unknownType } from './entry-rules.ts';
 import { checkGlobalHeader, type PaxHeader, parsePaxHeader } from './pax.ts';
 import { ambiguous, blockBytes, corrupt, isZero, parseTarHeader, type TarHeader } from './tar-header.ts';
+
+const slash = 0x2f;
 
 /** Far more than any real path or set of xattrs. */
 const maxHeaderBytes = 1024 * 1024;
@@ -59,6 +61,7 @@ export class TarWalker {
   /** The archive must have ended where the bytes do. */
   end(): void {
     if (this.#offset === 0) throw empty();
+    if (this.#state.at === 'end' && !this.#partial.every(isZero)) throw trailingData();
     if (this.#state.at !== 'end' || this.#partialBytes > 0) {
       throw new KilnError('ARCHIVE_TRUNCATED', 'The archive ends in the middle; send all of it.');
     }
@@ -96,10 +99,7 @@ export class TarWalker {
     const zero = isZero(block);
     if (this.#state.at === 'end') {
       if (zero) return;
-      throw new KilnError(
-        'ARCHIVE_TRAILING_DATA',
-        'There is more data after the end of the archive; send one archive alone.',
-      );
+      throw trailingData();
     }
     if (this.#state.at === 'first-zero' && !zero) throw corrupt('has a lone block of zeros in its middle');
     if (!zero) {
@@ -124,8 +124,9 @@ export class TarWalker {
     }
     const { pax, longName, longLink } = this.#extensions;
     const twice = (type === 'x' && pax) || (type === 'L' && longName) || (type === 'K' && longLink);
-    const mixed = type === 'x' ? longName || longLink : type !== 'g' && pax;
-    if (twice || mixed) throw ambiguous(name, 'has more than one kind of extension header');
+    const mixed = type === 'x' ? longName || longLink : pax;
+    const between = type === 'g' && Object.keys(this.#extensions).length > 0;
+    if (twice || mixed || between) throw ambiguous(name, 'has more than one kind of extension header');
     if (size === 0) throw corrupt('has an empty extension header');
     this.#state = { at: 'extension', type, size, paddedSize: padded(size) };
   }
@@ -144,7 +145,7 @@ export class TarWalker {
     const name = pax?.path ?? longName ?? header.name;
     const target = pax?.linkPath ?? longLink ?? header.linkName;
     if (pax?.size !== undefined && pax.size !== header.size) throw ambiguous(name, 'has two different sizes');
-    const type = entryType(header, name);
+    const type = entryType(header.type, name);
     if (type !== 'file' && header.size > 0) throw ambiguous(name, `is a ${type} with content`);
     this.#rules.add({ name, type, target, size: header.size, offset: this.#offset });
     this.#toSkip = padded(header.size);
@@ -152,30 +153,22 @@ export class TarWalker {
   }
 }
 
-const entryTypes: Readonly<Record<string, 'file' | 'hardlink' | 'symlink' | 'directory'>> = {
+const entryTypes: Readonly<Record<string, ArchiveEntry['type']>> = {
+  '\0': 'file',
   '0': 'file',
   '1': 'hardlink',
   '2': 'symlink',
   '5': 'directory',
 };
 
-function entryType({ type }: TarHeader, name: Buffer): 'file' | 'hardlink' | 'symlink' | 'directory' {
-  if (type === 'S')
-    throw refuse(
-      'ENTRY_SPARSE',
-      name.toString('utf8'),
-      'is a sparse file; make the archive without --sparse',
-    );
-  const known = entryTypes[type];
-  if (!known) {
-    throw refuse(
-      'ENTRY_TYPE',
-      name.toString('utf8'),
-      'is neither a file, a folder nor a link; a context holds nothing else',
-    );
-  }
-  // v7 had no type for folders: a name that ends in a slash was one.
-  return known === 'file' && name.at(-1) === 0x2f ? 'directory' : known;
+function entryType(flag: string, name: Buffer): ArchiveEntry['type'] {
+  if (flag === 'S') throw sparse(name);
+  const type = entryTypes[flag];
+  if (!type) throw unknownType(name);
+  if (name.at(-1) !== slash || type === 'directory') return type;
+  // v7 had no type for folders: a name that ends in a slash was one. Of other types only some readers think so.
+  if (flag !== '\0') throw ambiguous(name, `is a ${type} with the name of a folder`);
+  return 'directory';
 }
 
 function padded(size: number): number {
@@ -189,6 +182,13 @@ function withoutNul(data: Buffer): Buffer {
   if (!isZero(data.subarray(end)))
     throw ambiguous(data.subarray(0, end), 'has bytes after the end of its name');
   return data.subarray(0, end);
+}
+
+function trailingData(): KilnError {
+  return new KilnError(
+    'ARCHIVE_TRAILING_DATA',
+    'There is more data after the end of the archive; send one archive alone.',
+  );
 }
 
 function empty(): KilnError {

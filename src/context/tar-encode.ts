@@ -1,0 +1,71 @@
+import { blockBytes } from './tar-header.ts';
+
+/** One entry of a tar that is made here; `name` and `target` are valid UTF-8. */
+export type NewTarEntry = {
+  readonly name: Buffer;
+  readonly type: 'file' | 'directory' | 'symlink';
+  readonly size: number;
+  /** Permission bits. */
+  readonly mode: number;
+  /** Seconds since 1970. */
+  readonly mtime: number;
+  readonly target: Buffer;
+};
+
+const typeFlags = { file: '0', directory: '5', symlink: '2' } as const;
+const maxFieldBytes = 100;
+
+/**
+ * The header blocks of an entry: ustar, after a PAX header where a name does not fit. tar-stream's `pack` is no help here:
+ * it takes entries without content as fast as they come and keeps them all in memory.
+ */
+export function encodeTarHeader(entry: NewTarEntry): Buffer {
+  const { name, target } = entry;
+  const records = Buffer.concat([
+    ...(name.length > maxFieldBytes ? [paxRecord('path', name)] : []),
+    ...(target.length > maxFieldBytes ? [paxRecord('linkpath', target)] : []),
+  ]);
+  if (records.length === 0) return headerBlock(entry, typeFlags[entry.type]);
+  const extension = { ...entry, name: Buffer.from('pax'), target: Buffer.alloc(0), size: records.length };
+  return Buffer.concat([
+    headerBlock(extension, 'x'),
+    records,
+    tarPadding(records.length),
+    headerBlock(entry, typeFlags[entry.type]),
+  ]);
+}
+
+/** Zeros that fill the last block of a content of `size` bytes. */
+export function tarPadding(size: number): Buffer {
+  return Buffer.alloc((blockBytes - (size % blockBytes)) % blockBytes);
+}
+
+export const tarEnd = Buffer.alloc(2 * blockBytes);
+
+function headerBlock({ name, mode, size, mtime, target }: NewTarEntry, flag: string): Buffer {
+  const block = Buffer.alloc(blockBytes);
+  name.copy(block, 0, 0, maxFieldBytes);
+  block.write(octal(mode, 7), 100);
+  block.write(octal(0, 7), 108);
+  block.write(octal(0, 7), 116);
+  block.write(octal(size, 11), 124);
+  block.write(octal(mtime, 11), 136);
+  block.fill(' ', 148, 156);
+  block.write(flag, 156);
+  target.copy(block, 157, 0, maxFieldBytes);
+  block.write('ustar\x0000', 257);
+  const sum = block.reduce((total, byte) => total + byte, 0);
+  block.write(`${octal(sum, 6)}\0 `, 148);
+  return block;
+}
+
+function octal(value: number, digits: number): string {
+  return value.toString(8).padStart(digits, '0');
+}
+
+/** `<length> <key>=<value>\n`, where the length counts its own digits. */
+function paxRecord(key: string, value: Buffer): Buffer {
+  const rest = key.length + value.length + 3;
+  const digits = String(rest + String(rest).length).length;
+  return Buffer.concat([Buffer.from(`${rest + digits} ${key}=`), value, Buffer.from('\n')]);
+}

@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type StageOptions, stageContext } from '../../src/context/stage-context.ts';
+import type { StagedContext } from '../../src/model/context.ts';
+import { type ErrorCode, KilnError } from '../../src/model/error.ts';
+
+const GiB = 1024 ** 3;
+
+export type Limits = Partial<StageOptions['limits']>;
+
+/** A staging directory of its own; disposing removes it. */
+export class Staging implements AsyncDisposable {
+  readonly directory: string;
+
+  private constructor(directory: string) {
+    this.directory = directory;
+  }
+
+  static async create(): Promise<Staging> {
+    return new Staging(await mkdtemp(join(tmpdir(), 'kiln-context-')));
+  }
+
+  stage(
+    upload: Buffer | AsyncIterable<Buffer>,
+    limits: Limits = {},
+    signal = new AbortController().signal,
+  ): Promise<StagedContext> {
+    return stageContext(Buffer.isBuffer(upload) ? inChunks(upload) : upload, {
+      directory: this.directory,
+      limits: { maxBytes: 4 * GiB, maxUploadBytes: 4 * GiB, maxEntries: 200_000, ...limits },
+      signal,
+    });
+  }
+
+  files(): Promise<string[]> {
+    return readdir(this.directory);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await rm(this.directory, { recursive: true });
+  }
+}
+
+export async function accept(upload: Buffer, limits: Limits = {}): Promise<StagedContext['summary']> {
+  await using staging = await Staging.create();
+  await using staged = await staging.stage(upload, limits);
+  return staged.summary;
+}
+
+/** Asserts that the upload is refused with one of the codes and that no file is left; returns the error. */
+export async function refuseWith(
+  codes: ErrorCode | readonly ErrorCode[],
+  upload: Buffer,
+  limits: Limits = {},
+): Promise<KilnError> {
+  await using staging = await Staging.create();
+  const error = await staging.stage(upload, limits).then(
+    () => assert.fail(`accepted, expected ${codes}`),
+    (reason: unknown) => reason,
+  );
+  assert.ok(error instanceof KilnError, String(error));
+  assert.ok([codes].flat().includes(error.code), `${error.code}, expected ${codes}: ${error.message}`);
+  assert.deepEqual(await staging.files(), []);
+  return error;
+}
+
+/** Odd, so that no chunk ends where a block does. */
+export async function* inChunks(bytes: Buffer, size = 1021): AsyncGenerator<Buffer> {
+  for (let start = 0; start < bytes.length; start += size) yield bytes.subarray(start, start + size);
+}

@@ -1,0 +1,74 @@
+/** Tars made block by block, so that each field can be wrong. */
+export type RawEntry = {
+  readonly name: string | Buffer;
+  /** Type flag; a regular file by default. */
+  readonly type?: string;
+  readonly content?: string | Buffer;
+  readonly target?: string | Buffer;
+  readonly prefix?: string;
+  readonly magic?: string;
+  /** Written as it is into the size field, in place of the content's length. */
+  readonly size?: string | Buffer;
+  readonly mode?: string;
+  readonly mtime?: string;
+  /** A last change, before the checksum is made. */
+  readonly patch?: (block: Buffer) => void;
+};
+
+export const tarEnd = Buffer.alloc(1024);
+
+/** The entries and the two zero blocks. */
+export function tar(...entries: readonly (RawEntry | Buffer)[]): Buffer {
+  return Buffer.concat([...entries.map((entry) => (Buffer.isBuffer(entry) ? entry : raw(entry))), tarEnd]);
+}
+
+export function raw(entry: RawEntry): Buffer {
+  const content = Buffer.from(entry.content ?? '');
+  const block = Buffer.alloc(512);
+  put(block, 0, entry.name);
+  put(block, 100, entry.mode ?? '0000644\0');
+  put(block, 108, '0000000\0');
+  put(block, 116, '0000000\0');
+  put(block, 124, entry.size ?? `${content.length.toString(8).padStart(11, '0')}\0`);
+  put(block, 136, entry.mtime ?? '14000000000\0');
+  put(block, 156, entry.type ?? '0');
+  put(block, 157, entry.target ?? '');
+  put(block, 257, entry.magic ?? 'ustar\x0000');
+  put(block, 345, entry.prefix ?? '');
+  entry.patch?.(block);
+  return Buffer.concat([withChecksum(block), content, Buffer.alloc((512 - (content.length % 512)) % 512)]);
+}
+
+export const file = (name: string | Buffer, content: string | Buffer = 'x'): RawEntry => ({ name, content });
+export const folder = (name: string): RawEntry => ({ name, type: '5', mode: '0000755\0' });
+export const symlink = (name: string, target: string): RawEntry => ({ name, type: '2', target });
+export const hardlink = (name: string, target: string): RawEntry => ({ name, type: '1', target });
+
+export function pax(records: Readonly<Record<string, string | Buffer>>, type = 'x'): Buffer {
+  const content = Buffer.concat(Object.entries(records).map(([key, value]) => paxRecord(key, value)));
+  return raw({ name: 'PaxHeaders/x', type, content });
+}
+
+export function paxRecord(key: string, value: string | Buffer): Buffer {
+  const body = Buffer.concat([Buffer.from(` ${key}=`), Buffer.from(value), Buffer.from('\n')]);
+  let length = body.length + 1;
+  while (String(length).length + body.length !== length) length = String(length).length + body.length;
+  return Buffer.concat([Buffer.from(String(length)), body]);
+}
+
+/** GNU's `L` (name) or `K` (link target) before an entry. */
+export function gnuLong(type: 'L' | 'K', value: string | Buffer): Buffer {
+  const content = Buffer.concat([Buffer.from(value), Buffer.alloc(1)]);
+  return raw({ name: '././@LongLink', type, content, magic: 'ustar  \0' });
+}
+
+function withChecksum(block: Buffer): Buffer {
+  block.fill(' ', 148, 156);
+  const sum = block.reduce((total, byte) => total + byte, 0);
+  block.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148);
+  return block;
+}
+
+function put(block: Buffer, at: number, value: string | Buffer): void {
+  Buffer.from(value).copy(block, at);
+}

@@ -1,0 +1,213 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { test } from 'node:test';
+import { promisify } from 'node:util';
+import type { ErrorCode } from '../../src/model/error.ts';
+import { accept, type Limits, refuseWith, Staging } from './staging.ts';
+import { unicodePath, type ZipItem, zip } from './zip.ts';
+
+const run = promisify(execFile);
+
+const link = (name: string, content: string): ZipItem => ({ name, content, mode: 0o120777 });
+const a: ZipItem = { name: 'a', content: 'content of a' };
+const b: ZipItem = { name: 'b', content: 'content of b', method: 0 };
+
+const refused: readonly (readonly [row: string, code: ErrorCode, archive: Buffer, limits?: Limits])[] = [
+  ['1: ../evil', 'ENTRY_ESCAPES', zip([{ name: '../evil' }])],
+  ['2: /abs', 'ENTRY_ABSOLUTE', zip([{ name: '/abs' }])],
+  ['2: C:\\x', 'ENTRY_ABSOLUTE', zip([{ name: 'C:\\x' }])],
+  ['2: \\\\host\\x', 'ENTRY_ABSOLUTE', zip([{ name: '\\\\host\\x' }])],
+  ['3: a/../b', 'ENTRY_ESCAPES', zip([{ name: 'a/../b' }])],
+  ['9: a FIFO', 'ENTRY_TYPE', zip([{ name: 'x', mode: 0o010644 }])],
+  ['9: a device', 'ENTRY_TYPE', zip([{ name: 'x', mode: 0o020644 }])],
+  ['11: twice', 'ENTRY_DUPLICATE', zip([a, a])],
+  ['13: below a file', 'ENTRY_CONFLICT', zip([a, { name: 'a/b' }])],
+  ['16: NUL', 'ENTRY_NAME', zip([{ name: 'a\0b' }])],
+  ['17: newline', 'ENTRY_NAME', zip([{ name: 'a\nb' }])],
+  ['18: not UTF-8 although marked', 'ENTRY_NAME_ENCODING', zip([{ name: Buffer.from([0x61, 0xff]) }])],
+  ['29: a bomb of 30 MiB', 'ARCHIVE_TOO_LARGE', zip([{ name: 'x', content: Buffer.alloc(30 << 20) }])],
+  ['30: one entry too many', 'ARCHIVE_TOO_MANY_ENTRIES', zip([a, b]), { maxEntries: 1 }],
+  ['31: two entries with one content', 'ARCHIVE_AMBIGUOUS', overlapping()],
+  ['32: name', 'ARCHIVE_AMBIGUOUS', zip([{ ...a, patchLocal: (header) => header.write('z', 30) }])],
+  ['32: size', 'ARCHIVE_AMBIGUOUS', zip([{ ...a, patchLocal: (header) => header.writeUInt32LE(5, 22) }])],
+  ['32: method', 'ARCHIVE_AMBIGUOUS', zip([{ ...a, patchLocal: (header) => header.writeUInt16LE(0, 8) }])],
+  ['32: flags', 'ARCHIVE_AMBIGUOUS', zip([{ ...a, patchLocal: (header) => header.writeUInt16LE(0, 6) }])],
+  ['32: checksum', 'ARCHIVE_AMBIGUOUS', zip([{ ...a, patchLocal: (header) => header.writeUInt32LE(5, 14) }])],
+  ['32: signature', 'ARCHIVE_AMBIGUOUS', zip([b, { ...a, patchLocal: (header) => header.write('xx', 2) }])],
+  [
+    '32: descriptor',
+    'ARCHIVE_AMBIGUOUS',
+    zip([{ ...a, described: true, patchDescriptor: (bytes) => bytes.writeUInt32LE(5, 12) }]),
+  ],
+  [
+    '32: extra field longer',
+    'ARCHIVE_AMBIGUOUS',
+    zip([{ ...a, patchLocal: (header) => header.writeUInt16LE(4, 28) }]),
+  ],
+  ['32: a folder that is a file', 'ARCHIVE_AMBIGUOUS', zip([{ name: 'd/', mode: 0o100644 }])],
+  ['32: a file that is a folder', 'ARCHIVE_AMBIGUOUS', zip([{ name: 'd', mode: 0o040755 }])],
+  ['32: a folder with content', 'ARCHIVE_AMBIGUOUS', zip([{ name: 'd/', content: 'x' }])],
+  ['32: a name with backslashes', 'ARCHIVE_AMBIGUOUS', zip([{ name: 'a\\b' }])],
+  ['33: suffix', 'ARCHIVE_AMBIGUOUS', Buffer.concat([zip([a]), Buffer.from('more')])],
+  ['33: prefix', 'ARCHIVE_AMBIGUOUS', Buffer.concat([Buffer.from('PK\x03\x04junk'), zip([a])])],
+  [
+    '33: prefix with offsets that fit',
+    'ARCHIVE_AMBIGUOUS',
+    zip([a], { prefix: Buffer.from('PK\x03\x04junk') }),
+  ],
+  ['33: a zip after a zip', 'ARCHIVE_AMBIGUOUS', Buffer.concat([zip([a]), zip([b])])],
+  ['33: data before the directory', 'ARCHIVE_AMBIGUOUS', zip([a], { gap: Buffer.from('junk') })],
+  ['33: a zip in the comment', 'ARCHIVE_AMBIGUOUS', zip([a], { comment: zip([b]) })],
+  ['33: an end record in the comment', 'ARCHIVE_AMBIGUOUS', zip([a], { comment: endRecord() })],
+  [
+    '33: a signature in the comment',
+    'ARCHIVE_AMBIGUOUS',
+    zip([a], { comment: Buffer.from('PK\x05\x06'.padEnd(40)) }),
+  ],
+  [
+    '33: fewer entries counted',
+    'ARCHIVE_AMBIGUOUS',
+    zip([a, b], { patchEnd: (end) => countEntries(end, 1) }),
+  ],
+  ['33: zip64 with another count', 'ARCHIVE_AMBIGUOUS', zip64((records) => records.writeBigUInt64LE(2n, 32))],
+  ['33: zip64 in another place', 'ARCHIVE_AMBIGUOUS', zip64((records) => records.writeBigUInt64LE(3n, 64))],
+  ['33: zip64 without its signature', 'ARCHIVE_AMBIGUOUS', zip64((records) => records.write('xxxx'))],
+  ['34: more bytes than declared', 'ARCHIVE_CORRUPT', zip([declaring(5)])],
+  ['34: fewer bytes than declared', 'ARCHIVE_CORRUPT', zip([declaring(50)])],
+  ['34: wrong checksum', 'ARCHIVE_CORRUPT', zip([{ ...b, patchContent: flipFirst }])],
+  ['34: damaged deflate data', 'ARCHIVE_CORRUPT', zip([{ ...a, patchContent: (bytes) => bytes.fill(0xff) }])],
+  ['35: traditional encryption', 'ARCHIVE_UNSUPPORTED', zip([{ ...a, flags: 0x801 }])],
+  ['35: strong encryption', 'ARCHIVE_UNSUPPORTED', zip([{ ...a, flags: 0x841 }])],
+  ['35: AES', 'ARCHIVE_UNSUPPORTED', zip([{ ...a, flags: 0x801, method: 99 }])],
+  ['35: bzip2', 'ARCHIVE_UNSUPPORTED', zip([{ ...a, method: 12 }])],
+  ['36: through a link to /tmp', 'ENTRY_THROUGH_LINK', zip([link('d', '/tmp'), { name: 'd/evil' }])],
+  ['36: an empty link', 'ENTRY_NAME', zip([link('d', '')])],
+  ['36: a link with NUL', 'ENTRY_NAME', zip([link('d', 'a\0b')])],
+  ['36: a link of 5000 bytes', 'ENTRY_NAME', zip([link('d', 'x'.repeat(5000))])],
+  ['37: CP437', 'ENTRY_NAME_ENCODING', zip([{ name: Buffer.from([0x81]), flags: 0 }])],
+  ['37: another Unicode path', 'ENTRY_NAME_ENCODING', zip([{ ...a, extra: unicodePath('z') }])],
+  ['38: of several disks', 'ARCHIVE_CORRUPT', zip([a], { patchEnd: (end) => end.writeUInt16LE(1, 4) })],
+  ['38: first of several parts', 'ARCHIVE_CORRUPT', splitZip()],
+  [
+    '38: zip64 record beyond the end',
+    'ARCHIVE_CORRUPT',
+    zip64((records) => records.writeBigUInt64LE(1n << 60n, 64)),
+  ],
+  [
+    '38: zip64 directory beyond the end',
+    'ARCHIVE_CORRUPT',
+    zip64((records) => records.writeBigUInt64LE(1n << 60n, 48)),
+  ],
+  [
+    '38: directory beyond the end',
+    'ARCHIVE_CORRUPT',
+    zip([a], { patchEnd: (end) => end.writeUInt32LE(1 << 30, 16) }),
+  ],
+  [
+    '38: no directory there',
+    'ARCHIVE_CORRUPT',
+    zip([{ ...a, patchCentral: (header) => header.write('xx', 2) }]),
+  ],
+  ['39: no entry', 'ARCHIVE_EMPTY', zip([])],
+  ['25: cut', 'ARCHIVE_TRUNCATED', zip([a]).subarray(0, 60)],
+  [
+    '23: a directory over 64 MiB',
+    'ARCHIVE_HEADER_TOO_LARGE',
+    zip([a], { patchEnd: (end) => end.writeUInt32LE(1 << 30, 12) }),
+  ],
+];
+
+for (const [row, code, archive, limits] of refused) {
+  test(`zip, row ${row} is refused with ${code}`, async () => {
+    await refuseWith(code, archive, limits);
+  });
+}
+
+const accepted: readonly (readonly [name: string, archive: Buffer, entries: number])[] = [
+  ['written to a pipe', zip([{ ...a, described: true }, b]), 2],
+  ['with zip64 end records', zip([a, b], { zip64: true }), 2],
+  ['with a comment', zip([a], { comment: Buffer.from('made by hand') }), 1],
+  ['with the same Unicode path', zip([{ name: 'ü', extra: unicodePath('ü') }]), 1],
+  ['row 36: links that point outside', zip([link('l', '/etc/passwd'), link('m', '../..')]), 2],
+  [
+    'row 46: a stored zip in it',
+    zip([{ name: 'inner.zip', method: 0, content: zip([{ name: '../evil' }]) }]),
+    1,
+  ],
+];
+for (const [name, archive, entries] of accepted) {
+  test(`zip ${name} is accepted`, async () => {
+    assert.equal((await accept(archive)).entries, entries);
+  });
+}
+
+test('a zip becomes a tar with its names, modes, times, links and contents', async () => {
+  const long = `${'long/'.repeat(40)}name`;
+  await using staging = await Staging.create();
+  await using staged = await staging.stage(
+    zip([
+      { name: 'run.sh', content: '#!/bin/sh\n', mode: 0o104755 },
+      { name: 'empty', mode: 0o100600 },
+      { name: 'd/', mode: 0o040700 },
+      link('d/link', `../${long}`),
+      { name: long, content: 'x'.repeat(100_000) },
+      { name: '日本', content: 'utf-8', method: 0 },
+    ]),
+  );
+  const options = ['--quoting-style=literal', '--utc', '--full-time', '-tvf', staged.path];
+  const { stdout } = await run('tar', options, { env: { ...process.env, LC_ALL: 'C.UTF-8' } });
+  assert.deepEqual(
+    stdout
+      .trim()
+      .split('\n')
+      .map((line) => line.replace(/ +/g, ' ')),
+    [
+      '-rwsr-xr-x 0/0 10 2025-01-01 00:00:00 run.sh',
+      '-rw------- 0/0 0 2025-01-01 00:00:00 empty',
+      'drwx------ 0/0 0 2025-01-01 00:00:00 d/',
+      `lrwxrwxrwx 0/0 0 2025-01-01 00:00:00 d/link -> ../${long}`,
+      `-rw-r--r-- 0/0 100000 2025-01-01 00:00:00 ${long}`,
+      '-rw-r--r-- 0/0 5 2025-01-01 00:00:00 日本',
+    ],
+  );
+  const content = await run('tar', ['-xOf', staged.path, long]);
+  assert.equal(content.stdout, 'x'.repeat(100_000));
+  assert.deepEqual((await staging.files()).length, 1, 'the zip itself is gone');
+});
+
+/** Two names in the central directory for one local entry. */
+function overlapping(): Buffer {
+  return zip([a, { ...a, patchCentral: (header) => header.writeUInt32LE(0, 42) }]);
+}
+
+function zip64(patchZip64: (records: Buffer) => void): Buffer {
+  return zip([a], { zip64: true, patchZip64 });
+}
+
+function endRecord(): Buffer {
+  return zip([]);
+}
+
+function countEntries(end: Buffer, entries: number): void {
+  end.writeUInt16LE(entries, 8);
+  end.writeUInt16LE(entries, 10);
+}
+
+/** Both places declare a size that the content does not have. */
+function declaring(size: number): ZipItem {
+  return {
+    ...a,
+    patchLocal: (header) => header.writeUInt32LE(size, 22),
+    patchCentral: (header) => header.writeUInt32LE(size, 24),
+  };
+}
+
+function flipFirst(bytes: Buffer): Buffer {
+  const flipped = Buffer.from(bytes);
+  flipped.writeUInt8(bytes.readUInt8(0) ^ 1, 0);
+  return flipped;
+}
+
+function splitZip(): Buffer {
+  return Buffer.concat([Buffer.from('PK\x07\x08'), zip([a], { patchEnd: (end) => end.writeUInt16LE(1, 4) })]);
+}
