@@ -19,7 +19,8 @@ async function main(): Promise<void> {
   process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
 
   const config = parseConfig(process.env, process.getuid?.() === 0);
-  const log = pino({ level: process.stdout.isTTY ? 'warn' : 'info' }, pino.destination(2));
+  const serializers = { error: pino.stdSerializers.err, cause: pino.stdSerializers.err };
+  const log = pino({ level: process.stdout.isTTY ? 'warn' : 'info', serializers }, pino.destination(2));
   const service = await startService({
     config,
     path: process.env['PATH'] ?? '',

@@ -85,15 +85,17 @@ async function readTrace(
   stdout: AsyncIterable<Buffer>,
   run: BuildctlRun,
 ): Promise<z.infer<typeof resultSchema> | null> {
+  let result: z.infer<typeof resultSchema> | null = null;
+  // Read to its end also after the result: a channel closes only when nothing is left unread.
   for await (const line of splitLines(stdout, maxTraceLine)) {
     if (line.length === 0) continue;
     const message = parseLine(line);
     const last = lastLineSchema.safeParse(message);
     if (!last.success) await run.onStatus(message);
     else if (last.data.kiln === 'ready') await run.onContextReady();
-    else return last.data.kiln;
+    else result = last.data.kiln;
   }
-  return null;
+  return result;
 }
 
 function parseLine(line: Buffer): unknown {
@@ -104,6 +106,26 @@ function parseLine(line: Buffer): unknown {
   }
 }
 
+/** What buildctl says first when it is told to write a trace; a user who runs the same line by hand does not see it. */
+const traceNotice = /^time="[^"\n]*" level=info msg="tracing logs to [^"\n]*"\n/;
+const maxNoticeBytes = 1024;
+
 async function copyLog(stderr: AsyncIterable<Buffer>, run: BuildctlRun): Promise<void> {
-  for await (const bytes of stderr) await run.onLog(bytes);
+  let head: Buffer | null = Buffer.alloc(0);
+  for await (const bytes of stderr) {
+    if (!head) {
+      await run.onLog(bytes);
+      continue;
+    }
+    head = Buffer.concat([head, bytes]);
+    if (!head.includes('\n') && head.length < maxNoticeBytes) continue;
+    await logRest(head, run);
+    head = null;
+  }
+  if (head) await logRest(head, run);
+}
+
+async function logRest(head: Buffer, run: BuildctlRun): Promise<void> {
+  const notice = traceNotice.exec(head.toString('latin1'))?.[0].length ?? 0;
+  if (head.length > notice) await run.onLog(head.subarray(notice));
 }

@@ -49,8 +49,8 @@ async function streamBuild(
 ): Promise<void> {
   const { builds, record, answer, request, response } = stream;
   const format = request.accepts(['text/plain', 'application/x-ndjson', 'text/event-stream']) || 'text/plain';
-  const writer = createWriter(response, format, signal);
   response.set('Trailer', 'X-Build-State, X-Build-Exit-Code');
+  const writer = createWriter(response, format, signal);
   const items = await builds.watch(record.id, { logOffset: 0, eventOffset: 0, follow: true, signal });
   const verdict =
     format === 'text/plain'

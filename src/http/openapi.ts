@@ -1,4 +1,4 @@
-import { extendZodWithOpenApi, OpenAPIRegistry, OpenApiGeneratorV31 } from '@asteasolutions/zod-to-openapi';
+import { OpenAPIRegistry, OpenApiGeneratorV31 } from '@asteasolutions/zod-to-openapi';
 import { z } from 'zod';
 import { buildStates, phases, terminalStates } from '../model/build.ts';
 import { errorKinds } from '../model/error.ts';
@@ -53,10 +53,9 @@ export const problemSchema = z.object({
 
 /** The API document, from the schemas that validate. */
 export function createOpenApiDocument(): object {
-  extendZodWithOpenApi(z);
   const registry = new OpenAPIRegistry();
-  const record = registry.register('Build', recordSchema);
-  const problem = registry.register('Problem', problemSchema);
+  const record = recordSchema.meta({ id: 'Build' });
+  const problem = problemSchema.meta({ id: 'Problem' });
   const failed = {
     description: 'Refused or failed',
     content: { 'application/problem+json': { schema: problem } },

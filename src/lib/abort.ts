@@ -1,5 +1,7 @@
 /** Rejects with the signal's own reason once it aborts; resolves as `promise` otherwise. Leaves no listener behind. */
 export async function raceAbort<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  // Whoever loses the race must not count as an unhandled rejection.
+  promise.catch(() => undefined);
   signal.throwIfAborted();
   const { promise: aborted, reject } = Promise.withResolvers<never>();
   const onAbort = (): void => reject(signal.reason);

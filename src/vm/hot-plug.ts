@@ -31,7 +31,7 @@ export function createHotPlug(options: {
     );
     await qmp.execute(
       'device_add',
-      { driver: 'virtio-blk-pci', drive: serial, serial, bus: port, id: port },
+      { driver: 'virtio-blk-pci', drive: serial, serial, bus: port, id: `disk-${serial}` },
       signal,
     );
   };
