@@ -76,8 +76,10 @@ async function openPlainFile(file: string): Promise<FileHandle> {
 
 async function hash(handle: FileHandle, signal: AbortSignal): Promise<string> {
   const sum = createHash('sha256');
-  const chunks = handle.createReadStream({ start: 0, autoClose: false, highWaterMark: 1 << 20, signal });
-  for await (const chunk of chunks) sum.update(chunk);
+  for await (const chunk of handle.createReadStream({ start: 0, autoClose: false, highWaterMark: 1 << 20 })) {
+    signal.throwIfAborted();
+    sum.update(chunk);
+  }
   return sum.digest('hex');
 }
 

@@ -1,0 +1,106 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { sql } from 'kysely';
+import { buildStates } from '../../src/model/build.ts';
+import { createBuildStore, endRecord, openBuildStore } from '../../src/store/build-store.ts';
+import { openDatabase } from '../../src/store/database.ts';
+import { createFolder, queuedRecord, verdict } from './harness.ts';
+
+const at = '2026-01-02T03:04:06.000Z';
+
+test('a record comes back as it was, also after a restart', async () => {
+  await using folder = await createFolder();
+  const record = queuedRecord();
+  {
+    await using store = await openBuildStore(folder.path);
+    await store.insert(record);
+    assert.deepEqual(await store.get(record.id), record);
+  }
+  await using store = await openBuildStore(folder.path);
+  assert.deepEqual(await store.get(record.id), record);
+});
+
+test('an unknown build is NOT_FOUND', async () => {
+  await using folder = await createFolder();
+  await using store = await openBuildStore(folder.path);
+  await assert.rejects(store.get('x'), { code: 'NOT_FOUND' });
+});
+
+/** State → states that may follow it. */
+const successors: Record<string, readonly string[]> = {
+  queued: buildStates,
+  running: buildStates.filter((state) => state !== 'queued'),
+};
+
+for (const from of buildStates) {
+  for (const to of buildStates) {
+    const legal = successors[from]?.includes(to) ?? false;
+    test(`a build that is ${from} ${legal ? 'may become or stay' : 'never becomes'} ${to}`, async () => {
+      await using folder = await createFolder();
+      await using store = await openBuildStore(folder.path);
+      const record = queuedRecord({ state: from });
+      await store.insert(record);
+      const changed = { ...record, state: to, imageDigest: 'sha256:22' };
+      if (legal) await store.update(changed);
+      else await assert.rejects(store.update(changed), { code: 'INTERNAL' });
+      assert.deepEqual(await store.get(record.id), legal ? changed : record);
+    });
+  }
+}
+
+test('a build that is not there cannot be changed', async () => {
+  await using folder = await createFolder();
+  await using store = await openBuildStore(folder.path);
+  await assert.rejects(store.update(queuedRecord()), { code: 'INTERNAL' });
+  assert.deepEqual(await store.list({ limit: 10 }), []);
+});
+
+test('builds are listed newest first, page by page', async () => {
+  await using folder = await createFolder();
+  await using store = await openBuildStore(folder.path);
+  const records = Array.from({ length: 7 }, () => queuedRecord());
+  for (const record of records) await store.insert(record);
+  const ids: string[] = [];
+  for (let page = await store.list({ limit: 3 }); page.length > 0; ) {
+    ids.push(...page.map(({ id }) => id));
+    page = await store.list({ limit: 3, before: ids.at(-1) ?? assert.fail() });
+  }
+  assert.deepEqual(ids, records.map(({ id }) => id).reverse());
+});
+
+test('what an earlier run left unfinished is interrupted, and only that', async () => {
+  await using folder = await createFolder();
+  await using store = await openBuildStore(folder.path);
+  const queued = queuedRecord();
+  const running = queuedRecord({ state: 'running' });
+  const succeeded = queuedRecord({ state: 'succeeded' });
+  for (const record of [queued, running, succeeded]) await store.insert(record);
+  const expected = [queued, running].map((record) => endRecord(record, verdict, at));
+  assert.deepEqual(await store.interruptUnfinished(verdict, at), expected);
+  assert.deepEqual(await store.list({ limit: 10 }), [succeeded, ...expected.toReversed()]);
+  assert.deepEqual(expected[0]?.times.finished, at);
+  assert.deepEqual(await store.interruptUnfinished(verdict, at), []);
+});
+
+test('a build that has ended does not end again', () => {
+  assert.throws(() => endRecord(queuedRecord({ state: 'failed' }), verdict, at), { code: 'INTERNAL' });
+});
+
+test('a full disk is STORAGE_FULL; what was there is still read, and writing goes on when there is room', async () => {
+  await using folder = await createFolder();
+  const db = await openDatabase(`${folder.path}/kiln.db`);
+  await using store = createBuildStore(db);
+  const kept = queuedRecord();
+  await store.insert(kept);
+  const { rows } = await sql<{ page_count: number }>`PRAGMA page_count`.execute(db);
+  await sql.raw(`PRAGMA max_page_count = ${rows[0]?.page_count ?? assert.fail()}`).execute(db);
+  const large = queuedRecord({
+    context: { digest: 'sha256:33', size: 1, entries: 1, warnings: ['x'.repeat(100_000)] },
+  });
+  await assert.rejects(store.insert(large), { code: 'STORAGE_FULL' });
+  await assert.rejects(store.update({ ...large, id: kept.id }), { code: 'STORAGE_FULL' });
+  assert.deepEqual(await store.list({ limit: 10 }), [kept]);
+  await sql`PRAGMA max_page_count = 100000`.execute(db);
+  await store.insert(large);
+  assert.deepEqual(await store.list({ limit: 10 }), [large, kept]);
+});

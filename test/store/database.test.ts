@@ -1,0 +1,136 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { open, readdir, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { sql } from 'kysely';
+import { openBuildStore } from '../../src/store/build-store.ts';
+import { openDatabase } from '../../src/store/database.ts';
+import { createFolder, queuedRecord } from './harness.ts';
+
+const moduleUrl = new URL('../../src/store/build-store.ts', import.meta.url).href;
+
+/** Another process that has the store of a folder open, and lives until it is killed. */
+async function openElsewhere(directory: string, record: unknown) {
+  const script = `
+    import { openBuildStore } from ${JSON.stringify(moduleUrl)};
+    const store = await openBuildStore(${JSON.stringify(directory)});
+    await store.insert(${JSON.stringify(record)});
+    console.log('open');
+    setInterval(() => store, 1000);
+  `;
+  const child = spawn(process.execPath, ['--input-type=module', '--eval', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  await once(child.stdout, 'data');
+  return {
+    async [Symbol.asyncDispose]() {
+      child.kill('SIGKILL');
+      await once(child, 'exit');
+    },
+  };
+}
+
+test('a second service on the same folder is refused, until the first is killed', async () => {
+  await using folder = await createFolder();
+  const record = queuedRecord();
+  {
+    await using _other = await openElsewhere(folder.path, record);
+    await assert.rejects(openBuildStore(folder.path), {
+      code: 'CONFIG_INVALID',
+      message: `Another kiln already runs on ${folder.path}/kiln.db; give this one a KILN_DATA_DIR of its own.`,
+    });
+  }
+  await using store = await openBuildStore(folder.path);
+  assert.deepEqual(await store.get(record.id), record);
+});
+
+test('a second store in the same process is refused too, and the first goes on', async () => {
+  await using folder = await createFolder();
+  await using store = await openBuildStore(folder.path);
+  await assert.rejects(openBuildStore(folder.path), { code: 'CONFIG_INVALID' });
+  const record = queuedRecord();
+  await store.insert(record);
+  assert.deepEqual(await store.get(record.id), record);
+});
+
+test('every change is on disk when it is acknowledged', async () => {
+  await using folder = await createFolder();
+  const db = await openDatabase(join(folder.path, 'kiln.db'));
+  const pragma = async (name: string): Promise<unknown> =>
+    Object.values(((await sql.raw(`PRAGMA ${name}`).execute(db)).rows[0] ?? {}) as object)[0];
+  assert.equal(await pragma('journal_mode'), 'wal');
+  assert.equal(await pragma('synchronous'), 2);
+  assert.equal(await pragma('foreign_keys'), 1);
+  await db.destroy();
+});
+
+test('a database of a newer kiln is refused, by the name of what it has more, and left as it is', async () => {
+  await using folder = await createFolder();
+  const path = join(folder.path, 'kiln.db');
+  const db = await openDatabase(path);
+  await sql`INSERT INTO kysely_migration (name, timestamp) VALUES ('999-later', '2030-01-01')`.execute(db);
+  await db.destroy();
+  for (const _attempt of [1, 2]) {
+    await assert.rejects(openDatabase(path), { code: 'CONFIG_INVALID', message: /newer kiln \(999-later\)/ });
+  }
+});
+
+test('a migration that fails leaves nothing of itself', async () => {
+  await using folder = await createFolder();
+  const path = join(folder.path, 'kiln.db');
+  const db = await openDatabase(path);
+  // As if the first migration were still to come: it meets its own table.
+  await sql`DELETE FROM kysely_migration`.execute(db);
+  await sql`DROP INDEX build_state`.execute(db);
+  await sql`ALTER TABLE build RENAME TO other`.execute(db);
+  await sql`CREATE INDEX build_state ON other (state)`.execute(db);
+  await db.destroy();
+  await assert.rejects(openDatabase(path), { code: 'INTERNAL' });
+  const names = await tablesOf(path);
+  assert.ok(names.includes('other') && !names.includes('build'), names.join());
+});
+
+async function tablesOf(path: string): Promise<string[]> {
+  const { default: Sqlite } = await import('better-sqlite3');
+  const sqlite = new Sqlite(path, { readonly: true });
+  try {
+    return sqlite.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").pluck().all().map(String);
+  } finally {
+    sqlite.close();
+  }
+}
+
+test('a file that is no database is refused', async () => {
+  await using folder = await createFolder();
+  const path = join(folder.path, 'kiln.db');
+  await writeFile(path, 'no database at all, and longer than the header of one\n'.repeat(10));
+  await assert.rejects(openDatabase(path), { code: 'CONFIG_INVALID', message: /is damaged/ });
+});
+
+test('a damaged database is refused', async () => {
+  await using folder = await createFolder();
+  const path = join(folder.path, 'kiln.db');
+  {
+    await using store = await openBuildStore(folder.path);
+    const warnings = ['x'.repeat(200_000)];
+    await store.insert(queuedRecord({ context: { digest: 'sha256:44', size: 1, entries: 1, warnings } }));
+  }
+  const { size } = await stat(path);
+  {
+    await using handle = await open(path, 'r+');
+    await handle.write(Buffer.alloc(4096 * 4, 0xff), 0, 4096 * 4, size - 4096 * 40);
+    await handle.write(Buffer.alloc(4096, 0xff), 0, 4096, 4096);
+  }
+  await assert.rejects(openDatabase(path), { code: 'CONFIG_INVALID', message: /is damaged/ });
+});
+
+test('a store that is closed leaves one file', async () => {
+  await using folder = await createFolder();
+  {
+    await using store = await openBuildStore(folder.path);
+    await store.insert(queuedRecord());
+  }
+  assert.deepEqual(await readdir(folder.path), ['kiln.db']);
+});

@@ -1,0 +1,43 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { v7 as uuid } from 'uuid';
+import type { BuildRecord, Verdict } from '../../src/model/build.ts';
+import { parseSpec } from '../../src/model/spec.ts';
+
+export type TemporaryFolder = AsyncDisposable & { readonly path: string };
+
+export async function createFolder(): Promise<TemporaryFolder> {
+  const path = await mkdtemp(join(tmpdir(), 'kiln-store-'));
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true }) };
+}
+
+export const verdict: Verdict = {
+  state: 'interrupted',
+  exitCode: null,
+  code: 'INFRA',
+  message: 'It stopped.',
+};
+
+export function queuedRecord(change: Partial<BuildRecord> = {}): BuildRecord {
+  return {
+    id: uuid(),
+    state: 'queued',
+    spec: parseSpec({ buildArgs: { A: 'grüße 🙂', B: "'; DROP TABLE build; --" } }),
+    verdict: null,
+    times: {
+      queued: '2026-01-02T03:04:05.678Z',
+      leased: null,
+      contextReady: null,
+      buildFinished: null,
+      finished: null,
+    },
+    vm: null,
+    entry: { name: 'buildkit-v0.20.2', imageDigest: 'sha256:00', versions: { buildkit: 'v0.20.2' } },
+    context: { digest: 'sha256:11', size: 1024, entries: 2, warnings: ['a warning'] },
+    imageDigest: null,
+    artifact: null,
+    egress: [],
+    ...change,
+  };
+}
