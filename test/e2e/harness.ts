@@ -1,6 +1,7 @@
 import { execFile, spawn } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { copyFile, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -18,10 +19,10 @@ const never = new AbortController().signal;
 /** Where the tests keep their template from one file, and one run, to the next. */
 export const testData = '/var/cache/kiln/test-data';
 
-export const path = process.env['PATH'] ?? '';
+const path = process.env['PATH'] ?? '';
 
 /** Installs the real programs that tests speak to. */
-export async function installTools(tools: readonly HostTool[]): Promise<void> {
+async function installTools(tools: readonly HostTool[]): Promise<void> {
   const progress = (line: string): void => console.log(line);
   await ensureHostTools(tools, {
     asRoot: true,
@@ -92,20 +93,18 @@ export async function createContext(
 
 export type Answer = { readonly exit: number; readonly body: string; readonly headers: string };
 
-/** Real curl, as a user calls it. */
+/** Real curl, as a user calls it. Trailers count as headers. */
 export async function curl(...args: readonly string[]): Promise<Answer> {
-  const child = spawn('curl', ['-sS', '-N', '-D', '/dev/stderr', ...args], {
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
+  // A file, as curl cannot open the socket that a child's standard error is.
+  const dump = join(tmpdir(), `kiln-headers-${randomUUID()}`);
+  const child = spawn('curl', ['-sS', '-N', '-D', dump, ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
   let body = '';
-  let headers = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
     body += text;
   });
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    headers += text;
-  });
   const [exit] = await once(child, 'close');
+  const headers = await readFile(dump, 'utf8');
+  await rm(dump);
   return { exit, body, headers };
 }
 
@@ -118,10 +117,6 @@ export async function build(
   const form = [`context=@${context.archive}`, ...fields].flatMap((field) => ['-F', field]);
   const answer = await curl(...form, `${service.httpUrl}/build`);
   return { ...answer, id: /x-build-id: (\S+)/i.exec(answer.headers)?.[1] ?? '' };
-}
-
-export async function getRecord(service: Service, id: string) {
-  return service.builds.get(id);
 }
 
 /** A real registry on loopback with one image: busybox, made of Debian's static build. */
