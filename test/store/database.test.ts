@@ -58,8 +58,10 @@ test('a second store in the same process is refused too, and the first goes on',
 test('every change is on disk when it is acknowledged', async () => {
   await using folder = await createFolder();
   const db = await openDatabase(join(folder.path, 'kiln.db'));
-  const pragma = async (name: string): Promise<unknown> =>
-    Object.values(((await sql.raw(`PRAGMA ${name}`).execute(db)).rows[0] ?? {}) as object)[0];
+  const pragma = async (name: string): Promise<unknown> => {
+    const { rows } = await sql<Record<string, unknown>>`PRAGMA ${sql.raw(name)}`.execute(db);
+    return rows[0]?.[name];
+  };
   assert.equal(await pragma('journal_mode'), 'wal');
   assert.equal(await pragma('synchronous'), 2);
   assert.equal(await pragma('foreign_keys'), 1);
