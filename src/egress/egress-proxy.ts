@@ -4,7 +4,7 @@ import type { EgressDestination } from '../model/build.ts';
 import type { EgressPolicy } from './egress-policy.ts';
 import { EgressRecord } from './egress-record.ts';
 import { forwardRequest } from './forward-request.ts';
-import { createOutbound } from './outbound.ts';
+import { createOutbound, type Open } from './outbound.ts';
 import { joinTunnel } from './tunnel.ts';
 
 /** One guest's way out: a forward proxy that listens nowhere. Disposing cuts every connection. */
@@ -14,7 +14,8 @@ export type EgressProxy = Disposable & {
   destinations(): EgressDestination[];
 };
 
-const maxConnections = 256;
+/** Of an ssh channel that nobody reads, ssh2 holds up to 2 MiB: this many of them bound what a guest can make us hold. */
+const maxConnections = 128;
 const maxHeaderBytes = 64 * 1024;
 
 /**
@@ -28,44 +29,65 @@ export function createEgressProxy(options: {
 }): EgressProxy {
   const { policy, onDestination } = options;
   const record = new EgressRecord(onDestination);
-  const stop = new AbortController();
-  const connections = new Set<Duplex>();
-  const open = createOutbound({ policy, record }, stop.signal);
+  /** Each with what ends all that was done for it. */
+  const connections = new Map<Duplex, AbortController>();
+  let stopped = false;
+  const outbound = createOutbound({ policy, record });
+  const openFor = (connection: Duplex): Open => {
+    const signal = connections.get(connection)?.signal ?? AbortSignal.abort();
+    return (destination) => outbound(destination, signal);
+  };
   const server = createServer({ maxHeaderSize: maxHeaderBytes });
-  server.on('request', (incoming, response) => void forwardRequest(incoming, response, open));
+  server.on('request', (incoming, response) => {
+    void forwardRequest(incoming, response, openFor(incoming.socket));
+  });
   server.on('connect', ({ url }: IncomingMessage, tunnel: Duplex, head: Buffer) => {
-    void joinTunnel({ authority: url ?? '', tunnel, head }, open);
+    void joinTunnel({ authority: url ?? '', tunnel, head }, openFor(tunnel));
   });
   server.on('clientError', (_error, connection) => connection.destroy());
   return {
-    accept(connection) {
-      if (stop.signal.aborted || connections.size >= maxConnections) {
+    accept(channel) {
+      const connection = likeSocket(channel);
+      connection.on('error', () => connection.destroy());
+      if (stopped || connections.size >= maxConnections) {
         connection.destroy();
         return;
       }
-      connections.add(connection);
-      connection.on('error', () => connection.destroy());
-      connection.once('close', () => connections.delete(connection));
-      server.emit('connection', likeSocket(connection));
+      const gone = new AbortController();
+      connections.set(connection, gone);
+      connection.once('close', () => {
+        connections.delete(connection);
+        gone.abort();
+      });
+      server.emit('connection', connection);
     },
     destinations: () => record.list(),
     [Symbol.dispose]() {
-      stop.abort(new Error('The build has ended.'));
-      for (const connection of connections) connection.destroy();
+      stopped = true;
+      for (const [connection, gone] of connections) {
+        gone.abort();
+        connection.destroy();
+      }
     },
   };
 }
 
-/** node:http asks these of a connection; an ssh channel has no socket below that they could set. */
-function likeSocket(connection: Duplex): Duplex {
-  const nothing = (): Duplex => connection;
-  return Object.assign(connection, {
+/** What node:http asks of a connection, for an ssh channel, which has no socket below that could be set. */
+function likeSocket(channel: Duplex): Duplex {
+  const nothing = (): Duplex => channel;
+  const destroy = channel.destroy.bind(channel);
+  return Object.assign(channel, {
     setTimeout: nothing,
     setNoDelay: nothing,
     setKeepAlive: nothing,
     ref: nothing,
     unref: nothing,
+    // An ssh channel says that it is closed only after all of it was read.
+    destroy: (error?: Error) => {
+      channel.removeAllListeners('data').resume();
+      return destroy(error);
+    },
     // After the last answer: a guest that does not close its end must not keep the connection.
-    destroySoon: () => connection.end(() => connection.destroy()),
+    destroySoon: () => channel.end(() => channel.destroy()),
   });
 }

@@ -39,7 +39,6 @@ export async function forwardRequest(
   }
   const { socket } = outcome;
   response.once('close', () => socket.destroy());
-  if (incoming.socket.destroyed) socket.destroy();
   try {
     const outgoing = request({
       createConnection: () => socket,

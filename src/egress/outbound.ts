@@ -9,26 +9,26 @@ export type Refusal = { readonly status: number; readonly message: string };
 /** A connection to where the guest wants to go, or why there is none. Never rejects. */
 export type Open = (destination: HostPort) => Promise<{ readonly socket: Socket } | Refusal>;
 
-const maxSockets = 256;
+const maxSockets = 128;
 const connectDeadlineMs = 10_000;
 /** However many addresses a name has. */
 const allDeadlineMs = 30_000;
 const idleDeadlineMs = 300_000;
 
-/** Connections of one guest to the outside, each put on record. The signal destroys them all. */
-export function createOutbound(
-  { policy, record }: { policy: EgressPolicy; record: EgressRecord },
-  signal: AbortSignal,
-): Open {
+/** Connections of one guest to the outside, each put on record. The signal destroys the one it was given for. */
+export function createOutbound(options: {
+  policy: EgressPolicy;
+  record: EgressRecord;
+}): (destination: HostPort, signal: AbortSignal) => ReturnType<Open> {
   let opening = 0;
   const sockets = new Set<Socket>();
-  return async (destination) => {
+  return async (destination, signal) => {
     if (opening + sockets.size >= maxSockets) {
       return { status: 503, message: `This build has ${maxSockets} connections open already.` };
     }
     opening += 1;
     try {
-      const socket = await openSocket({ policy, record, destination }, signal);
+      const socket = await openSocket({ ...options, destination }, signal);
       if (!('write' in socket)) return socket;
       sockets.add(socket);
       socket.once('close', () => sockets.delete(socket));

@@ -17,12 +17,13 @@ export async function joinTunnel({ authority, tunnel, head }: Connect, open: Ope
     return;
   }
   const { socket } = outcome;
-  tunnel.once('close', () => socket.destroy());
-  socket.once('close', () => tunnel.end(() => tunnel.destroy()));
-  if (tunnel.destroyed) socket.destroy();
+  socket.once('close', () => {
+    tunnel.end(() => tunnel.destroy());
+    // What the guest still sends has nowhere to go, and would hide its end.
+    tunnel.resume();
+  });
   tunnel.write('HTTP/1.1 200 Connection established\r\n\r\n');
   if (head.length > 0) socket.write(head);
-  // Closing is seen to above; a pipeline each way would add more listeners than Node takes without a warning.
   tunnel.pipe(socket).pipe(tunnel);
 }
 

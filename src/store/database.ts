@@ -88,7 +88,7 @@ async function migrate(db: Kysely<Tables>, sqlite: Sqlite.Database): Promise<voi
   sqlite.exec('BEGIN');
   const migrator = new Migrator({ db, provider: { getMigrations: async () => migrations } });
   const { error } = await migrator.migrateToLatest();
-  if (error) throw error;
+  if (error) throw translate(error, sqlite.name);
   sqlite.exec('COMMIT');
 }
 

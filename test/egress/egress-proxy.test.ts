@@ -167,7 +167,7 @@ test('at most a thousand destinations are recorded', async () => {
   assert.equal(guest.told.length, 1000);
 });
 
-test('a guest that sends requests without end holds at most 256 connections to the outside', async (t) => {
+test('a guest that sends requests without end holds at most 128 connections to the outside', async (t) => {
   const warnings: Error[] = [];
   const onWarning = (warning: Error): void => void warnings.push(warning);
   process.on('warning', onWarning);
@@ -182,16 +182,16 @@ test('a guest that sends requests without end holds at most 256 connections to t
   guest.write(`GET http://origin.test:${server.port}/ HTTP/1.1\r\nHost: a\r\n\r\n`.repeat(300));
   assert.match(
     await proxy.send(`CONNECT origin.test:${server.port} HTTP/1.1\r\nHost: a\r\n\r\n`),
-    /^HTTP\/1.1 503 [\s\S]*This build has 256 connections open already/,
+    /^HTTP\/1.1 503 [\s\S]*This build has 128 connections open already/,
   );
-  assert.ok(sockets <= 256, `${sockets} sockets`);
+  assert.ok(sockets <= 128, `${sockets} sockets`);
   assert.deepEqual(warnings, []);
 });
 
-test('a guest has at most 256 connections; one that ends makes room', async () => {
+test('a guest has at most 128 connections; one that ends makes room', async () => {
   await using server = await serveEcho();
   using proxy = createTestProxy([server.port]);
-  const guests = Array.from({ length: 256 }, () => proxy.connect());
+  const guests = Array.from({ length: 128 }, () => proxy.connect());
   assert.equal(await proxy.send('GET / HTTP/1.1\r\n\r\n'), '');
   const [first = assert.fail()] = guests;
   first.destroy();
