@@ -29,7 +29,7 @@ export function checkFrontendArgument(
  * comments, after a shebang, or a JSON object (frontend/dockerfile/parser/directives.go). Where releases of BuildKit differ,
  * it looks on rather than stops: what any of them would find must be found.
  */
-export function findSyntaxDirective(text: string): string | null {
+function findSyntaxDirective(text: string): string | null {
   const body = withoutShebang(text.replace(/^\ufeff/, ''));
   return findInComments(body, '#') ?? findInComments(body, '//') ?? findInJson(body);
 }
@@ -42,11 +42,11 @@ function withoutShebang(text: string): string {
 function findInComments(text: string, comment: '#' | '//'): string | null {
   // Only what cannot backtrack is left to the expression: the line is the caller's, and up to 1 MiB long.
   const directive = new RegExp(`^\\s*${comment}\\s*([a-zA-Z][a-zA-Z0-9]*)\\s*=`);
-  for (const line of text.split('\n')) {
+  for (const line of text.split(/\r?\n/)) {
     const [start, key] = directive.exec(line) ?? [];
     if (start === undefined || key === undefined) return null;
-    const value = line.slice(start.length).trim();
-    if (key.toLowerCase() === 'syntax' && value !== '') return value;
+    const value = line.slice(start.length);
+    if (key.toLowerCase() === 'syntax' && value !== '') return value.trim();
   }
   return null;
 }

@@ -28,12 +28,20 @@ export function checkDockerignore(bytes: Buffer): void {
 
 function findLineError(line: string): string | null {
   if (Buffer.byteLength(line) > maxLineBytes) return `is longer than ${maxLineBytes} bytes`;
-  const pattern = line.trim();
-  if (line.startsWith('#') || pattern === '') return null;
-  if (!pattern.startsWith('!')) return findPatternError(cleanPath(pattern));
-  const excluded = pattern.slice(1).trim();
-  const cleaned = cleanPath(`!${excluded === '' ? '' : cleanPath(excluded)}`);
-  return cleaned === '!' ? "is an exclusion ('!') of nothing" : findPatternError(cleaned.slice(1));
+  if (line.startsWith('#')) return null;
+  const pattern = cleanPattern(line.trim()).trim();
+  if (pattern === '') return null;
+  const cleaned = cleanPath(pattern);
+  if (cleaned === '!') return "is an exclusion ('!') of nothing";
+  return findPatternError(cleaned.startsWith('!') ? cleaned.slice(1) : cleaned);
+}
+
+/** What ReadAll makes of a line, before New cleans it once more. */
+function cleanPattern(line: string): string {
+  const exclusion = line.startsWith('!') ? '!' : '';
+  const path = line.slice(exclusion.length).trim();
+  const cleaned = path === '' ? '' : cleanPath(path);
+  return exclusion + (cleaned.length > 1 ? cleaned.replace(/^\//, '') : cleaned);
 }
 
 /** Go's filepath.Clean. */
@@ -44,7 +52,7 @@ function cleanPath(path: string): string {
 
 /** Go's path/filepath Match: `[` [`^`] ranges `]`, ranges of single or escaped characters, `\` before any character. */
 function findPatternError(pattern: string): string | null {
-  const characters = [...pattern];
+  const characters = Array.from(pattern);
   for (let index = 0; index < characters.length; index += 1) {
     if (characters[index] === '\\') {
       index += 1;

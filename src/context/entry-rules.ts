@@ -140,13 +140,18 @@ export class EntryRules {
 
   /** The guest keeps both; people on other file systems cannot. */
   #warnOfTwins(path: string): void {
-    const folded = path.normalize('NFC').toUpperCase().toLowerCase();
+    const folded = fold(path);
     const twin =
       folded === path ? this.#folded.has(folded) : this.#folded.has(folded) || this.index.has(folded);
     if (folded !== path) this.#folded.add(folded);
     if (!twin || this.warnings.length >= maxWarnings) return;
     this.warnings.push(`'${printable(path)}' differs from another entry only in case or Unicode form.`);
   }
+}
+
+/** The same for names that differ only in case or Unicode form. Most names are folded as they are. */
+function fold(path: string): string {
+  return /[A-Z\u0080-\uffff]/.test(path) ? path.normalize('NFC').toUpperCase().toLowerCase() : path;
 }
 
 /**

@@ -135,7 +135,7 @@ async function* prepend(head: Buffer, rest: AsyncIterable<Buffer>): AsyncGenerat
   yield* rest;
 }
 
-export function uploadTooLarge(limit: number): KilnError {
+function uploadTooLarge(limit: number): KilnError {
   return new KilnError(
     'UPLOAD_TOO_LARGE',
     `The upload is larger than ${limit} bytes; leave out what the build does not need.`,

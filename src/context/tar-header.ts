@@ -12,13 +12,28 @@ export type TarHeader = {
   readonly linkName: Buffer;
 };
 
+/** Where a field stands in its block. Fields are read in place: an archive may have 200 000 headers. */
+type Field = readonly [start: number, end: number];
+
+const nameField: Field = [0, 100];
+const sizeField: Field = [124, 136];
+const checksumField: Field = [148, 156];
+const typeAt = 156;
+const linkField: Field = [157, 257];
+const magicField: Field = [257, 265];
+const prefixField: Field = [345, 500];
 /** Numbers that do not matter here, but that some readers stop at when they are none: mode, uid, gid, mtime. */
-const otherNumbers = [
+const otherNumbers: readonly Field[] = [
   [100, 108],
   [108, 116],
   [116, 124],
   [136, 148],
-] as const;
+];
+/** In GNU's form: the times of access and change. */
+const gnuTimes: readonly Field[] = [
+  [345, 357],
+  [357, 369],
+];
 
 /**
  * Reads the fields that decide how an archive is read. POSIX ustar, GNU and the old v7 form; anything that two readers
@@ -26,82 +41,94 @@ const otherNumbers = [
  * @throws KilnError ARCHIVE_CORRUPT, ARCHIVE_AMBIGUOUS, ENTRY_NAME
  */
 export function parseTarHeader(block: Buffer): TarHeader {
-  if (sumOf(block) !== storedSum(block)) throw corrupt('has a header whose checksum is wrong');
-  const name = withPrefix(block, readName(block.subarray(0, 100)));
-  const flag = block[156] ?? 0;
-  if (!otherNumbers.every(([start, end]) => isNumber(block.subarray(start, end))))
+  if (sumOf(block) !== parseOctal(block, checksumField))
+    throw corrupt('has a header whose checksum is wrong');
+  if (!otherNumbers.every((field) => isNumber(block, field)))
     throw corrupt('has a header with a field that is no number');
   return {
-    name,
-    size: parseSize(block.subarray(124, 136)),
-    type: String.fromCharCode(flag),
-    linkName: readName(block.subarray(157, 257)),
+    name: withPrefix(block, readText(block, nameField)),
+    size: parseSize(block),
+    type: String.fromCharCode(block[typeAt] ?? 0),
+    linkName: readText(block, linkField),
   };
 }
 
 /** The end of a header belongs to each form in its own way; readers that mistake the form must find nothing there. */
 function withPrefix(block: Buffer, name: Buffer): Buffer {
-  const magic = block.toString('latin1', 257, 265);
+  const magic = block.toString('latin1', ...magicField);
   if (magic === 'ustar\x0000') {
-    if (!isZero(block.subarray(500))) throw ambiguous(name, 'has a header of the form of star');
-    const prefix = readName(block.subarray(345, 500));
+    if (!isZero(block, 500)) throw ambiguous(name, 'has a header of the form of star');
+    const prefix = readText(block, prefixField);
     return prefix.length > 0 ? Buffer.concat([prefix, Buffer.from('/'), name]) : name;
   }
-  if (magic !== 'ustar  \0' && magic !== '\0'.repeat(8)) throw corrupt('has a header of an unknown kind');
-  // Type S keeps the map of its holes there, and is refused for what it is.
-  if (block[156] !== 0x53 && !isZero(block.subarray(345)))
-    throw ambiguous(name, 'has a header with times of access, as incremental backups have');
+  const gnu = magic === 'ustar  \0';
+  if (!gnu && magic !== '\0'.repeat(8)) throw corrupt('has a header of an unknown kind');
+  // Go takes GNU's times for a prefix when they are no numbers. A sparse file, type S, is refused for what it is.
+  const hasTimes = gnu && gnuTimes.every((field) => isNumber(block, field));
+  if (!isZero(block, hasTimes ? 369 : 345) && block[typeAt] !== 0x53)
+    throw ambiguous(name, 'has a name in two parts, in a form of header that has none');
   return name;
 }
 
-const zeroBlock = Buffer.alloc(blockBytes);
-
-export function isZero(bytes: Buffer): boolean {
-  return bytes.length === blockBytes ? bytes.equals(zeroBlock) : bytes.every((byte) => byte === 0);
+export function isZero(bytes: Buffer, start = 0, end = bytes.length): boolean {
+  for (let index = start; index < end; index += 1) {
+    if (bytes[index] !== 0) return false;
+  }
+  return true;
 }
 
 /** Whether the block could be the first of a tar; used to tell formats apart, so that the error is about the format. */
 export function looksLikeTar(block: Buffer): boolean {
-  return block.toString('latin1', 257, 262) === 'ustar' || isZero(block) || sumOf(block) === storedSum(block);
-}
-
-function storedSum(block: Buffer): number {
-  return parseOctal(block.subarray(148, 156)) ?? -1;
+  const magic = block.toString('latin1', ...magicField);
+  return magic.startsWith('ustar') || isZero(block) || sumOf(block) === parseOctal(block, checksumField);
 }
 
 /** Sum of all bytes, those of the checksum itself taken as spaces. */
 function sumOf(block: Buffer): number {
   let sum = 8 * 32;
-  for (let index = 0; index < blockBytes; index += 1) {
-    if (index < 148 || index >= 156) sum += block[index] ?? 0;
-  }
+  for (let index = 0; index < checksumField[0]; index += 1) sum += block[index] ?? 0;
+  for (let index = checksumField[1]; index < blockBytes; index += 1) sum += block[index] ?? 0;
   return sum;
 }
 
-function parseSize(field: Buffer): number {
+function parseSize(block: Buffer): number {
   // The high bit marks GNU's base-256 form, for 8 GiB and more and for negative numbers: no context needs either.
-  const size = ((field[0] ?? 0) & 0x80) === 0 ? parseOctal(field) : null;
+  const size = parseOctal(block, sizeField);
   if (size === null) throw corrupt('has an entry whose size is no number, negative, or 8 GiB and more');
   return size;
 }
 
-/** Octal digits, spaces before, NULs or spaces after; null for anything else. An empty field is 0. */
-function parseOctal(field: Buffer): number | null {
-  const digits = /^ *([0-7]*)[ \0]*$/.exec(field.toString('latin1'))?.[1];
-  return digits === undefined ? null : digits === '' ? 0 : Number.parseInt(digits, 8);
+/** Base-256 counts as a number: GNU tar writes times before 1970 so. */
+function isNumber(block: Buffer, field: Field): boolean {
+  return ((block[field[0]] ?? 0) & 0x80) !== 0 || parseOctal(block, field) !== null;
 }
 
-/** Base-256 counts as a number: GNU tar writes times before 1970 so. */
-function isNumber(field: Buffer): boolean {
-  return ((field[0] ?? 0) & 0x80) !== 0 || parseOctal(field) !== null;
+const space = 0x20;
+const zero = 0x30;
+
+/** Spaces, octal digits, spaces or NULs; null for anything else. An empty field is 0. */
+function parseOctal(block: Buffer, [start, end]: Field): number | null {
+  let index = start;
+  let value = 0;
+  while (index < end && block[index] === space) index += 1;
+  for (; index < end; index += 1) {
+    const digit = (block[index] ?? 0) - zero;
+    if (digit < 0 || digit > 7) break;
+    value = value * 8 + digit;
+  }
+  for (; index < end; index += 1) {
+    if (block[index] !== 0 && block[index] !== space) return null;
+  }
+  return value;
 }
 
 /** A copy of what stands before the first NUL: the block itself may be part of a large chunk. */
-function readName(field: Buffer): Buffer {
-  const end = field.indexOf(0);
-  if (end >= 0 && !isZero(field.subarray(end)))
-    throw refuse('ENTRY_NAME', field.toString('utf8'), 'has a NUL in its name');
-  return Buffer.from(end < 0 ? field : field.subarray(0, end));
+function readText(block: Buffer, [start, end]: Field): Buffer {
+  const nul = block.indexOf(0, start);
+  if (nul < 0 || nul >= end) return Buffer.from(block.subarray(start, end));
+  if (!isZero(block, nul, end))
+    throw refuse('ENTRY_NAME', block.toString('utf8', start, end), 'has a NUL in its name');
+  return Buffer.from(block.subarray(start, nul));
 }
 
 export function corrupt(what: string): KilnError {

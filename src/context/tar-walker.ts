@@ -61,7 +61,7 @@ export class TarWalker {
   /** The archive must have ended where the bytes do. */
   end(): void {
     if (this.#offset === 0) throw empty();
-    if (this.#state.at === 'end' && !this.#partial.every(isZero)) throw trailingData();
+    if (this.#state.at === 'end' && !this.#partial.every((part) => isZero(part))) throw trailingData();
     if (this.#state.at !== 'end' || this.#partialBytes > 0) {
       throw new KilnError('ARCHIVE_TRUNCATED', 'The archive ends in the middle; send all of it.');
     }
@@ -179,8 +179,7 @@ function padded(size: number): number {
 function withoutNul(data: Buffer): Buffer {
   const end = data.indexOf(0);
   if (end < 0) return data;
-  if (!isZero(data.subarray(end)))
-    throw ambiguous(data.subarray(0, end), 'has bytes after the end of its name');
+  if (!isZero(data, end)) throw ambiguous(data.subarray(0, end), 'has bytes after the end of its name');
   return data.subarray(0, end);
 }
 

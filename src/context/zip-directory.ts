@@ -81,7 +81,7 @@ function readName({ fileNameRaw: bytes, generalPurposeBitFlag: flags, extraField
     throw refuse(
       'ENTRY_NAME_ENCODING',
       bytes.toString('latin1'),
-      'has a name that is not marked and valid as UTF-8',
+      'has a name that is not marked and valid as UTF-8; send a tar.gz',
     );
   const name = bytes.toString('utf8');
   checkUnicodePath(name, extraFields);

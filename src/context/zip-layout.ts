@@ -48,8 +48,7 @@ async function checkEntry(file: FileHandle, entry: ZipEntry, next: number): Prom
     local.readUInt16LE(6) === entry.flags &&
     local.readUInt16LE(8) === entry.method &&
     local.subarray(localHeaderBytes, nameEnd).equals(name) &&
-    (sameSizes(local.subarray(14), entry) ||
-      (described && local.subarray(14, 26).every((byte) => byte === 0)));
+    sizesAgree(local.subarray(14), entry, described);
   if (!same) throw describedTwice(entry);
   const contentAt = entry.offset + extraEnd;
   const descriptorBytes = next - contentAt - entry.compressedSize;
@@ -68,17 +67,16 @@ async function checkDescriptor(
   if (bytes !== 12 && bytes !== 16) throw gapOrOverlap();
   const descriptor = await readAt(file, at, bytes);
   const signed = bytes === 16 && descriptor.readUInt32LE(0) === descriptorSignature;
-  if (signed !== (bytes === 16) || !sameSizes(descriptor.subarray(bytes - 12), entry))
+  if (signed !== (bytes === 16) || !sizesAgree(descriptor.subarray(bytes - 12), entry, false))
     throw describedTwice(entry);
 }
 
-/** Checksum, compressed size, size: in this order in local headers and in descriptors. */
-function sameSizes(bytes: Buffer, { crc32, compressedSize, size }: ZipEntry): boolean {
-  return (
-    bytes.readUInt32LE(0) === crc32 &&
-    bytes.readUInt32LE(4) === compressedSize &&
-    bytes.readUInt32LE(8) === size
-  );
+/** Checksum, compressed size, size: in this order in local headers and in descriptors. One not known yet is 0. */
+function sizesAgree(bytes: Buffer, entry: ZipEntry, mayBeUnknown: boolean): boolean {
+  return [entry.crc32, entry.compressedSize, entry.size].every((expected, index) => {
+    const written = bytes.readUInt32LE(index * 4);
+    return written === expected || (mayBeUnknown && written === 0);
+  });
 }
 
 function describedTwice({ name }: ZipEntry): Error {

@@ -33,7 +33,7 @@ const refused: readonly (readonly [row: string, codes: ErrorCode | readonly Erro
     ['39: gzip of nothing', 'ARCHIVE_EMPTY', gzipSync(Buffer.alloc(0))],
   ];
 for (const [row, codes, upload] of refused) {
-  test(`gzip, row ${row} is refused with ${codes}`, async () => {
+  test(`gzip, row ${row} is refused with ${String(codes)}`, async () => {
     await refuseWith(codes, upload);
   });
 }

@@ -57,11 +57,14 @@ export async function refuseWith(
 ): Promise<KilnError> {
   await using staging = await Staging.create();
   const error = await staging.stage(upload, limits).then(
-    () => assert.fail(`accepted, expected ${codes}`),
+    () => assert.fail(`accepted, expected ${String(codes)}`),
     (reason: unknown) => reason,
   );
   assert.ok(error instanceof KilnError, String(error));
-  assert.ok([codes].flat().includes(error.code), `${error.code}, expected ${codes}: ${error.message}`);
+  assert.ok(
+    [codes].flat().includes(error.code),
+    `${error.code}, expected ${String(codes)}: ${error.message}`,
+  );
   assert.deepEqual(await staging.files(), []);
   return error;
 }

@@ -49,7 +49,7 @@ export function pax(records: Readonly<Record<string, string | Buffer>>, type = '
   return raw({ name: 'PaxHeaders/x', type, content });
 }
 
-export function paxRecord(key: string, value: string | Buffer): Buffer {
+function paxRecord(key: string, value: string | Buffer): Buffer {
   const body = Buffer.concat([Buffer.from(` ${key}=`), Buffer.from(value), Buffer.from('\n')]);
   let length = body.length + 1;
   while (String(length).length + body.length !== length) length = String(length).length + body.length;

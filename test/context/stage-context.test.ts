@@ -1,0 +1,137 @@
+import assert from 'node:assert/strict';
+import { readFile, stat } from 'node:fs/promises';
+import { PassThrough } from 'node:stream';
+import { test } from 'node:test';
+import { gzipSync } from 'node:zlib';
+import { KilnError } from '../../src/model/error.ts';
+import { accept, inChunks, refuseWith, Staging } from './staging.ts';
+import { file, tar } from './tar.ts';
+import { zip } from './zip.ts';
+
+const archive = tar(file('Dockerfile', 'FROM scratch\n'), file('big', 'x'.repeat(300_000)));
+
+const otherFormats: readonly (readonly [name: string, start: Buffer])[] = [
+  ['bzip2', Buffer.from('BZh91AY&SY')],
+  ['xz', Buffer.from('fd377a585a00', 'hex')],
+  ['zstd', Buffer.from('28b52ffd', 'hex')],
+  ['7z', Buffer.from('377abcaf271c', 'hex')],
+  ['rar', Buffer.from('Rar!\x1a\x07')],
+  ['of an unknown format', Buffer.from('FROM scratch\n')],
+];
+for (const [name, start] of otherFormats) {
+  test(`row 44: what is ${name} is refused with ARCHIVE_FORMAT`, async () => {
+    for (const bytes of [start, Buffer.concat([start, Buffer.alloc(4000, 'z')])]) {
+      const error = await refuseWith('ARCHIVE_FORMAT', bytes);
+      assert.equal(error.message, `The context is ${name}; send tar, tar.gz or zip.`);
+    }
+  });
+}
+
+test('row 45: the bytes say what an archive is, nothing else does', async () => {
+  const content = file('a', 'same');
+  const summaries = [
+    await accept(tar(content)),
+    await accept(gzipSync(tar(content))),
+    await accept(zip([{ name: 'a', content: 'same' }])),
+  ];
+  assert.deepEqual(
+    summaries.map(({ entries }) => entries),
+    [1, 1, 1],
+  );
+  assert.equal(summaries[0]?.digest, summaries[1]?.digest);
+});
+
+test('the tar arrives byte for byte, readable by its owner alone', async () => {
+  await using staging = await Staging.create();
+  for (const size of [13, 511, 512, 513, 100_000, archive.length]) {
+    await using staged = await staging.stage(inChunks(archive, size));
+    assert.deepEqual(await readFile(staged.path), archive);
+    const { mode, size: bytes } = await stat(staged.path);
+    assert.equal(mode & 0o777, 0o600);
+    assert.equal(bytes % 512, 0);
+  }
+});
+
+test('disposing removes the file, and is harmless when it was moved away or removed', async () => {
+  await using staging = await Staging.create();
+  const staged = await staging.stage(archive);
+  assert.equal((await staging.files()).length, 1);
+  await staged[Symbol.asyncDispose]();
+  assert.deepEqual(await staging.files(), []);
+  await staged[Symbol.asyncDispose]();
+});
+
+for (const [name, upload] of [
+  ['tar', archive],
+  ['gzip', gzipSync(archive, { level: 0 })],
+  ['zip', zip([{ name: 'big', method: 0, content: 'x'.repeat(300_000) }])],
+] as const) {
+  test(`a ${name} over the upload limit is refused with UPLOAD_TOO_LARGE`, async () => {
+    const error = await refuseWith('UPLOAD_TOO_LARGE', upload, { maxUploadBytes: 200_000 });
+    assert.equal(error.details.limit, 200_000);
+  });
+
+  test(`a ${name} whose sender falls silent ends with the signal's reason and leaves nothing`, async () => {
+    await using staging = await Staging.create();
+    const abort = new AbortController();
+    const reason = new KilnError('CLIENT_GONE', 'The client has gone.');
+    const source = new PassThrough();
+    source.write(upload.subarray(0, 100_000));
+    const staged = staging.stage(source, {}, abort.signal);
+    await Promise.all([assert.rejects(staged, (error) => error === reason), drained(source, abort, reason)]);
+    assert.deepEqual(await staging.files(), []);
+  });
+
+  test(`a ${name} whose sender fails ends with an internal error that keeps its cause`, async () => {
+    await using staging = await Staging.create();
+    const cause = new Error('connection reset');
+    async function* failing(): AsyncGenerator<Buffer> {
+      yield upload.subarray(0, 100_000);
+      throw cause;
+    }
+    await assert.rejects(staging.stage(failing()), { code: 'INTERNAL', cause });
+    assert.deepEqual(await staging.files(), []);
+  });
+
+  test(`the sender of a ${name} that is refused is told to stop`, async () => {
+    await using staging = await Staging.create();
+    const stopped = Promise.withResolvers<void>();
+    async function* endless(): AsyncGenerator<Buffer> {
+      try {
+        for (;;) yield upload.subarray(0, 100_000);
+      } finally {
+        stopped.resolve();
+      }
+    }
+    await assert.rejects(staging.stage(endless(), { maxUploadBytes: 150_000 }), KilnError);
+    await stopped.promise;
+  });
+}
+
+test('an upload is read no further than to what is refused', async () => {
+  const evil = tar(file('../evil'), file('big', 'x'.repeat(20 << 20)));
+  for (const upload of [evil, gzipSync(evil, { level: 0 })]) {
+    await using staging = await Staging.create();
+    let taken = 0;
+    async function* counting(): AsyncGenerator<Buffer> {
+      for await (const chunk of inChunks(upload, 65_536)) {
+        taken += chunk.length;
+        yield chunk;
+      }
+    }
+    await assert.rejects(staging.stage(counting()), { code: 'ENTRY_ESCAPES' });
+    await new Promise(setImmediate);
+    assert.ok(taken < 2 << 20, `${taken} bytes were read`);
+  }
+});
+
+test('a full disk is told as STORAGE_FULL', () => {
+  const full = Object.assign(new Error('no space left on device'), { code: 'ENOSPC' });
+  assert.equal(KilnError.from(full).code, 'STORAGE_FULL');
+});
+
+/** Aborts once all that was written has been taken. */
+async function drained(source: PassThrough, abort: AbortController, reason: Error): Promise<void> {
+  while (source.readableLength > 0 || source.writableLength > 0) await new Promise(setImmediate);
+  abort.abort(reason);
+}
