@@ -1,5 +1,5 @@
-import { appendFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { endBuildLog } from '../logs/build-log.ts';
 import type { Verdict } from '../model/build.ts';
 import type { BuildEvent } from '../model/event.ts';
 import type { BuildStore } from '../store/build-store.ts';
@@ -15,7 +15,6 @@ export async function recoverBuilds(options: { store: BuildStore; buildsDirector
   };
   for (const { id } of await options.store.interruptUnfinished(verdict, at)) {
     const event: BuildEvent = { at, type: 'verdict', verdict };
-    // A line that was cut by the end of the service must not swallow this one.
-    await appendFile(join(options.buildsDirectory, id, 'events.ndjson'), `\n${JSON.stringify(event)}\n`);
+    await endBuildLog(join(options.buildsDirectory, id), event);
   }
 }

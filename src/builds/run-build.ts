@@ -142,7 +142,7 @@ async function keepArtifact(
 ): Promise<void> {
   const { build, lease, output, result } = kept;
   const { journal } = build;
-  const file = join(deps.buildsDirectory, journal.record.id, 'artifact.raw');
+  const file = deps.artifacts.incomingPath(journal.record.id);
   await rename(join(lease.vm.machine.directory, 'artifact.raw'), file);
   await lease[Symbol.asyncDispose]();
   const artifact = await deps.artifacts.keep(file, { format: output, bytes: result.artifactBytes }, signal);

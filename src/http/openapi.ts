@@ -40,7 +40,7 @@ export const recordSchema = z.strictObject({
   egress: z.array(egress),
 });
 
-export const problemSchema = z.object({
+const problemSchema = z.object({
   type: z.string(),
   title: z.string(),
   status: z.number().int(),

@@ -86,8 +86,8 @@ async function sendArtifact(
 }
 
 function readNumber(request: Request, name: string, fallback: number, max = Number.MAX_SAFE_INTEGER): number {
-  const text = request.query[name];
-  return text === undefined ? fallback : Math.min(parseOffset(String(text)), max);
+  const text = request.query[name] as string | undefined;
+  return text === undefined ? fallback : Math.min(parseOffset(text), max);
 }
 
 function parseOffset(text: string): number {

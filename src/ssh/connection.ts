@@ -33,6 +33,8 @@ export async function connectSsh(target: SshTarget, signal: AbortSignal): Promis
     new KilnError('INFRA', `The guest's ssh did not answer within ${deadlineMs} ms.`);
   try {
     await withDeadline({ ms: deadlineMs, signal, reason }, () => handshake(client, target, closed));
+    // Small writes of several channels would wait for each other's acknowledgements.
+    client.setNoDelay(true);
   } catch (error) {
     client.destroy();
     throw error;

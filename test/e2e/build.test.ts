@@ -176,24 +176,28 @@ test('output=local keeps the files of the last stage as a tar, modes and links a
 
 test('a probe inside RUN reaches nothing of the host, loopback, private or metadata addresses', async () => {
   const { port } = new URL(service.httpUrl);
-  const urls = [
-    `10.0.2.2:${port}`,
-    '169.254.169.254:80',
-    '192.168.0.1:80',
-    `localhost:${port}`,
-    `0x7f.1:${port}`,
-    `[::ffff:127.0.0.1]:${port}`,
+  const hosts = [
+    '10.0.2.2',
+    '169.254.169.254',
+    '192.168.0.1',
+    'localhost',
+    '0x7f.1',
+    '[::ffff:127.0.0.1]',
+    'localhost.',
   ];
-  const proxied = urls.map((url) => `wget -T 5 -O - http://${url}/livez`).join('; ');
-  const direct = urls
-    .slice(0, 3)
-    .map((url) => `nc -w 3 ${url.replace(':', ' ')} </dev/null && echo REACHED`)
-    .join('; ');
-  const files = { Dockerfile: `FROM busybox\nRUN ${proxied}; ${direct}; true\n` };
+  const proxied = hosts.map(
+    (host) => `/bin/probe 127.0.0.1 3128 'GET http://${host}:${port}/livez HTTP/1.1'`,
+  );
+  const direct = ['10.0.2.2', '10.0.2.3', '169.254.169.254', '192.168.0.1'].map(
+    (host) => `/bin/probe ${host} ${port} 'GET /livez HTTP/1.1'`,
+  );
+  const files = { Dockerfile: `FROM busybox\nRUN ${[...proxied, ...direct].join('; ')}\n` };
   const { exit, body, id } = await build(service, files);
   assert.equal(exit, 0, body);
-  assert.doesNotMatch(body, /REACHED\n|"alive"/);
-  assert.match(body, /403/);
+  assert.doesNotMatch(body, /"alive"/);
+  // Names go to DNS alone, which knows no localhost: those get 502.
+  assert.equal(body.match(/answered: HTTP\/1\.1 (403|502)/g)?.length, hosts.length, body);
+  assert.equal(body.match(/could not connect/g)?.length, direct.length, body);
   const refused = (await service.builds.get(id)).egress.filter(({ allowed }) => !allowed);
   assert.ok(
     refused.some(({ host }) => host === '169.254.169.254'),
@@ -222,7 +226,7 @@ test('a log of 50 MiB arrives unclipped', async () => {
   const files = { Dockerfile: `FROM busybox\nRUN yes ${line} | head -c ${50 * 1024 * 1024}\n` };
   const { exit, body, id } = await build(service, files);
   assert.equal(exit, 0, body.slice(-2000));
-  assert.equal(body.split(line).length - 1, 50 * 1024);
+  assert.equal(body.match(/^#5 [\d.]+ x{1023}$/gm)?.length, 50 * 1024);
   assert.ok(body.includes(await (await fetch(`${service.httpUrl}/v1/builds/${id}/log`)).text()));
 });
 
@@ -267,12 +271,12 @@ test('a timeout ends a build with its own code', async () => {
 
 test('a leased VM whose QEMU is killed fails its build and is replaced', async () => {
   const building = build(service, { Dockerfile: 'FROM busybox\nRUN echo started && sleep 300\n' });
-  await waitFor(
-    async () => (await service.builds.list({ limit: 1 }))[0]?.times.contextReady !== null,
-    'the build runs',
-  );
-  const [record] = await service.builds.list({ limit: 1 });
-  await run('pkill', ['-KILL', '-f', `kiln-[0-9a-f]+-${record?.vm?.id}`]);
+  const running = async () =>
+    (await service.builds.list({ limit: 1 })).find(
+      ({ state, times }) => state === 'running' && times.contextReady,
+    );
+  await waitFor(async () => (await running()) !== undefined, 'the build runs');
+  await run('pkill', ['-KILL', '-f', `kiln-[0-9a-f]+-${(await running())?.vm?.id}`]);
   const { exit, body } = await building;
   assert.equal(exit, 18);
   assert.match(body, /The VM of this build went away/);

@@ -6,6 +6,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { parseConfig } from '../../src/config.ts';
 import { ensureHostTools, type HostTool } from '../../src/images/host-tools.ts';
@@ -125,6 +126,8 @@ export async function startRegistry(): Promise<AsyncDisposable & { url: string }
     { find: 'docker-registry', package: 'docker-registry' },
     { find: 'skopeo', package: 'skopeo' },
     { find: 'busybox', package: 'busybox-static' },
+    { find: 'gcc', package: 'gcc' },
+    { find: '/usr/include/stdio.h', package: 'libc6-dev' },
   ]);
   const directory = await mkdtemp(join(tmpdir(), 'kiln-registry-'));
   const port = await freePort();
@@ -161,9 +164,10 @@ async function createBusyboxLayout(directory: string): Promise<string> {
   await mkdir(join(root, 'tmp'));
   const busybox = (await runTool('which', ['busybox'], never)).trim();
   await copyFile(busybox, join(root, 'bin/busybox'));
-  const commands =
-    'sh echo cat head tail dd yes seq ls od hexdump wget nc ping env sleep true false touch mkdir grep tr';
+  const commands = 'sh echo cat head tail dd yes seq ls od hexdump env sleep true false touch mkdir grep tr';
   for (const command of commands.split(' ')) await symlink('busybox', join(root, 'bin', command));
+  const probe = fileURLToPath(new URL('fixtures/probe.c', import.meta.url));
+  await run('gcc', ['-static', '-O1', '-o', join(root, 'bin/probe'), probe]);
   const tar = join(directory, 'layer.tar');
   await run('tar', ['-cf', tar, '--owner=0', '--group=0', '-C', root, '.']);
   const layout = join(directory, 'layout');

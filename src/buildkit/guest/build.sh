@@ -49,21 +49,29 @@ if [ "$artifact" != - ]; then
 fi
 echo '{"kiln":"ready"}'
 
-# A named pipe and not a file: each line of the trace leaves the guest as it is written. Our own write end lets the
-# reader start before buildctl and end after it, whatever buildctl does.
-mkfifo trace
-cat trace &
-reader=$!
-exec 3>trace
+# buildctl writes into files and `tail` sends them on as they grow: a transport slower than the build must not hold buildctl
+# up, which v0.20.2 takes for a failure three seconds after the build's end (moby/buildkit #6940).
+: >progress
+: >trace
+output=/dev/null
+writer=
 if [ "$artifact" != - ]; then
-  buildctl "${arguments[@]}" 3>&- | LC_ALL=C dd of="$artifact" bs=1M iflag=fullblock conv=fsync,notrunc 2>dd.log 3>&-
-  statuses=("${PIPESTATUS[@]}")
-else
-  buildctl "${arguments[@]}" >/dev/null 3>&-
-  statuses=($? 0)
+  output=output.pipe
+  mkfifo "$output"
+  LC_ALL=C dd if="$output" of="$artifact" bs=1M iflag=fullblock conv=fsync,notrunc 2>dd.log &
+  writer=$!
 fi
-exec 3>&-
-wait "$reader"
+buildctl "${arguments[@]}" >"$output" 2>progress &
+build=$!
+tail --bytes=+1 --follow --sleep-interval=0.05 --pid="$build" progress >&2 &
+tail --bytes=+1 --follow --sleep-interval=0.05 --pid="$build" trace &
+wait "$build"
+statuses=($? 0)
+if [ -n "$writer" ]; then
+  wait "$writer"
+  statuses[1]=$?
+fi
+wait
 
 artifact_bytes=0
 if [[ $artifact != - && $(<dd.log) =~ ([0-9]+)\ bytes ]]; then artifact_bytes=${BASH_REMATCH[1]}; fi

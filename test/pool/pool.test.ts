@@ -1,0 +1,103 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { Pool, type PooledVm } from '../../src/pool/pool.ts';
+
+const signal = new AbortController().signal;
+const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
+
+/** Simulated VMs: they only count. Real ones are in test/e2e. */
+function createFactory() {
+  const alive = new Set<string>();
+  const ends = new Map<string, (reason: string) => void>();
+  let made = 0;
+  let most = 0;
+  const create = async (): Promise<PooledVm> => {
+    await sleep(1);
+    made += 1;
+    const id = `vm-${made}`;
+    alive.add(id);
+    most = Math.max(most, alive.size);
+    const gone = new Promise<string>((resolve) => ends.set(id, resolve));
+    return { id, gone, [Symbol.asyncDispose]: async () => void alive.delete(id) };
+  };
+  return { create, alive, end: (id: string) => ends.get(id)?.('killed'), most: () => most };
+}
+
+async function settle(pool: Pool<PooledVm>, warm: number): Promise<void> {
+  const deadline = performance.now() + 5000;
+  while (pool.status.warm !== warm) {
+    assert.ok(performance.now() < deadline, `the pool never had ${warm} warm VMs`);
+    await sleep(2);
+  }
+}
+
+test('a VM is handed out once and destroyed at the end of its lease (simulated VMs)', async () => {
+  const factory = createFactory();
+  const pool = new Pool({ size: 2, max: 4, create: factory.create, log });
+  pool.refill();
+  const seen = new Set<string>();
+  for (let round = 0; round < 30; round += 1) {
+    await using lease = await pool.acquire(signal);
+    assert.ok(!seen.has(lease.vm.id));
+    seen.add(lease.vm.id);
+  }
+  await pool.close();
+  assert.equal(factory.alive.size, 0);
+});
+
+test('never more VMs than max, however many ask (simulated VMs)', async () => {
+  const factory = createFactory();
+  const pool = new Pool({ size: 2, max: 3, create: factory.create, log });
+  const work = async (): Promise<void> => {
+    await using _lease = await pool.acquire(signal);
+    await sleep(3);
+  };
+  await Promise.all(Array.from({ length: 25 }, work));
+  assert.ok(factory.most() <= 3, `${factory.most()} at once`);
+  await pool.close();
+  assert.equal(factory.alive.size, 0);
+});
+
+test('a warm VM that dies is replaced, and never handed out (simulated VMs)', async () => {
+  const factory = createFactory();
+  const pool = new Pool({ size: 1, max: 2, create: factory.create, log });
+  pool.refill();
+  await settle(pool, 1);
+  const [first = ''] = factory.alive;
+  factory.end(first);
+  await sleep(0);
+  await settle(pool, 1);
+  assert.ok(!factory.alive.has(first), 'the dead one is destroyed');
+  await using lease = await pool.acquire(signal);
+  assert.notEqual(lease.vm.id, first);
+  await lease[Symbol.asyncDispose]();
+  await pool.close();
+});
+
+test('a build that gave up waiting loses no VM (simulated VMs)', async () => {
+  const factory = createFactory();
+  const pool = new Pool({ size: 0, max: 2, create: factory.create, log });
+  for (let round = 0; round < 50; round += 1) {
+    const controller = new AbortController();
+    const waiting = pool.acquire(controller.signal);
+    await sleep(round % 3);
+    controller.abort(new Error('gave up'));
+    await waiting.then(
+      (lease) => lease[Symbol.asyncDispose](),
+      () => undefined,
+    );
+  }
+  await pool.close();
+  assert.equal(factory.alive.size, 0);
+  assert.equal(pool.status.leased, 0);
+});
+
+test('a factory that keeps failing tells who waits after three tries (simulated VMs)', async () => {
+  const create = async (): Promise<PooledVm> => {
+    throw new Error('no VM today');
+  };
+  const pool = new Pool({ size: 1, max: 1, create, log });
+  await assert.rejects(pool.acquire(signal), { code: 'INTERNAL' });
+  await pool.close();
+});
