@@ -1,21 +1,19 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { join } from 'node:path';
 import { test } from 'node:test';
+import { senderFile } from './send-large-context.ts';
 import { Staging } from './staging.ts';
 
 const MiB = 1024 * 1024;
 const maxBlockedMs = 50;
-
-const sender = join(import.meta.dirname, 'send-large-context.ts');
 
 type Figures = { readonly rssMiB: number; readonly blockedMs: number; readonly entries: number };
 
 /** Stages what a sender process writes; how much RSS grew meanwhile at most, and how long the event loop was held up. */
 async function stageLarge(bigBytes: number, smallEntries: number): Promise<Figures> {
   await using staging = await Staging.create();
-  const child = spawn(process.execPath, [sender, String(bigBytes), String(smallEntries)], {
+  const child = spawn(process.execPath, [senderFile, String(bigBytes), String(smallEntries)], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const exited = once(child, 'exit');

@@ -6,7 +6,7 @@ import type { ErrorCode } from '../../src/model/error.ts';
 import { accept, inChunks, refuseWith, Staging } from './staging.ts';
 import { file, tar, tarEnd } from './tar.ts';
 
-const archive = tar(file('Dockerfile', 'FROM scratch\n'), file('noise', noise(200_000)));
+const archive = tar(file('Dockerfile', 'FROM scratch\n'), file('noise', noise(60_000)));
 const zipped = gzipSync(archive);
 const half = Math.floor(zipped.length / 2);
 
@@ -51,7 +51,7 @@ test('gzip, row 29: small text may unpack to more than a hundred times its size'
 });
 
 test('gzip, row 29: the limit of the unpacked size holds', async () => {
-  await refuseWith('ARCHIVE_TOO_LARGE', zipped, { maxBytes: 100_000 });
+  await refuseWith('ARCHIVE_TOO_LARGE', zipped, { maxBytes: 30_000 });
 });
 
 test('gzip with an extra field, a name, a comment and a header checksum is read', async () => {

@@ -1,13 +1,16 @@
 import { pipeline } from 'node:stream/promises';
 import { folder, raw, tarEnd } from './tar.ts';
 
-/**
- * Writes a large tar to its standard output: a process of its own, as a client is, so that what it takes is not measured.
- * Arguments: bytes of one big file, number of small entries.
- */
-const [bigBytes = 0, smallEntries = 0] = process.argv.slice(2).map(Number);
+/** Run as a process of its own, as a client is, so that what it takes is not measured. */
+export const senderFile = import.meta.filename;
 
-async function* context(): AsyncGenerator<Buffer> {
+/** Writes a large tar to standard output. Arguments: bytes of one big file, number of small entries. */
+if (import.meta.main) {
+  const [bigBytes = 0, smallEntries = 0] = process.argv.slice(2).map(Number);
+  await pipeline(context(bigBytes, smallEntries), process.stdout);
+}
+
+async function* context(bigBytes: number, smallEntries: number): AsyncGenerator<Buffer> {
   const batch: Buffer[] = [];
   for (let index = 0; index < smallEntries; index += 1) {
     const name = `node_modules/package-${index % 2000}/dist/esm/Module-${index}.d.ts`;
@@ -20,5 +23,3 @@ async function* context(): AsyncGenerator<Buffer> {
   for (let left = bigBytes; left > 0; left -= zeros.length) yield zeros.subarray(0, left);
   yield tarEnd;
 }
-
-await pipeline(context, process.stdout);
