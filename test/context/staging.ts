@@ -19,7 +19,7 @@ export class Staging implements AsyncDisposable {
   }
 
   static async create(): Promise<Staging> {
-    return new Staging(await mkdtemp(join(tmpdir(), 'kiln-context-')));
+    return new Staging(await mkdtemp(join(tmpdir(), 'kiln-staging-')));
   }
 
   stage(
