@@ -29,4 +29,5 @@ if [ ! -e src/grpc/generated ] || [ -n "$(find proto buf.yaml buf.gen.yaml -newe
   "$node" scripts/generate.ts
 fi
 
-exec "$node" "$@"
+# Uploads are many short-lived buffers: a small young generation keeps the memory of one flat at no cost in speed.
+exec "$node" --max-semi-space-size=16 "$@"

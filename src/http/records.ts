@@ -82,7 +82,11 @@ async function sendArtifact(
     response.end();
     return;
   }
-  await pipeline(createReadStream(path), response);
+  await pipeline(createReadStream(path), response).catch((error: unknown) => {
+    throw response.destroyed
+      ? new KilnError('CLIENT_GONE', 'The client went away.', { cause: error })
+      : error;
+  });
 }
 
 function readNumber(request: Request, name: string, fallback: number, max = Number.MAX_SAFE_INTEGER): number {
