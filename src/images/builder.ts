@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { openSync } from 'node:fs';
-import { mkdir, mkdtemp } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { removeQuietly } from '../lib/files.ts';
@@ -11,8 +11,15 @@ import type { StepContext } from './run-logged.ts';
 /** A buildkitd on the host that builds the VM image. Disposing ends it and removes its state. */
 export type Builder = AsyncDisposable & { readonly address: string };
 
+const prefix = 'builder-';
 const startDeadlineMs = 60_000;
 const pollMs = 100;
+
+/** What a run that was killed left behind; its buildkitd ended with it. */
+async function removeStale(cacheDirectory: string): Promise<void> {
+  const stale = (await readdir(cacheDirectory)).filter((name) => name.startsWith(prefix));
+  await Promise.all(stale.map((name) => removeQuietly(join(cacheDirectory, name))));
+}
 
 /** The operator's own buildkitd; nothing of it is ours to end. */
 export function useBuilder(address: string): Builder {
@@ -25,7 +32,8 @@ export async function startBuilder(
   context: StepContext & { cacheDirectory: string; path: string },
 ): Promise<Builder> {
   await mkdir(context.logDirectory, { recursive: true });
-  const directory = await mkdtemp(join(context.cacheDirectory, 'builder-'));
+  await removeStale(context.cacheDirectory);
+  const directory = await mkdtemp(join(context.cacheDirectory, prefix));
   const address = `unix://${directory}/buildkitd.sock`;
   const log = openSync(join(context.logDirectory, 'buildkitd.log'), 'a');
   // buildkitd looks for its runc in the PATH.
