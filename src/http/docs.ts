@@ -1,40 +1,50 @@
 import { createRequire } from 'node:module';
 import { dirname } from 'node:path';
-import express, { Router } from 'express';
-import { errorKinds } from '../model/error.ts';
-import { statusOfKind } from './error-table.ts';
+import express, { type RequestHandler } from 'express';
+import { renderErrorPage } from './error-page.ts';
 import { createOpenApiDocument } from './openapi.ts';
 
+export type Docs = {
+  readonly pages: Readonly<Record<string, { readonly get: RequestHandler }>>;
+  /** Swagger UI's files, served by us: nobody has to trust or reach another site to read the API. */
+  readonly assets: RequestHandler;
+};
+
 /** The API's own description: `/openapi.json`, its page at `/docs`, and a line of curl for whoever opens the root. */
-export function createDocsRoutes(): Router {
-  const router = Router();
+export function createDocs(): Docs {
   const document = createOpenApiDocument();
-  router.get('/openapi.json', (_request, response) => void response.json(document));
-  router.get('/', (request, response) => {
-    const url = `http://${request.headers.host}`;
-    response
-      .type('text/plain')
-      .send(
-        `kiln builds Dockerfiles, each in a VM made for it.\n\n  tar -czf - . | curl -N -F context=@- ${url}/build\n\nAPI: ${url}/docs\n`,
-      );
-  });
-  router.get('/docs', (_request, response) => void response.type('html').send(page));
-  router.get('/docs/initializer.js', (_request, response) => void response.type('js').send(initializer));
-  router.get('/docs/errors', (_request, response) => void response.type('text/plain').send(errorList()));
-  // Served by us: nobody has to trust or reach another site to read the API.
-  router.use(
-    '/docs/assets',
-    express.static(dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json')), {
-      index: false,
-    }),
-  );
-  return router;
+  const errors = renderErrorPage();
+  const library = dirname(createRequire(import.meta.url).resolve('swagger-ui-dist/package.json'));
+  return {
+    pages: {
+      '/': {
+        get: (request, response) =>
+          void response.type('text/plain').send(greeting(`http://${request.headers.host}`)),
+      },
+      '/openapi.json': { get: (_request, response) => void response.json(document) },
+      '/docs': { get: (_request, response) => void response.type('html').send(page) },
+      '/docs/errors': { get: (_request, response) => void response.type('html').send(errors) },
+      '/docs/initializer.js': { get: (_request, response) => void response.type('js').send(initializer) },
+    },
+    assets: express.static(library, { index: false, redirect: false }),
+  };
+}
+
+function greeting(url: string): string {
+  return `kiln builds Dockerfiles, each in a VM made for it.
+
+  tar -czf - . | curl -N -F context=@- ${url}/build
+
+API: ${url}/docs
+`;
 }
 
 const page = `<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
 <title>kiln API</title>
+<link rel="icon" href="/docs/assets/favicon-32x32.png">
 <link rel="stylesheet" href="/docs/assets/swagger-ui.css">
 <div id="swagger-ui"></div>
 <script src="/docs/assets/swagger-ui-bundle.js"></script>
@@ -43,11 +53,4 @@ const page = `<!doctype html>
 `;
 
 /** A file and not inline: the page's Content-Security-Policy forbids inline scripts. */
-const initializer = `window.SwaggerUIBundle({ url: '/openapi.json', dom_id: '#swagger-ui' });\n`;
-
-function errorList(): string {
-  const lines = Object.entries(errorKinds).map(
-    ([code, kind]) => `${code.padEnd(28)} HTTP ${statusOfKind[kind]}  ${kind}`,
-  );
-  return `The codes of kiln's errors, the same over HTTP (problem+json) and gRPC (ErrorInfo.reason).\n\n${lines.join('\n')}\n`;
-}
+const initializer = `window.SwaggerUIBundle({ url: '/openapi.json', dom_id: '#swagger-ui', deepLinking: true });\n`;

@@ -1,5 +1,4 @@
 import { STATUS_CODES } from 'node:http';
-import type { Response } from 'express';
 import { type ErrorKind, errorKinds, KilnError } from '../model/error.ts';
 
 /** The one place where an error becomes an HTTP status. */
@@ -15,6 +14,7 @@ export const statusOfKind: Readonly<Record<ErrorKind, number>> = {
   'not-found': 404,
   conflict: 409,
   gone: 410,
+  // Only in our log: whoever it is about is no longer there, or cancelled.
   cancelled: 499,
   unavailable: 503,
   'storage-full': 507,
@@ -22,38 +22,34 @@ export const statusOfKind: Readonly<Record<ErrorKind, number>> = {
   internal: 500,
 };
 
+/** The body of a refusal: RFC 9457, with kiln's own code. */
 export type Problem = {
+  /** Where the code is explained, relative to the service. */
   readonly type: string;
   readonly title: string;
   readonly status: number;
   readonly code: string;
   readonly detail: string;
   readonly entry?: string;
+  readonly field?: string;
   readonly limit?: number;
   readonly requestId: string;
 };
 
-/** RFC 9457. Of an error that is not ours nothing but "internal error" is said. */
+/** Of an error that is not ours nothing but "internal error" is said. */
 export function toProblem(error: unknown, requestId: string): Problem {
   const { code, message, details } = KilnError.from(error);
   const status = statusOfKind[errorKinds[code]];
+  const { entry, field, limit } = details;
   return {
     type: `/docs/errors#${code}`,
     title: STATUS_CODES[status] ?? 'Client Closed Request',
     status,
     code,
     detail: message,
-    ...(details.entry !== undefined && { entry: details.entry }),
-    ...(details.limit !== undefined && { limit: details.limit }),
+    ...(entry !== undefined && { entry }),
+    ...(field !== undefined && { field }),
+    ...(limit !== undefined && { limit }),
     requestId,
   };
-}
-
-export function sendProblem(response: Response, error: unknown, requestId: string): void {
-  const problem = toProblem(error, requestId);
-  const { retryAfterSeconds } = KilnError.from(error).details;
-  if (retryAfterSeconds !== undefined) response.set('Retry-After', String(retryAfterSeconds));
-  // The rest of a refused body is not waited for.
-  if (!response.req.complete) response.set('Connection', 'close');
-  response.status(problem.status).type('application/problem+json').send(JSON.stringify(problem));
 }

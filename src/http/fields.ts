@@ -1,50 +1,57 @@
 import { printable } from '../lib/text.ts';
 import { KilnError } from '../model/error.ts';
-import { type BuildSpec, parseSpec } from '../model/spec.ts';
+import { type BuildSpec, parseSpec, specSchema } from '../model/spec.ts';
 
 /** The text fields of a build request, by form field or query parameter, in `docker build`'s words. */
 export type Fields = ReadonlyMap<string, readonly string[]>;
 
-const repeated = new Set(['build-arg', 'label', 'tag', 't']);
-export const knownFields = [
-  ...[
-    'dockerfile',
-    'target',
-    'build-arg',
-    'label',
-    'no-cache',
-    'platform',
-    'tag',
-    't',
-    'output',
-    'timeout',
-    'entry',
-  ],
-  ...['on-failure', 'async'],
-] as const;
+type FieldInfo = { readonly description: string; readonly repeated?: true };
+
+const { shape } = specSchema;
+const of = (name: keyof typeof shape): string => shape[name].meta()?.description ?? '';
+
+/** Every field there is. */
+export const fieldInfos: Readonly<Record<string, FieldInfo>> = {
+  entry: { description: of('entry') },
+  dockerfile: { description: of('dockerfile') },
+  target: { description: of('target') },
+  'build-arg': { description: of('buildArgs'), repeated: true },
+  label: { description: of('labels'), repeated: true },
+  'no-cache': { description: of('noCache') },
+  platform: { description: of('platform') },
+  tag: { description: of('tags'), repeated: true },
+  t: { description: 'The same as tag.', repeated: true },
+  output: { description: of('output') },
+  timeout: { description: `${of('timeoutSeconds')} Seconds, or 10m, 1h30m.` },
+  'on-failure': {
+    description:
+      'How the answer of a build that did not succeed ends: cut off, so that curl exits with 18 (cut, the default), or like any other (end).',
+  },
+  async: { description: 'Answer 202 with the record at once, as Prefer: respond-async does.' },
+};
 
 /** What concerns the answer and not the build. */
 export type AnswerOptions = { readonly onFailure: 'cut' | 'end'; readonly async: boolean };
 
-/** @throws KilnError MULTIPART_FIELD for unknown or repeated ones, PARAM_INVALID, REF_INVALID, PLATFORM_UNSUPPORTED */
-export function parseFields(fields: Fields): { spec: BuildSpec; answer: AnswerOptions } {
+/** @throws KilnError MULTIPART_FIELD for fields that do not exist or are given too often */
+export function checkNames(fields: Fields): void {
   for (const [name, values] of fields) {
-    if (!knownFields.some((known) => known === name)) {
-      throw new KilnError(
-        'MULTIPART_FIELD',
-        `There is no field '${printable(name)}'; known are ${knownFields.join(', ')}.`,
-      );
-    }
-    if (values.length > 1 && !repeated.has(name)) {
+    const info = Object.hasOwn(fieldInfos, name) ? fieldInfos[name] : undefined;
+    if (!info) throw unknownField(name);
+    if (values.length > 1 && !info.repeated) {
       throw new KilnError(
         'MULTIPART_FIELD',
         `Field '${name}' is given ${values.length} times; give it once.`,
       );
     }
   }
+}
+
+/** @throws KilnError MULTIPART_FIELD, PARAM_INVALID, REF_INVALID, PLATFORM_UNSUPPORTED */
+export function parseFields(fields: Fields): { spec: BuildSpec; answer: AnswerOptions } {
+  checkNames(fields);
   const one = (name: string): string | undefined => fields.get(name)?.[0];
   const many = (name: string): readonly string[] => fields.get(name) ?? [];
-  const noCache = parseChoice(one('no-cache'), 'no-cache', booleans);
   const spec = parseSpec(
     withoutUndefined({
       entry: one('entry'),
@@ -52,16 +59,16 @@ export function parseFields(fields: Fields): { spec: BuildSpec; answer: AnswerOp
       target: one('target'),
       buildArgs: parsePairs('build-arg', many('build-arg')),
       labels: parsePairs('label', many('label')),
-      noCache,
+      noCache: parseChoice('no-cache', one('no-cache'), booleans),
       platform: one('platform'),
       tags: [...many('tag'), ...many('t')],
       output: one('output'),
       timeoutSeconds: parseDuration(one('timeout')),
     }),
   );
-  const onFailure =
-    parseChoice(one('on-failure'), 'on-failure', { cut: 'cut', end: 'end' } as const) ?? 'cut';
-  return { spec, answer: { onFailure, async: parseChoice(one('async'), 'async', booleans) ?? false } };
+  const onFailure = parseChoice('on-failure', one('on-failure'), { cut: 'cut', end: 'end' } as const);
+  const async = parseChoice('async', one('async'), booleans);
+  return { spec, answer: { onFailure: onFailure ?? 'cut', async: async ?? false } };
 }
 
 /** Both sources of fields as one; a field in both is refused, as nobody could say which holds. */
@@ -76,20 +83,29 @@ export function joinFields(first: Fields, second: Fields): Fields {
   return new Map([...first, ...second]);
 }
 
+function unknownField(name: string): KilnError {
+  const hint =
+    name === 'context'
+      ? "The context must be a file: with curl, -F context=@ctx.tgz with the '@'."
+      : `There is no field '${printable(name)}'; known are ${Object.keys(fieldInfos).join(', ')}.`;
+  return new KilnError('MULTIPART_FIELD', hint);
+}
+
 const booleans = { '1': true, true: true, '': true, '0': false, false: false } as const;
 
 function parseChoice<T>(
-  text: string | undefined,
   name: string,
+  text: string | undefined,
   choices: Readonly<Record<string, T>>,
 ): T | undefined {
   if (text === undefined) return undefined;
   const choice = Object.hasOwn(choices, text) ? choices[text] : undefined;
   if (choice !== undefined) return choice;
-  const known = Object.keys(choices)
-    .filter((key) => key !== '')
-    .join(', ');
-  throw new KilnError('PARAM_INVALID', `Field '${name}' is '${printable(text)}'; it may be ${known}.`);
+  const known = Object.keys(choices).filter((key) => key !== '');
+  throw new KilnError(
+    'PARAM_INVALID',
+    `Field '${name}' is '${printable(text)}'; it may be ${known.join(', ')}.`,
+  );
 }
 
 function parsePairs(name: string, values: readonly string[]): Record<string, string> {

@@ -1,7 +1,7 @@
-import type { Readable } from 'node:stream';
-import { buffer } from 'node:stream/consumers';
+import { type Readable, Transform, type TransformCallback } from 'node:stream';
 import type { Request, Response } from 'express';
 import multer, { MulterError } from 'multer';
+import { printable } from '../lib/text.ts';
 import type { StagedContext } from '../model/context.ts';
 import { KilnError } from '../model/error.ts';
 import type { Fields } from './fields.ts';
@@ -13,14 +13,17 @@ export type Multipart = {
   readonly dockerfile: Buffer | null;
 };
 
-export type StageUpload = (upload: Readable) => Promise<StagedContext>;
+export type StageUpload = (upload: AsyncIterable<Buffer>) => Promise<StagedContext>;
 
 const maxDockerfileBytes = 1024 * 1024;
-const limits = {
+/** Everything in the form but its files: what a Dockerfile's build arguments can hold, with room. */
+const maxFormBytes = 4 * 1024 * 1024;
+
+const limits: multer.Options['limits'] & { fieldArrayIndexLimit: number } = {
   files: 2,
   fields: 600,
   parts: 602,
-  fieldSize: 64 * 1024 + 300,
+  fieldSize: 65 * 1024,
   fieldNameSize: 100,
   headerPairs: 20,
   fieldNestingDepth: 0,
@@ -29,84 +32,175 @@ const limits = {
 
 /**
  * Reads a multipart body. The context goes into `stage` as it arrives, whether the fields come before or after it.
- * On failure nothing that was staged is left. @throws KilnError MULTIPART_INVALID, MULTIPART_FIELD, and those of `stage`
+ * On failure nothing that was staged is left.
+ * @throws KilnError MULTIPART_INVALID, MULTIPART_FIELD, and those of `stage`
  */
 export async function readMultipart(
   request: Request,
-  response: Response,
   stage: StageUpload,
+  signal: AbortSignal,
 ): Promise<Multipart> {
-  const storage = new StreamingStorage(stage);
-  const receive = multer({ storage, limits }).fields([
+  const body = new FormBody(request.headers);
+  const files = new FileParts(stage, body);
+  const giveUp = (): void => void body.destroy(signal.reason);
+  signal.addEventListener('abort', giveUp, { once: true });
+  try {
+    request.pipe(body);
+    await runMulter(body, files);
+    return { fields: readTextFields(body.body), context: files.context, dockerfile: files.dockerfile };
+  } catch (error) {
+    await files.discard();
+    throw toKilnError(error);
+  } finally {
+    signal.removeEventListener('abort', giveUp);
+    body.destroy();
+  }
+}
+
+function runMulter(body: FormBody, storage: FileParts): Promise<void> {
+  const options = {
+    storage,
+    limits,
+    // On a failure multer would read the body to its end before it says so.
+    streamHandler(source: FormBody, parser: NodeJS.WritableStream) {
+      parser.once('unpipe', () => {
+        if (!source.readableEnded) source.destroy();
+      });
+      source.pipe(parser);
+    },
+  };
+  const receive = multer(options).fields([
     { name: 'context', maxCount: 1 },
     { name: 'dockerfile', maxCount: 1 },
   ]);
-  try {
-    await new Promise<void>((resolve, reject) => {
-      receive(request, response, (error: unknown) => (error === undefined ? resolve() : reject(error)));
-    });
-    return { fields: readTextFields(request.body), context: storage.context, dockerfile: storage.dockerfile };
-  } catch (error) {
-    await storage.context?.[Symbol.asyncDispose]();
-    throw toKilnError(error);
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  // Of a request multer reads the headers and the stream; of the response nothing.
+  receive(body as unknown as Request, {} as Response, (error: unknown) => {
+    if (error) reject(error);
+    else resolve();
+  });
+  return promise;
+}
+
+/** The request as multer sees it: its body and not its connection, so that giving up leaves that for the answer. */
+class FormBody extends Transform {
+  readonly headers: Request['headers'];
+  /** Where multer puts the text fields. */
+  body: unknown = {};
+  #formBytes = 0;
+
+  constructor(headers: Request['headers']) {
+    super();
+    this.headers = headers;
+  }
+
+  /** Bytes that were given on as part of a file. */
+  creditFile(bytes: number): void {
+    this.#formBytes -= bytes;
+  }
+
+  override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
+    this.#formBytes += chunk.length;
+    done(this.#formBytes > maxFormBytes ? formTooLarge() : null, chunk);
   }
 }
 
 /** multer's storage, without storing: each file part is a stream, given on as it arrives. */
-class StreamingStorage implements multer.StorageEngine {
+class FileParts implements multer.StorageEngine {
   context: StagedContext | null = null;
   dockerfile: Buffer | null = null;
   readonly #stage: StageUpload;
+  readonly #body: FormBody;
+  readonly #received: Promise<void>[] = [];
 
-  constructor(stage: StageUpload) {
+  constructor(stage: StageUpload, body: FormBody) {
     this.#stage = stage;
+    this.#body = body;
   }
 
   _handleFile(_request: Request, file: Express.Multer.File, done: (error?: unknown) => void): void {
-    const received =
-      file.fieldname === 'context' ? this.#receiveContext(file.stream) : this.#receiveDockerfile(file.stream);
+    const bytes = this.#count(file.stream);
+    const received = file.fieldname === 'context' ? this.#takeContext(bytes) : this.#takeDockerfile(bytes);
+    this.#received.push(received);
     received.then(() => done(), done);
   }
 
-  /** multer asks for it after a failure; `readMultipart` disposes what there is. */
+  /** multer asks for it after a failure; `discard` does it. */
   _removeFile(_request: Request, _file: Express.Multer.File, done: (error: Error | null) => void): void {
     done(null);
   }
 
-  async #receiveContext(stream: Readable): Promise<void> {
-    this.context = await this.#stage(stream);
+  /** Leaves nothing, also of what is still being received. */
+  async discard(): Promise<void> {
+    await Promise.allSettled(this.#received);
+    await this.context?.[Symbol.asyncDispose]();
   }
 
-  async #receiveDockerfile(stream: Readable): Promise<void> {
-    let bytes = 0;
-    stream.on('data', (chunk: Buffer) => {
-      bytes += chunk.length;
-      if (bytes <= maxDockerfileBytes) return;
-      stream.destroy(
-        new KilnError('DOCKERFILE_INVALID', `The Dockerfile is larger than ${maxDockerfileBytes} bytes.`),
-      );
-    });
-    this.dockerfile = await buffer(stream);
+  async *#count(stream: Readable): AsyncGenerator<Buffer> {
+    // Destroyed, the stream would fail with an error of its own, ahead of the reason it was left for.
+    for await (const chunk of stream.iterator({ destroyOnReturn: false })) {
+      this.#body.creditFile(chunk.length);
+      yield chunk;
+    }
   }
+
+  async #takeContext(bytes: AsyncIterable<Buffer>): Promise<void> {
+    this.context = await this.#stage(bytes);
+  }
+
+  async #takeDockerfile(bytes: AsyncIterable<Buffer>): Promise<void> {
+    const chunks: Buffer[] = [];
+    let size = 0;
+    for await (const chunk of bytes) {
+      size += chunk.length;
+      if (size > maxDockerfileBytes) {
+        const message = `The Dockerfile is larger than ${maxDockerfileBytes} bytes.`;
+        throw new KilnError('DOCKERFILE_INVALID', message, { details: { limit: maxDockerfileBytes } });
+      }
+      chunks.push(chunk);
+    }
+    this.dockerfile = Buffer.concat(chunks);
+  }
+}
+
+function formTooLarge(): KilnError {
+  return new KilnError(
+    'MULTIPART_FIELD',
+    `The form is larger than ${maxFormBytes} bytes without its files.`,
+    {
+      details: { limit: maxFormBytes },
+    },
+  );
 }
 
 function readTextFields(body: unknown): Fields {
   const entries = Object.entries(typeof body === 'object' && body !== null ? body : {});
-  return new Map(
-    entries.map(([name, value]) => [name, (Array.isArray(value) ? value : [value]).map(String)]),
-  );
+  return new Map(entries.map(([name, value]) => [name, [value].flat().map(String)]));
 }
 
 function toKilnError(error: unknown): KilnError {
-  if (error instanceof KilnError) return error;
   if (error instanceof MulterError) {
-    const where = error.field === undefined ? '' : ` ('${error.field.slice(0, 100)}')`;
-    return new KilnError('MULTIPART_FIELD', `The form is not as expected: ${error.message}${where}.`, {
+    const where = error.field === undefined ? '' : `, in '${printable(error.field, 100)}'`;
+    const message = fieldProblems[error.code] ?? error.message;
+    return new KilnError('MULTIPART_FIELD', `The form is not as expected: ${message}${where}.`, {
       cause: error,
     });
   }
-  // busboy's own errors: no boundary, a cut end, a bad part header.
-  const kiln = KilnError.from(error);
-  if (kiln.code !== 'INTERNAL' || !(error instanceof Error)) return kiln;
-  return new KilnError('MULTIPART_INVALID', `The form cannot be read: ${error.message}.`, { cause: error });
+  const known = KilnError.from(error);
+  // What failed is the form itself, seen by whoever was reading a part of it.
+  const origin = known.code === 'INTERNAL' ? known.cause : null;
+  if (!(origin instanceof Error) || !/^(Multipart|Malformed|Unexpected end)/.test(origin.message))
+    return known;
+  return new KilnError('MULTIPART_INVALID', `The form cannot be read: ${origin.message}.`, { cause: origin });
 }
+
+const fieldProblems: Readonly<Record<string, string>> = {
+  LIMIT_UNEXPECTED_FILE: "files are 'context' and 'dockerfile', each at most once",
+  LIMIT_FILE_COUNT: "files are 'context' and 'dockerfile', each at most once",
+  LIMIT_FIELD_VALUE: 'a value is longer than 64 KiB',
+  LIMIT_FIELD_KEY: 'a name is longer than 100 characters',
+  LIMIT_FIELD_NESTING: 'names have no brackets; give a field several times instead',
+  LIMIT_FIELD_COUNT: 'there are more than 600 fields',
+  LIMIT_PART_COUNT: 'there are more than 602 parts',
+  MISSING_FIELD_NAME: 'a part has no name',
+};

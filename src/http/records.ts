@@ -1,102 +1,89 @@
-import { createReadStream } from 'node:fs';
-import { pipeline } from 'node:stream/promises';
-import { type Request, type Response, Router } from 'express';
+import type { Request, RequestHandler, Response } from 'express';
+import { isTerminal } from '../model/build.ts';
 import type { Builds } from '../model/builds.ts';
-import { KilnError } from '../model/error.ts';
-import { encodeEvent } from './build.ts';
-import { clientGoneSignal, createWriter } from './stream.ts';
+import { openStream, watchClient } from './client.ts';
+import { onlyEvents, writeEvents } from './events.ts';
+import { readQuery } from './query.ts';
+import { listQuery, rangeQuery } from './schemas.ts';
+import type { HttpSettings } from './settings.ts';
 
-const maxPage = 100;
+export type RecordEdge = { readonly builds: Builds; readonly settings: HttpSettings };
 
-/** What can be asked of builds that exist. */
-export function createRecordRoutes(builds: Builds): Router {
-  const router = Router();
-  router.get('/', async (request, response) => {
-    const limit = readNumber(request, 'limit', 20, maxPage);
-    const { cursor } = request.query;
-    const records = await builds.list({ limit, ...(typeof cursor === 'string' && { before: cursor }) });
-    const last = records.at(-1);
-    if (last && records.length === limit) {
+export function listBuilds({ builds }: RecordEdge): RequestHandler {
+  return async (request, response) => {
+    const { limit, cursor } = readQuery(listQuery, request.query);
+    // One more than asked for tells whether there is a next page.
+    const found = await builds.list({ limit: limit + 1, ...(cursor !== undefined && { before: cursor }) });
+    const page = found.slice(0, limit);
+    const last = page.at(-1);
+    if (last && found.length > limit)
       response.set('Link', `</v1/builds?limit=${limit}&cursor=${last.id}>; rel="next"`);
-    }
-    response.json({ builds: records });
-  });
-  router.get('/:id', async (request, response) => {
-    response.json(await builds.get(request.params.id));
-  });
-  router.delete('/:id', async (request, response) => {
-    response.json(await builds.cancel(request.params.id, 'The build was cancelled.'));
-  });
-  router.get('/:id/log', (request, response) => sendLog(builds, request, response));
-  router.get('/:id/events', (request, response) => sendEvents(builds, request, response));
-  router.get('/:id/artifact', (request, response) => sendArtifact(builds, request, response));
-  return router;
-}
-
-async function sendLog(builds: Builds, request: Request<{ id: string }>, response: Response): Promise<void> {
-  const signal = clientGoneSignal(request, response);
-  const range = {
-    offset: readNumber(request, 'offset', 0),
-    follow: request.query['follow'] === 'true',
-    signal,
+    response.json({ builds: page });
   };
-  const chunks = await builds.readLog(request.params.id, range);
-  const writer = createWriter(response, 'text/plain', signal);
-  for await (const chunk of chunks) await writer.write(chunk);
-  response.end();
 }
 
-async function sendEvents(
-  builds: Builds,
-  request: Request<{ id: string }>,
-  response: Response,
-): Promise<void> {
-  const signal = clientGoneSignal(request, response);
-  const sse = request.accepts(['application/x-ndjson', 'text/event-stream']) === 'text/event-stream';
-  const lastEventId = request.headers['last-event-id'];
-  const eventOffset =
-    lastEventId === undefined ? readNumber(request, 'offset', 0) : parseOffset(String(lastEventId));
-  const follow = request.query['follow'] === 'true';
-  const events = await builds.watch(request.params.id, { logOffset: 0, eventOffset, follow, signal });
-  const writer = createWriter(response, sse ? 'text/event-stream' : 'application/x-ndjson', signal);
-  for await (const item of events) {
-    if (item.kind === 'event') await writer.write(encodeEvent(item.event, item.offset, sse));
-  }
-  response.end();
+export function getBuild({ builds }: RecordEdge): RequestHandler {
+  return async (request, response) => void response.json(await builds.get(idOf(request)));
 }
 
-async function sendArtifact(
-  builds: Builds,
-  request: Request<{ id: string }>,
-  response: Response,
-): Promise<void> {
-  const { artifact, path } = await builds.artifact(request.params.id);
-  response.set({
-    'Content-Type': 'application/x-tar',
-    'Content-Length': String(artifact.size),
-    'Content-Disposition': `attachment; filename="${request.params.id}.${artifact.format}.tar"`,
-    ETag: `"${artifact.digest}"`,
-    'Cache-Control': 'private, immutable',
-  });
-  if (request.method === 'HEAD') {
+export function cancelBuild({ builds }: RecordEdge): RequestHandler {
+  return async (request, response) =>
+    void response.json(await builds.cancel(idOf(request), 'The build was cancelled.'));
+}
+
+/** The log's bytes, exactly. */
+export function getLog({ builds, settings }: RecordEdge): RequestHandler {
+  return async (request, response) => {
+    using client = watchClient(request);
+    const { signal } = client;
+    const { offset, follow } = readQuery(rangeQuery, request.query);
+    const chunks = await builds.readLog(idOf(request), { offset, follow, signal });
+    const type = 'text/plain';
+    if (endHead(request, response, type)) return;
+    const writer = openStream(response, { type, stallMs: settings.readerStallMs }, signal);
+    for await (const chunk of chunks) await writer.write(chunk);
     response.end();
-    return;
-  }
-  await pipeline(createReadStream(path), response).catch((error: unknown) => {
-    throw response.destroyed
-      ? new KilnError('CLIENT_GONE', 'The client went away.', { cause: error })
-      : error;
-  });
+  };
 }
 
-function readNumber(request: Request, name: string, fallback: number, max = Number.MAX_SAFE_INTEGER): number {
-  const text = request.query[name] as string | undefined;
-  return text === undefined ? fallback : Math.min(parseOffset(text), max);
+/** The events as NDJSON, or as server-sent events that a browser resumes by itself. */
+export function getEvents({ builds, settings }: RecordEdge): RequestHandler {
+  return async (request, response) => {
+    using client = watchClient(request);
+    const { signal } = client;
+    const type = request.accepts(['application/x-ndjson', 'text/event-stream']) || 'application/x-ndjson';
+    const sse = type === 'text/event-stream';
+    const { offset, follow } = readQuery(rangeQuery, resumed(request));
+    const { state } = await builds.get(idOf(request));
+    const range = { logOffset: 0, eventOffset: offset, follow, signal };
+    const events = onlyEvents(await builds.watch(idOf(request), range));
+    if (endHead(request, response, type)) return;
+    const first = isTerminal(state) ? await events.next() : undefined;
+    if (sse && first?.done) {
+      // A browser comes back for more after every end but this one.
+      response.status(204).end();
+      return;
+    }
+    const writer = openStream(response, { type, stallMs: settings.readerStallMs }, signal);
+    const how = { sse, keepAliveMs: settings.keepAliveMs };
+    if (first && !first.done) await writeEvents([first.value], writer, how);
+    await writeEvents(events, writer, how);
+    response.end();
+  };
 }
 
-function parseOffset(text: string): number {
-  const number = /^\d{1,15}$/.test(text) ? Number(text) : Number.NaN;
-  if (Number.isNaN(number))
-    throw new KilnError('OFFSET_INVALID', 'An offset or limit must be a whole number from 0 on.');
-  return number;
+/** What a browser says when it comes back counts for more than the URL it was opened with. */
+function resumed({ query, headers }: Request): Request['query'] {
+  const lastEventId = headers['last-event-id'];
+  return lastEventId === undefined ? query : { ...query, offset: String(lastEventId) };
+}
+
+export function endHead(request: Request, response: Response, type: string): boolean {
+  if (request.method !== 'HEAD') return false;
+  response.type(type).end();
+  return true;
+}
+
+export function idOf(request: Request): string {
+  return String(request.params['id']);
 }

@@ -3,100 +3,120 @@ import type { Request, Response } from 'express';
 import type { Builds } from '../model/builds.ts';
 import type { StagedContext } from '../model/context.ts';
 import { KilnError } from '../model/error.ts';
-import { type Fields, joinFields } from './fields.ts';
-import { readMultipart } from './multipart.ts';
+import type { BuildSpec } from '../model/spec.ts';
+import { type AnswerOptions, checkNames, type Fields, joinFields, parseFields } from './fields.ts';
+import { readMultipart, type StageUpload } from './multipart.ts';
+import { watchPace } from './pace.ts';
+import type { HttpSettings } from './settings.ts';
 
+/** A build request as it was received; whoever holds it owns the context. */
 export type ReceivedBuild = {
-  readonly fields: Fields;
+  readonly spec: BuildSpec;
+  readonly answer: AnswerOptions;
   readonly context: StagedContext | null;
   readonly dockerfile: Buffer | null;
 };
 
-/** An upload that sends nothing for this long, or less than the rate on the whole, is given up. */
-const stallMs = 30_000;
-const minimumRate = 1024;
-
 /** Types under which an archive is sent as the body itself; the last is what `curl --data-binary` says. */
-const rawTypes = [
-  ...['application/x-tar', 'application/tar', 'application/gzip', 'application/x-gzip', 'application/zip'],
-  ...['application/octet-stream', 'application/x-www-form-urlencoded'],
+export const archiveTypes = [
+  'application/x-tar',
+  'application/tar',
+  'application/gzip',
+  'application/x-gzip',
+  'application/zip',
+  'application/x-zip-compressed',
+  'application/octet-stream',
+  'application/x-www-form-urlencoded',
 ];
 
-/** Receives a build request: a form, or an archive as the body with its fields in the URL. */
+/**
+ * Receives a build request: a form, or an archive as the body with its fields in the URL. What the headers and the URL
+ * decide is refused before the body is asked for. On any failure nothing is left.
+ */
 export async function receiveBuild(
-  {
-    request,
-    response,
-    builds,
-    maxBytes,
-  }: { request: Request; response: Response; builds: Builds; maxBytes: number },
+  { request, response }: { request: Request; response: Response },
+  { builds, settings }: { builds: Builds; settings: HttpSettings },
   signal: AbortSignal,
 ): Promise<ReceivedBuild> {
-  refuseEarly(request, maxBytes);
-  using pace = watchPace(request);
-  const linked = AbortSignal.any([signal, pace.signal]);
-  const stage = (upload: Readable): Promise<StagedContext> => builds.stageContext(upload, linked);
+  const isForm = isFormRequest(request);
+  refuseEarly(request, settings.uploadMaxBytes);
   const query = readQuery(request);
-  if (request.is('multipart/form-data') !== false) {
-    const { fields, ...files } = await readMultipart(request, response, stage);
-    return { fields: joinFields(fields, query), ...files };
+  checkNames(query);
+  using pace = watchPace(request, settings.uploadStallMs);
+  const linked = AbortSignal.any([signal, pace.signal]);
+  const stage: StageUpload = (upload) => builds.stageContext(upload, linked);
+  try {
+    if (isForm)
+      return await receiveForm(query, () => readMultipart(invite(request, response), stage, linked));
+    const parsed = parseFields(query);
+    const body = invite(request, response);
+    // Leaving the iteration must not destroy the request: the answer goes out on its connection.
+    const context = await stage(body.iterator({ destroyOnReturn: false }));
+    return { ...parsed, context, dockerfile: null };
+  } catch (error) {
+    linked.throwIfAborted();
+    throw error;
   }
-  const type = request.headers['content-type'];
-  if (type !== undefined && request.is(rawTypes) === false) {
-    throw new KilnError(
-      'CONTENT_TYPE',
-      'Send the context as multipart/form-data, or as the body with a type such as application/x-tar.',
-    );
-  }
-  if (request.headers['content-length'] === '0') {
-    throw new KilnError(
-      'FILE_MISSING',
-      'Send the context: curl -F context=@ctx.tgz, or as the body with --data-binary @ctx.tgz.',
-    );
-  }
-  return { fields: query, context: await stage(request), dockerfile: null };
 }
 
-/** What the headers alone decide, before a client that waits for `100 Continue` sends the body. */
-export function refuseEarly(request: { headers: Request['headers'] }, maxBytes: number): void {
-  if (request.headers['content-encoding'] !== undefined) {
+/** Asks a client for the body that waits to be asked (`Expect: 100-continue`). */
+function invite<Body extends Readable & Pick<Request, 'headers'>>(request: Body, response: Response): Body {
+  if (request.headers.expect !== undefined) response.writeContinue();
+  return request;
+}
+
+async function receiveForm(
+  query: Fields,
+  read: () => ReturnType<typeof readMultipart>,
+): Promise<ReceivedBuild> {
+  const { fields, context, dockerfile } = await read();
+  await using undo = new AsyncDisposableStack();
+  if (context) undo.use(context);
+  const all = joinFields(fields, query);
+  if (dockerfile && all.has('dockerfile')) {
+    throw new KilnError(
+      'MULTIPART_FIELD',
+      "Field 'dockerfile' is given as a file and as a path in the context; give one of them.",
+    );
+  }
+  const parsed = parseFields(all);
+  if (!context && !dockerfile) throw fileMissing();
+  undo.move();
+  return { ...parsed, context, dockerfile };
+}
+
+function isFormRequest(request: Request): boolean {
+  const isForm = request.is('multipart/form-data');
+  if (isForm === null || request.headers['content-length'] === '0') throw fileMissing();
+  if (isForm !== false) return true;
+  if (request.headers['content-type'] === undefined || request.is(archiveTypes) !== false) return false;
+  throw new KilnError(
+    'CONTENT_TYPE',
+    'Send the context as multipart/form-data, or as the body with a type such as application/x-tar.',
+  );
+}
+
+function refuseEarly({ headers }: Request, maxBytes: number): void {
+  if (headers['content-encoding'] !== undefined) {
     throw new KilnError('CONTENT_ENCODING', 'Send the archive as it is, without Content-Encoding.');
   }
-  if (Number(request.headers['content-length'] ?? 0) > maxBytes) {
+  if (Number(headers['content-length'] ?? 0) > maxBytes) {
     throw new KilnError(
       'UPLOAD_TOO_LARGE',
       `The upload is larger than ${maxBytes} bytes; leave out what the build does not need.`,
-      {
-        details: { limit: maxBytes },
-      },
+      { details: { limit: maxBytes } },
     );
   }
+}
+
+function fileMissing(): KilnError {
+  return new KilnError(
+    'FILE_MISSING',
+    'Send the context: curl -F context=@ctx.tgz, or as the body with --data-binary @ctx.tgz.',
+  );
 }
 
 function readQuery(request: Request): Fields {
   const { searchParams } = new URL(request.originalUrl, 'http://kiln');
   return new Map([...new Set(searchParams.keys())].map((name) => [name, searchParams.getAll(name)]));
-}
-
-/** Aborts with UPLOAD_TIMEOUT when the body stalls or crawls. */
-function watchPace(request: Request): Disposable & { readonly signal: AbortSignal } {
-  const controller = new AbortController();
-  const { socket } = request;
-  const started = performance.now();
-  const startBytes = socket.bytesRead;
-  let last = { at: started, bytes: startBytes };
-  const timer = setInterval(() => {
-    const now = performance.now();
-    const bytes = socket.bytesRead;
-    if (bytes > last.bytes) last = { at: now, bytes };
-    const crawls = now - started > stallMs && bytes - startBytes < ((now - started) / 1000) * minimumRate;
-    if (request.complete || (now - last.at < stallMs && !crawls)) return;
-    controller.abort(
-      new KilnError('UPLOAD_TIMEOUT', 'The upload stalled; send it again over a faster connection.'),
-    );
-  }, 1000);
-  return {
-    signal: controller.signal,
-    [Symbol.dispose]: () => clearInterval(timer),
-  };
 }

@@ -39,6 +39,7 @@ export const errorKinds = {
   MULTIPART_INVALID: 'invalid',
   MULTIPART_FIELD: 'invalid',
   BODY_INVALID: 'invalid',
+  REQUEST_INVALID: 'invalid',
   OFFSET_INVALID: 'invalid',
   OUT_OF_RANGE: 'out-of-range',
   STREAM_PROTOCOL: 'invalid',

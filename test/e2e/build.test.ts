@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
-import { recordSchema } from '../../src/http/openapi.ts';
+import { recordSchema } from '../../src/http/schemas.ts';
 import {
   build,
   createContext,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { request } from 'node:http';
 import { after, before, test } from 'node:test';
-import { recordSchema } from '../../src/http/openapi.ts';
+import { recordSchema } from '../../src/http/schemas.ts';
 import { createHttpServer, type HttpServer } from '../../src/http/server.ts';
 import { type SimulatedBuilds, simulateBuilds } from '../grpc/simulated-builds.ts';
 

@@ -1,0 +1,56 @@
+import { once } from 'node:events';
+import type { ErrorRequestHandler, Request, Response } from 'express';
+import type { Log } from '../lib/log.ts';
+import { KilnError } from '../model/error.ts';
+import { toProblem } from './error-table.ts';
+
+/** How long a refused upload is read on, in ms: a connection closed under it would bury the answer. */
+const lingerMs = 1000;
+
+/** The one place where a failed request is logged and answered. */
+export function answerErrors(log: Log): ErrorRequestHandler {
+  return (thrown: unknown, request, response, _next) => {
+    const error = fromExpress(thrown);
+    const requestId = String(response.getHeader('X-Request-Id'));
+    const { status, code, detail } = toProblem(error, requestId);
+    const fields = { requestId, method: request.method, path: request.path, status, code };
+    if (status >= 500) log.error({ ...fields, error: error.cause ?? error }, detail);
+    else log.info(fields, detail);
+    // A stream that broke off ends without its last chunk, so that its reader notices.
+    if (response.headersSent || request.socket.destroyed) response.destroy();
+    else sendProblem(request, response, error);
+  };
+}
+
+function sendProblem(request: Request, response: Response, error: KilnError): void {
+  const problem = toProblem(error, String(response.getHeader('X-Request-Id')));
+  const body = request.method === 'HEAD' ? '' : JSON.stringify(problem);
+  const { retryAfterSeconds } = error.details;
+  if (retryAfterSeconds !== undefined) response.set('Retry-After', String(retryAfterSeconds));
+  response.status(problem.status).type('application/problem+json');
+  if (request.complete) response.end(body);
+  else void sendBeforeEnd(request, response, body);
+}
+
+/** Answers a request whose body is still on its way: the whole answer first, the end of the connection a little later. */
+async function sendBeforeEnd(request: Request, response: Response, body: string): Promise<void> {
+  response.set({ Connection: 'close', 'Content-Length': String(Buffer.byteLength(body)) }).write(body);
+  request.resume();
+  const waited = AbortSignal.timeout(lingerMs);
+  await once(request, 'close', { signal: waited }).catch(() => undefined);
+  response.end();
+}
+
+/** Express and its file sender refuse in their own terms; total. */
+function fromExpress(error: unknown): KilnError {
+  const status = error instanceof Error && 'status' in error ? error.status : undefined;
+  if (status === 400 || status === 404) return notFound();
+  if (status === 416)
+    return new KilnError('OUT_OF_RANGE', 'The range asked for is beyond the end of the file.');
+  if (status === 412) return new KilnError('REQUEST_INVALID', 'The file is not the one in If-Match.');
+  return KilnError.from(error);
+}
+
+export function notFound(): KilnError {
+  return new KilnError('NOT_FOUND', 'There is nothing at this address; /docs lists what there is.');
+}

@@ -1,0 +1,88 @@
+import { randomUUID } from 'node:crypto';
+import express, { type Express, type RequestHandler } from 'express';
+import helmet from 'helmet';
+import { KilnError } from '../model/error.ts';
+import { answerErrors, notFound } from './answer-error.ts';
+import { getArtifact } from './artifact.ts';
+import { type BuildEdge, postBuild } from './build.ts';
+import { createDocs } from './docs.ts';
+import { guardBrowsers, guardHeaders } from './guards.ts';
+import { getReadiness, getVersion } from './probes.ts';
+import { cancelBuild, getBuild, getEvents, getLog, listBuilds } from './records.ts';
+
+type Methods = Partial<Record<'get' | 'post' | 'delete', RequestHandler>>;
+
+/** Every address of the API; the document must know the same. */
+export function createRoutes(edge: BuildEdge): Readonly<Record<string, Methods>> {
+  const post = postBuild(edge);
+  return {
+    '/build': { post },
+    '/v1/builds': { get: listBuilds(edge), post },
+    '/v1/builds/:id': { get: getBuild(edge), delete: cancelBuild(edge) },
+    '/v1/builds/:id/log': { get: getLog(edge) },
+    '/v1/builds/:id/events': { get: getEvents(edge) },
+    '/v1/builds/:id/artifact': { get: getArtifact(edge) },
+    '/livez': { get: (_request, response) => void response.json({ alive: true }) },
+    '/readyz': { get: getReadiness(edge.builds) },
+    '/version': { get: getVersion(edge.builds) },
+  };
+}
+
+export function createApp(edge: BuildEdge): Express {
+  const app = express();
+  app.disable('x-powered-by').disable('etag').set('query parser', 'simple');
+  app.use(nameRequest, securityHeaders(), guardHeaders, guardBrowsers(edge.settings.hosts));
+  const { pages, assets } = createDocs();
+  const routes: Readonly<Record<string, Methods>> = { ...createRoutes(edge), ...pages };
+  for (const [path, methods] of Object.entries(routes)) {
+    const route = app.route(path);
+    if (methods.get) route.get(methods.get);
+    if (methods.post) route.post(methods.post);
+    if (methods.delete) route.delete(methods.delete);
+    route.all(refuseMethod(methods));
+  }
+  app.use('/docs/assets', assets);
+  app.use(() => {
+    throw notFound();
+  });
+  app.use(answerErrors(edge.log));
+  return app;
+}
+
+/** Echoes the caller's request id, or makes one. Nothing but files named by their digest may be cached. */
+const nameRequest: RequestHandler = (request, response, next) => {
+  const given = request.headers['x-request-id'];
+  const known = typeof given === 'string' && /^[\w.-]{1,128}$/.test(given);
+  response.set({ 'X-Request-Id': known ? given : randomUUID(), 'Cache-Control': 'no-store' });
+  next();
+};
+
+function securityHeaders(): RequestHandler {
+  return helmet({
+    // Whether there is TLS in front of us is not ours to know.
+    strictTransportSecurity: false,
+    contentSecurityPolicy: {
+      useDefaults: false,
+      directives: {
+        defaultSrc: ["'none'"],
+        scriptSrc: ["'self'"],
+        // Swagger UI sets style attributes.
+        styleSrc: ["'self'", "'unsafe-inline'"],
+        imgSrc: ["'self'", 'data:'],
+        connectSrc: ["'self'"],
+        baseUri: ["'none'"],
+        formAction: ["'none'"],
+        frameAncestors: ["'none'"],
+      },
+    },
+  });
+}
+
+function refuseMethod(methods: Methods): RequestHandler {
+  const allowed = Object.keys(methods).flatMap((method) => (method === 'get' ? ['GET', 'HEAD'] : [method]));
+  const allow = allowed.join(', ').toUpperCase();
+  return (_request, response) => {
+    response.set('Allow', allow);
+    throw new KilnError('METHOD_NOT_ALLOWED', `Only ${allow} is possible here.`);
+  };
+}

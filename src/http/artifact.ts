@@ -1,0 +1,19 @@
+import type { RequestHandler } from 'express';
+import { idOf, type RecordEdge } from './records.ts';
+
+/** The file a build kept: whole or a range of it, named by its digest. */
+export function getArtifact({ builds, settings }: RecordEdge): RequestHandler {
+  return async (request, response) => {
+    const id = idOf(request);
+    const { artifact, path } = await builds.artifact(id);
+    response.setTimeout(settings.readerStallMs, () => response.destroy());
+    response.set({
+      'Content-Type': 'application/x-tar',
+      'Content-Disposition': `attachment; filename="${id}.${artifact.format}.tar"`,
+      'Cache-Control': 'private, max-age=31536000, immutable',
+      ETag: `"${artifact.digest}"`,
+    });
+    // The path is ours: that a folder above it begins with a dot means nothing.
+    response.sendFile(path, { dotfiles: 'allow', etag: false, lastModified: false, cacheControl: false });
+  };
+}

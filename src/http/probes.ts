@@ -1,0 +1,16 @@
+import type { RequestHandler } from 'express';
+import manifest from '../../package.json' with { type: 'json' };
+import type { Builds } from '../model/builds.ts';
+
+/** Whether a build can run now: 503 until it can. */
+export function getReadiness(builds: Builds): RequestHandler {
+  return (_request, response) => {
+    const readiness = builds.readiness();
+    response.status(readiness.ready ? 200 : 503).json(readiness);
+  };
+}
+
+export function getVersion(builds: Builds): RequestHandler {
+  const { name, version } = manifest;
+  return (_request, response) => void response.json({ name, version, entry: builds.readiness().entry });
+}

@@ -1,0 +1,298 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { WatchItem } from '../../src/model/event.ts';
+import { at, endless, event, everyEvent, failed, log, record, succeeded, verdict } from './builds-double.ts';
+import {
+  archive,
+  contextPart,
+  curl,
+  encodePart,
+  formType,
+  open,
+  post,
+  send,
+  serve,
+  waitFor,
+} from './harness.ts';
+
+const said = /^kiln: build \S+ succeeded in \d+\.\d s\n$/;
+
+test('a build streams its log and ends with verdict and trailers (simulated builds)', async () => {
+  await using harness = await serve();
+  const { exit, body, headers } = await curl(['-F', 'context=@-', `${harness.url}/build`], archive);
+  assert.equal(exit, 0);
+  assert.deepEqual(body.split('\n').slice(0, -2), [
+    'kiln: warning: a and A differ only in case',
+    `kiln: build ${record.id} waits for a VM, place 2 in the queue`,
+    '#1 [internal] load',
+    '#2 DONE 0.1s',
+  ]);
+  assert.match(`${body.split('\n').at(-2)}\n`, said);
+  for (const header of [
+    'HTTP/1.1 200 OK',
+    'Content-Type: text/plain; charset=utf-8',
+    `X-Build-Id: ${record.id}`,
+    `Location: /v1/builds/${record.id}`,
+    'Cache-Control: no-store',
+    'X-Accel-Buffering: no',
+    'X-Content-Type-Options: nosniff',
+    'Trailer: X-Build-State, X-Build-Exit-Code',
+    'X-Build-State: succeeded',
+    'X-Build-Exit-Code: 0',
+  ])
+    assert.ok(headers.split('\r\n').includes(header), `${header} in:\n${headers}`);
+});
+
+test('every spelling of an upload starts the same build (simulated builds)', async () => {
+  const fields = ['target=a', 'build-arg=A=1=2', 'build-arg=B=', 'label=x.y=z', 'no-cache=true', 'tag=demo'];
+  const wanted = {
+    dockerfile: 'Dockerfile',
+    target: 'a',
+    buildArgs: { A: '1=2', B: '' },
+    labels: { 'x.y': 'z' },
+    noCache: true,
+    tags: ['demo', 'other:1'],
+    output: 'oci',
+    timeoutSeconds: 5400,
+  };
+  const more = ['t=other:1', 'output=oci', 'timeout=1h30m'];
+  const asForm = [...fields, ...more].flatMap((field) => ['-F', field]);
+  const query = String(
+    new URLSearchParams(
+      [...fields, ...more].map((field) => {
+        const [name = '', ...value] = field.split('=');
+        return [name, value.join('=')] as [string, string];
+      }),
+    ),
+  );
+  const raw = (type: string): string[] => ['-H', `Content-Type: ${type}`, '--data-binary', '@-'];
+  const uploads: Record<string, (url: string) => string[]> = {
+    'fields before the file': (url) => [...asForm, '-F', 'context=@-', `${url}/build`],
+    'fields after the file': (url) => ['-F', 'context=@-', ...asForm, `${url}/v1/builds`],
+    'fields in the URL of a form': (url) => ['-F', 'context=@-', `${url}/build?${query}`],
+    'the body as curl sends it': (url) => ['--data-binary', '@-', `${url}/build?${query}`],
+    'the body as a tar': (url) => [...raw('application/x-tar'), `${url}/build?${query}`],
+    'the body as bytes': (url) => [...raw('application/octet-stream'), `${url}/build?${query}`],
+    'the body in chunks, without a type': (url) => ['-X', 'POST', '-T', '-', `${url}/build?${query}`],
+  };
+  await using harness = await serve();
+  for (const [title, args] of Object.entries(uploads)) {
+    const { exit, body } = await curl(args(harness.url), archive);
+    assert.equal(exit, 0, `${title}: ${body}`);
+    const started = harness.builds.started.pop();
+    assert.deepEqual(started?.spec, wanted, title);
+    assert.equal(started?.context?.summary.entries, 1, title);
+  }
+});
+
+test('a Dockerfile alone, or beside a context, reaches the build as it is (simulated builds)', async () => {
+  await using harness = await serve();
+  const dockerfile = { name: 'dockerfile', value: 'FROM busybox\n', filename: 'Dockerfile' };
+  assert.equal((await post(harness, [dockerfile])).status, 200);
+  assert.equal((await post(harness, [dockerfile, contextPart])).status, 200);
+  const [alone, beside] = harness.builds.started;
+  assert.equal(alone?.context, null);
+  assert.equal(alone?.dockerfile?.toString(), 'FROM busybox\n');
+  assert.equal(beside?.dockerfile?.toString(), 'FROM busybox\n');
+  assert.equal(beside?.context?.summary.entries, 1);
+});
+
+test('a failed build makes curl exit with 18 and loses no byte, run after run (simulated builds)', async () => {
+  const block = `${'x'.repeat(1023)}\n`;
+  const script: WatchItem[] = [
+    ...Array.from({ length: 300 }, () => log(block)),
+    log('open line'),
+    verdict(failed),
+  ];
+  await using harness = await serve({ script });
+  const shape = /open line\nkiln: build \S+ failed after \d+\.\d s: buildctl exited with 1\.\n$/;
+  for (let run = 0; run < 40; run += 1) {
+    const { exit, body, headers } = await curl(['-F', 'context=@-', `${harness.url}/build`], archive);
+    assert.equal(exit, 18, `run ${run}: ${headers}`);
+    assert.ok(body.startsWith(block.repeat(300)), `run ${run} lost a part of the log`);
+    assert.match(body.slice(300 * block.length), shape);
+  }
+});
+
+test('a slow reader of a failed build still gets its last line (simulated builds)', async () => {
+  const script = [log(Buffer.alloc(16_000_000, 'x\n')), verdict(failed)];
+  await using harness = await serve({ script });
+  const args = ['--limit-rate', '10M', '-F', 'context=@-', `${harness.url}/build`];
+  const { exit, body } = await curl(args, archive);
+  assert.equal(exit, 18);
+  assert.equal(body.indexOf('kiln:'), 16_000_000);
+});
+
+for (const [state, line, exitCode] of [
+  ['failed', /failed after \d+\.\d s: buildctl exited with 1\.\n$/, '1'],
+  ['cancelled', /cancelled after \d+\.\d s: gone\n$/, undefined],
+] as const) {
+  test(`on-failure=end ends the answer of a ${state} build whole, with trailers (simulated builds)`, async () => {
+    const ending = state === 'failed' ? failed : { ...failed, state, exitCode: null, message: 'gone' };
+    await using harness = await serve({ script: [log('#1 x\n'), verdict(ending)] });
+    const { complete, body, trailers } = await post(harness, [contextPart], { query: '?on-failure=end' });
+    assert.ok(complete);
+    assert.match(body, line);
+    assert.equal(trailers['x-build-state'], state);
+    assert.equal(trailers['x-build-exit-code'], exitCode);
+  });
+}
+
+test('Accept: application/x-ndjson gives the events, one a line, and the same cut (simulated builds)', async () => {
+  const accept = { Accept: 'application/x-ndjson' };
+  await using harness = await serve();
+  const { body, headers, complete } = await post(harness, [contextPart], { headers: accept });
+  assert.equal(headers['content-type'], 'application/x-ndjson');
+  const events = everyEvent.filter((item) => item.kind === 'event').map((item) => item.event);
+  assert.deepEqual(
+    body
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line)),
+    events,
+  );
+  assert.ok(complete);
+  await using failing = await serve({ script: [log('#1 x\n'), verdict(failed)] });
+  const cut = await post(failing, [contextPart], { headers: accept });
+  assert.equal(cut.body, `${JSON.stringify({ at, type: 'verdict', verdict: failed })}\n`);
+  assert.equal(cut.complete, false);
+});
+
+test('Accept: text/event-stream gives the events with their offsets as ids (simulated builds)', async () => {
+  await using harness = await serve({
+    script: [event({ type: 'queued', place: 1 }, 42), verdict(succeeded)],
+  });
+  const { body, headers } = await post(harness, [contextPart], { headers: { Accept: 'text/event-stream' } });
+  assert.equal(headers['content-type'], 'text/event-stream; charset=utf-8');
+  const [first, second] = body.split('\n\n');
+  assert.equal(first, `id: 42\nevent: queued\ndata: {"at":"${at}","type":"queued","place":1}`);
+  assert.match(second ?? '', /^id: 300\nevent: verdict\ndata: \{.*"state":"succeeded"/);
+});
+
+test('a build that waits says so at once and every while until its log begins (simulated builds)', async () => {
+  const begin = Promise.withResolvers<void>();
+  const script = async function* (): AsyncGenerator<WatchItem> {
+    yield event({ type: 'queued', place: 3 });
+    await begin.promise;
+    yield log('#1 half a ');
+    // Longer than several signs of life, had there been any.
+    await sleep(100);
+    yield event({ type: 'warning', message: 'late' });
+    yield log('line');
+    yield verdict(succeeded);
+  };
+  await using harness = await serve({ script, settings: { keepAliveMs: 20 } });
+  const body = encodePart(contextPart);
+  const head = `POST /build HTTP/1.1\r\nHost: localhost\r\nContent-Type: ${formType}\r\n`;
+  const socket = await open(
+    harness,
+    Buffer.concat([
+      Buffer.from(`${head}Connection: close\r\nContent-Length: ${body.length + 18}\r\n\r\n`),
+      body,
+      Buffer.from('--kilnboundary--\r\n'),
+    ]),
+  );
+  let text = '';
+  socket.setEncoding('utf8').on('data', (chunk: string) => {
+    text += chunk;
+  });
+  await waitFor(() => text.split('place 3 in the queue').length > 4, 'signs of life');
+  begin.resolve();
+  await once(socket, 'close');
+  // Chunk sizes stand between; the pieces of the log must be whole, with nothing of ours in between.
+  const after = text.slice(text.indexOf('#1'));
+  assert.match(
+    after,
+    /^#1 half a \r\n4\r\nline\r\n[0-9a-f]+\r\n\nkiln: warning: late\nkiln: build \S+ succeeded/,
+  );
+});
+
+test('log bytes pass through as they are, whatever they are (simulated builds)', async () => {
+  const bytes = Buffer.from(Array.from({ length: 256 }, (_, index) => index));
+  await using harness = await serve({ script: [log(bytes), verdict(succeeded)] });
+  const response = await fetch(`${harness.url}/build`, { method: 'POST', body: archive });
+  const body = Buffer.from(await response.arrayBuffer());
+  assert.deepEqual(body.subarray(0, 256), bytes);
+});
+
+test('each piece of the log is sent when it comes (simulated builds)', async () => {
+  const gates = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const script = async function* (): AsyncGenerator<WatchItem> {
+    yield log('#1 one\n');
+    await gates[0]?.promise;
+    yield log('#2 two\n');
+    await gates[1]?.promise;
+    yield verdict(succeeded);
+  };
+  await using harness = await serve({ script });
+  const response = await fetch(`${harness.url}/build`, { method: 'POST', body: archive });
+  assert.equal(response.headers.get('x-build-id'), record.id);
+  const decoder = new TextDecoder();
+  const pieces: string[] = [];
+  for await (const chunk of response.body ?? []) {
+    pieces.push(decoder.decode(chunk));
+    gates[pieces.length - 1]?.resolve();
+  }
+  assert.deepEqual(pieces.slice(0, 2), ['#1 one\n', '#2 two\n']);
+});
+
+for (const [title, options] of [
+  ['Prefer: respond-async', { headers: { Prefer: 'wait=5, respond-async' } }],
+  ['?async=1', { query: '?async=1' }],
+] as const) {
+  test(`${title} answers 202 with the record, and leaving cancels nothing (simulated builds)`, async () => {
+    await using harness = await serve({ script: (signal) => endless([], signal) });
+    const { status, headers, body } = await post(harness, [contextPart], options);
+    assert.equal(status, 202);
+    assert.equal(headers.location, `/v1/builds/${record.id}`);
+    assert.equal(headers['preference-applied'], 'query' in options ? undefined : 'respond-async');
+    assert.deepEqual(JSON.parse(body), record);
+    await harness.server.close(0);
+    assert.deepEqual(harness.builds.cancelled, []);
+  });
+}
+
+test('a build that cannot be started leaves no context behind (simulated builds)', async () => {
+  const { KilnError } = await import('../../src/model/error.ts');
+  await using harness = await serve({
+    overrides: {
+      async start() {
+        throw new KilnError('NO_CAPACITY', 'Full.', { details: { retryAfterSeconds: 10 } });
+      },
+    },
+  });
+  const { status, headers } = await post(harness, [contextPart]);
+  assert.equal(status, 503);
+  assert.equal(headers['retry-after'], '10');
+  assert.deepEqual(await harness.staged(), []);
+});
+
+test('HTTP/1.0 gets the log too, without trailers (simulated builds)', async () => {
+  await using harness = await serve();
+  const { exit, body } = await curl(['-0', '--data-binary', '@-', `${harness.url}/build`], archive);
+  assert.equal(exit, 0);
+  assert.match(body, /#2 DONE 0\.1s\nkiln: build \S+ succeeded/);
+});
+
+test('closing the server lets an answer that is ending end (simulated builds)', async () => {
+  const end = Promise.withResolvers<void>();
+  const script = async function* (): AsyncGenerator<WatchItem> {
+    yield log('#1\n');
+    await end.promise;
+    yield verdict(succeeded);
+  };
+  await using harness = await serve({ script });
+  const response = await fetch(`${harness.url}/build`, { method: 'POST', body: archive });
+  const closed = harness.server.close(5000);
+  end.resolve();
+  assert.match(await response.text(), /succeeded in/);
+  await closed;
+  await assert.rejects(
+    send(harness, '/livez').then(
+      () => undefined,
+      (error) => Promise.reject(error),
+    ),
+  );
+});

@@ -1,0 +1,178 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { request as httpRequest, type IncomingHttpHeaders, type OutgoingHttpHeaders } from 'node:http';
+import { connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Problem } from '../../src/http/error-table.ts';
+import { createHttpServer, type HttpServer } from '../../src/http/server.ts';
+import type { GivenHttpSettings } from '../../src/http/settings.ts';
+import { file, tar } from '../context/tar.ts';
+import { type SimulatedBuilds, simulateBuilds } from './builds-double.ts';
+
+export type Logged = { readonly level: string; readonly message: string } & Record<string, unknown>;
+
+export type Harness = AsyncDisposable & {
+  readonly url: string;
+  readonly port: number;
+  readonly server: HttpServer;
+  readonly builds: SimulatedBuilds;
+  readonly logged: Logged[];
+  /** Names of the staged contexts. */
+  staged(): Promise<string[]>;
+};
+
+/** The real server on loopback, over simulated builds and the real context guard. */
+export async function serve(
+  options: Omit<Parameters<typeof simulateBuilds>[0], 'staging'> & {
+    settings?: Partial<GivenHttpSettings>;
+  } = {},
+): Promise<Harness> {
+  const staging = await mkdtemp(join(tmpdir(), 'kiln-http-'));
+  const builds = simulateBuilds({ ...options, staging });
+  const logged: Logged[] = [];
+  const logAs = (level: string) => (fields: object, message: string) =>
+    void logged.push({ ...fields, level, message });
+  const server = createHttpServer({
+    builds,
+    settings: { hosts: [], uploadMaxBytes: 1e9, ...options.settings },
+    log: { info: logAs('info'), warn: logAs('warn'), error: logAs('error') },
+  });
+  const { url } = await server.listen({ host: '127.0.0.1', port: 0 });
+  return {
+    url,
+    port: Number(new URL(url).port),
+    server,
+    builds,
+    logged,
+    staged: () => readdir(staging),
+    async [Symbol.asyncDispose]() {
+      await server.close(0);
+      await rm(staging, { recursive: true });
+    },
+  };
+}
+
+export const archive = tar(file('Dockerfile', 'FROM scratch\n'));
+
+export type Part = { readonly name: string; readonly value: string | Buffer; readonly filename?: string };
+
+export const boundary = 'kilnboundary';
+export const formType = `multipart/form-data; boundary=${boundary}`;
+
+/** A form byte by byte, so that it can also be wrong. */
+export function form(...parts: readonly Part[]): Buffer {
+  return Buffer.concat([...parts.map(encodePart), Buffer.from(`--${boundary}--\r\n`)]);
+}
+
+export function encodePart({ name, value, filename }: Part): Buffer {
+  const file = filename === undefined ? '' : `; filename="${filename}"`;
+  return Buffer.concat([
+    Buffer.from(`--${boundary}\r\nContent-Disposition: form-data; name="${name}"${file}\r\n\r\n`),
+    Buffer.from(value),
+    Buffer.from('\r\n'),
+  ]);
+}
+
+export const contextPart: Part = { name: 'context', value: archive, filename: 'ctx.tar' };
+
+export type Answer = {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly trailers: NodeJS.Dict<string>;
+  readonly body: string;
+  /** Whether the answer ended as announced. */
+  readonly complete: boolean;
+};
+
+/** One request over a connection of its own. */
+export async function send(
+  harness: Harness,
+  path: string,
+  options: { method?: string; headers?: OutgoingHttpHeaders; body?: string | Buffer } = {},
+): Promise<Answer> {
+  const { method = options.body === undefined ? 'GET' : 'POST', headers = {}, body } = options;
+  const request = httpRequest(`${harness.url}${path}`, { method, headers, agent: false });
+  // A server that has refused the body may close while it is still being sent.
+  request.on('error', () => undefined);
+  request.end(body);
+  const [response] = await once(request, 'response');
+  const chunks: Buffer[] = [];
+  response.on('data', (chunk: Buffer) => chunks.push(chunk));
+  response.on('error', () => undefined);
+  await new Promise((resolve) => response.once('close', resolve));
+  return {
+    status: response.statusCode,
+    headers: response.headers,
+    trailers: response.trailers,
+    body: Buffer.concat(chunks).toString(),
+    complete: response.complete,
+  };
+}
+
+export function post(
+  harness: Harness,
+  parts: readonly Part[],
+  options: { query?: string; headers?: OutgoingHttpHeaders } = {},
+): Promise<Answer> {
+  const headers = { 'Content-Type': formType, ...options.headers };
+  return send(harness, `/build${options.query ?? ''}`, { headers, body: form(...parts) });
+}
+
+/** Asserts that an answer is a whole problem with this status and code; returns it. */
+export function assertProblem(answer: Answer, status: number, code: string): Problem {
+  assert.equal(answer.headers['content-type']?.split(';')[0], 'application/problem+json', answer.body);
+  const problem: Problem = JSON.parse(answer.body);
+  assert.deepEqual([answer.status, problem.status, problem.code], [status, status, code], answer.body);
+  assert.equal(problem.type, `/docs/errors#${code}`);
+  assert.ok(answer.complete);
+  return problem;
+}
+
+/** Writes bytes to a connection and gives everything that comes back until it is closed. */
+export async function exchange(harness: Harness, bytes: string | Buffer): Promise<string> {
+  const socket = await open(harness, bytes);
+  let answer = '';
+  socket.setEncoding('latin1').on('data', (text: string) => {
+    answer += text;
+  });
+  await once(socket, 'close');
+  return answer;
+}
+
+export async function open(harness: Harness, bytes: string | Buffer): Promise<Socket> {
+  const socket = connect(harness.port, '127.0.0.1');
+  socket.on('error', () => undefined);
+  await once(socket, 'connect');
+  socket.write(bytes);
+  return socket;
+}
+
+export type CurlAnswer = { readonly exit: number; readonly body: string; readonly headers: string };
+
+/** Real curl, as a user calls it; `input` is its standard input. */
+export async function curl(args: readonly string[], input: string | Buffer = ''): Promise<CurlAnswer> {
+  const directory = await mkdtemp(join(tmpdir(), 'kiln-curl-'));
+  const headerFile = join(directory, 'headers');
+  const child = spawn('curl', ['-s', '-N', '-D', headerFile, ...args]);
+  const body: Buffer[] = [];
+  child.stdout.on('data', (chunk: Buffer) => body.push(chunk));
+  child.stdin.on('error', () => undefined);
+  child.stdin.end(input);
+  const [exit] = await once(child, 'close');
+  const headers = await readFile(headerFile, 'utf8');
+  await rm(directory, { recursive: true });
+  return { exit, body: Buffer.concat(body).toString(), headers };
+}
+
+/** Polls until the condition holds. */
+export async function waitFor(condition: () => boolean | Promise<boolean>, what: string): Promise<void> {
+  const deadline = performance.now() + 5000;
+  while (!(await condition())) {
+    assert.ok(performance.now() < deadline, `not within 5 s: ${what}`);
+    await sleep(10);
+  }
+}

@@ -1,0 +1,187 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { test } from 'node:test';
+import { file, tar } from '../context/tar.ts';
+import {
+  archive,
+  assertProblem,
+  boundary,
+  contextPart,
+  curl,
+  encodePart,
+  exchange,
+  formType,
+  type Harness,
+  open,
+  type Part,
+  post,
+  send,
+  serve,
+  waitFor,
+} from './harness.ts';
+
+const text = (name: string, value = 'x'): Part => ({ name, value });
+const end = `--${boundary}--\r\n`;
+
+for (const [query, status, code] of [
+  ['?dockerfle=x', 400, 'MULTIPART_FIELD'],
+  ['?target=a&target=b', 400, 'MULTIPART_FIELD'],
+  ['?__proto__=x', 400, 'MULTIPART_FIELD'],
+  ['?timeout=soon', 422, 'PARAM_INVALID'],
+] as const) {
+  test(`a body with ${query} in the URL is refused before it is asked for (simulated builds)`, async () => {
+    await using harness = await serve();
+    const head = `POST /build${query} HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n`;
+    const answer = await exchange(
+      harness,
+      `${head}Content-Type: application/x-tar\r\nContent-Length: 9\r\n\r\n`,
+    );
+    assert.match(answer, new RegExp(`^HTTP/1.1 ${status} `));
+    assert.ok(answer.includes(`"${code}"`), answer);
+  });
+}
+
+test('a field both in the form and in the URL is refused (simulated builds)', async () => {
+  await using harness = await serve();
+  const answer = await post(harness, [contextPart, text('target', 'a')], { query: '?target=b' });
+  assertProblem(answer, 400, 'MULTIPART_FIELD');
+  assert.deepEqual(await harness.staged(), []);
+});
+
+test('row 51: an upload over the limit is refused before its body is asked for (simulated builds)', async () => {
+  await using harness = await serve({ settings: { uploadMaxBytes: 1000 } });
+  const head = 'POST /build HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n';
+  const answer = await exchange(
+    harness,
+    `${head}Content-Type: application/x-tar\r\nContent-Length: 1001\r\n\r\n`,
+  );
+  assert.match(answer, /^HTTP\/1.1 413 /);
+  assert.match(answer, /"code":"UPLOAD_TOO_LARGE".*"limit":1000/);
+  const large = Buffer.concat([archive, Buffer.alloc(8 << 20)]);
+  const { body, exit } = await curl(['--data-binary', '@-', `${harness.url}/build`], large);
+  assert.equal(exit, 0, 'curl reads the answer although it had more to send');
+  assert.equal(JSON.parse(body).code, 'UPLOAD_TOO_LARGE');
+});
+
+test('a client that asks first is invited once and served (simulated builds)', async () => {
+  await using harness = await serve();
+  const expect = ['-H', 'Expect: 100-continue'];
+  const asForm = await curl([...expect, '-F', 'context=@-', `${harness.url}/build`], archive);
+  const asBody = await curl([...expect, '--data-binary', '@-', `${harness.url}/build`], archive);
+  for (const { exit, headers } of [asForm, asBody]) {
+    assert.equal(exit, 0);
+    assert.match(headers, /^HTTP\/1.1 100 Continue\r\n\r\nHTTP\/1.1 200 OK\r\n/);
+  }
+});
+
+for (const chunked of [
+  ['-F', 'context=@-'],
+  ['-X', 'POST', '-T', '-'],
+]) {
+  test(`row 52: curl ${chunked.join(' ')} in chunks over the limit gets 413 (simulated builds)`, async () => {
+    await using harness = await serve({ maxUploadBytes: 1 << 20 });
+    const args = ['-H', 'Transfer-Encoding: chunked', ...chunked, `${harness.url}/build`];
+    const large = tar(file('Dockerfile', 'FROM scratch\n'), file('big', Buffer.alloc(16 << 20)));
+    const { exit, body, headers } = await curl(args, large);
+    assert.equal(exit, 0, body);
+    assert.match(headers, /^HTTP\/1.1 413 [\s\S]*Connection: close/m);
+    assert.equal(JSON.parse(body).code, 'UPLOAD_TOO_LARGE');
+    assert.deepEqual(await harness.staged(), []);
+  });
+}
+
+const partOfForm = Buffer.concat([
+  Buffer.from(
+    `POST /build HTTP/1.1\r\nHost: localhost\r\nContent-Type: ${formType}\r\nContent-Length: 9999\r\n\r\n`,
+  ),
+  encodePart(contextPart).subarray(0, 900),
+]);
+const partOfField = Buffer.from(
+  `POST /build HTTP/1.1\r\nHost: localhost\r\nContent-Type: ${formType}\r\nContent-Length: 9999\r\n\r\n--${boundary}\r\nContent-Disposition: form-data; name="target"\r\n\r\nab`,
+);
+const partOfBody = Buffer.concat([
+  Buffer.from(
+    'POST /build HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-tar\r\nTransfer-Encoding: chunked\r\n\r\n200\r\n',
+  ),
+  archive.subarray(0, 300),
+]);
+
+for (const [where, bytes, stages] of [
+  ['the file of a form', partOfForm, true],
+  ['a field of a form', partOfField, false],
+  ['the body', partOfBody, true],
+] as const) {
+  for (const leave of ['end', 'resetAndDestroy'] as const) {
+    test(`row 53: a client that leaves (${leave}) within ${where} leaves nothing (simulated builds)`, async () => {
+      await using harness = await serve();
+      const socket = await open(harness, bytes);
+      if (stages)
+        await waitFor(async () => (await harness.staged()).length === 1, 'the upload is being staged');
+      socket[leave]();
+      await waitFor(() => harness.logged.some(({ status }) => status === 499), 'it is logged as 499');
+      assert.deepEqual(await harness.staged(), []);
+      assert.equal(harness.logged.length, 1);
+      assert.deepEqual(harness.builds.started, []);
+    });
+  }
+
+  test(`row 54: a client that stalls within ${where} gets 408 (simulated builds)`, async () => {
+    await using harness = await serve({ settings: { uploadStallMs: 200 } });
+    const answer = await stall(harness, bytes);
+    assert.match(answer, /^HTTP\/1.1 408 [\s\S]*Connection: close[\s\S]*"code":"UPLOAD_TIMEOUT"/);
+    assert.deepEqual(await harness.staged(), []);
+  });
+}
+
+test('row 54: an upload that crawls gets 408 (simulated builds)', async () => {
+  await using harness = await serve({ settings: { uploadStallMs: 400 } });
+  const socket = await open(harness, partOfBody.subarray(0, 200));
+  const crawl = setInterval(() => socket.write('x'), 50);
+  const [answer] = await once(socket, 'data');
+  clearInterval(crawl);
+  socket.destroy();
+  assert.match(String(answer), /^HTTP\/1.1 408 /);
+});
+
+async function stall(harness: Harness, bytes: Buffer): Promise<string> {
+  const socket = await open(harness, bytes);
+  const [answer] = await once(socket, 'data');
+  socket.destroy();
+  return String(answer);
+}
+
+for (const [title, disposition] of [
+  ['a path', 'filename="../../etc/passwd"'],
+  ['10 KB', `filename="${'x'.repeat(10_000)}"`],
+  ['NUL', 'filename="a\0b"'],
+  ['an unknown charset', 'filename="x"; filename*=klingon\'en\'%ff'],
+] as const) {
+  test(`row 58: a file name of ${title} is never used (simulated builds)`, async () => {
+    await using harness = await serve();
+    const part = encodePart({ name: 'context"; x="', value: archive });
+    const body = Buffer.concat([
+      Buffer.from(
+        part.toString('latin1').replace('name="context"; x=""', `name="context"; ${disposition}`),
+        'latin1',
+      ),
+      Buffer.from(end),
+    ]);
+    const { status, body: text } = await send(harness, '/build', {
+      headers: { 'Content-Type': formType },
+      body,
+    });
+    if (status === 200) assert.equal(harness.builds.started[0]?.context?.summary.entries, 1);
+    else assert.equal(status, 400, text);
+    assert.ok((await harness.staged()).every((name) => /^[0-9a-f-]{36}\.tar$/.test(name)));
+  });
+}
+
+test('the answer to a refused upload arrives although its body is still being sent (simulated builds)', async () => {
+  await using harness = await serve();
+  const large = Buffer.concat([Buffer.alloc(600, 'x'), Buffer.alloc(32 << 20)]);
+  for (let run = 0; run < 10; run += 1) {
+    const { exit, body } = await curl(['-F', 'context=@-', `${harness.url}/build`], large);
+    assert.equal(exit, 0, `run ${run}`);
+    assert.equal(JSON.parse(body).code, 'ARCHIVE_FORMAT');
+  }
+});
