@@ -13,7 +13,7 @@ import { cancelBuild, getBuild, getEvents, getLog, listBuilds } from './records.
 type Methods = Partial<Record<'get' | 'post' | 'delete', RequestHandler>>;
 
 /** Every address of the API; the document must know the same. */
-export function createRoutes(edge: BuildEdge): Readonly<Record<string, Methods>> {
+function createRoutes(edge: BuildEdge): Readonly<Record<string, Methods>> {
   const post = postBuild(edge);
   return {
     '/build': { post },

@@ -78,7 +78,7 @@ function resumed({ query, headers }: Request): Request['query'] {
   return lastEventId === undefined ? query : { ...query, offset: String(lastEventId) };
 }
 
-export function endHead(request: Request, response: Response, type: string): boolean {
+function endHead(request: Request, response: Response, type: string): boolean {
   if (request.method !== 'HEAD') return false;
   response.type(type).end();
   return true;

@@ -131,6 +131,3 @@ export const listQuery = z.strictObject({
     .optional()
     .meta({ description: 'Where the page before ended; the Link header of an answer has it.' }),
 });
-
-/** For what takes no parameters. */
-export const noQuery = z.strictObject({});
