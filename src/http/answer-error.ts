@@ -2,13 +2,14 @@ import { once } from 'node:events';
 import type { ErrorRequestHandler, Request, Response } from 'express';
 import type { Log } from '../lib/log.ts';
 import { KilnError } from '../model/error.ts';
+import { cutOff } from './cut-off.ts';
 import { toProblem } from './error-table.ts';
 
 /** How long a refused upload is read on, in ms: a connection closed under it would bury the answer. */
 const lingerMs = 1000;
 
-/** The one place where a failed request is logged and answered. */
-export function answerErrors(log: Log): ErrorRequestHandler {
+/** The one place where a failed request is logged and answered; a stream that broke off is cut. */
+export function answerErrors(log: Log, stallMs: number): ErrorRequestHandler {
   return (thrown: unknown, request, response, _next) => {
     const error = fromExpress(thrown);
     const requestId = String(response.getHeader('X-Request-Id'));
@@ -16,8 +17,8 @@ export function answerErrors(log: Log): ErrorRequestHandler {
     const fields = { requestId, method: request.method, path: request.path, status, code };
     if (status >= 500) log.error({ ...fields, error: error.cause ?? error }, detail);
     else log.info(fields, detail);
-    // A stream that broke off ends without its last chunk, so that its reader notices.
-    if (response.headersSent || request.socket.destroyed) response.destroy();
+    if (code === 'CLIENT_GONE' || request.socket.destroyed) response.destroy();
+    else if (response.headersSent) void cutOff(response, stallMs);
     else sendProblem(request, response, error);
   };
 }

@@ -13,7 +13,7 @@ import { cancelBuild, getBuild, getEvents, getLog, listBuilds } from './records.
 type Methods = Partial<Record<'get' | 'post' | 'delete', RequestHandler>>;
 
 /** Every address of the API; the document must know the same. */
-function createRoutes(edge: BuildEdge): Readonly<Record<string, Methods>> {
+export function createRoutes(edge: BuildEdge): Readonly<Record<string, Methods>> {
   const post = postBuild(edge);
   return {
     '/build': { post },
@@ -45,7 +45,7 @@ export function createApp(edge: BuildEdge): Express {
   app.use(() => {
     throw notFound();
   });
-  app.use(answerErrors(edge.log));
+  app.use(answerErrors(edge.log, edge.settings.readerStallMs));
   return app;
 }
 

@@ -1,10 +1,9 @@
-import type { Socket } from 'node:net';
-import { finished } from 'node:stream/promises';
 import type { Request, Response } from 'express';
 import type { BuildRecord, Verdict } from '../model/build.ts';
 import type { Builds } from '../model/builds.ts';
 import { KilnError } from '../model/error.ts';
 import { openStream } from './client.ts';
+import { cutOff } from './cut-off.ts';
 import { onlyEvents, writeEvents } from './events.ts';
 import { writeLog } from './log-text.ts';
 import type { HttpSettings } from './settings.ts';
@@ -19,9 +18,6 @@ export type BuildAnswer = {
 
 /** The forms of the answer; the first is for whoever asks for none of them. */
 const answerTypes = ['text/plain', 'application/x-ndjson', 'text/event-stream'];
-
-/** How long a client has to close its side of a connection that was ended, in ms. */
-const lingerMs = 5000;
 
 /** Sends what the build says, as it says it; resolves with its verdict, which has been sent too. */
 export async function sendBuild(
@@ -50,7 +46,7 @@ export async function endAnswer(
   stallMs: number,
 ): Promise<void> {
   if (verdict.state !== 'succeeded' && onFailure === 'cut') {
-    if (response.socket) await cut(response.socket, stallMs);
+    await cutOff(response, stallMs);
     return;
   }
   response.addTrailers({
@@ -58,21 +54,4 @@ export async function endAnswer(
     ...(verdict.exitCode !== null && { 'X-Build-Exit-Code': String(verdict.exitCode) }),
   });
   response.end();
-}
-
-/**
- * Ends the connection so that the client must notice: everything is sent, the last chunk of the chunked coding is not.
- * curl then exits with 18. FIN and not RST, which could overtake what is still on its way.
- */
-async function cut(socket: Socket, stallMs: number): Promise<void> {
-  const given = (ms: number) => ({ cleanup: true, signal: AbortSignal.timeout(ms) });
-  try {
-    socket.end();
-    await finished(socket, { ...given(stallMs), readable: false });
-    await finished(socket, given(lingerMs));
-  } catch {
-    // Whoever does not take the end, or does not close in turn, is gone.
-  } finally {
-    socket.destroy();
-  }
 }

@@ -46,7 +46,6 @@ async function followBuild(answer: BuildAnswer, edge: BuildEdge, signal: AbortSi
     const verdict = await sendBuild(answer, edge, signal);
     await endAnswer(answer, verdict, edge.settings.readerStallMs);
   } catch (error) {
-    answer.response.destroy();
     await cancelQuietly(record.id, edge);
     throw error;
   }

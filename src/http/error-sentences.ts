@@ -17,7 +17,7 @@ export const errorSentences: Readonly<Record<ErrorCode, string>> = {
   ARCHIVE_CORRUPT: 'The archive is damaged; make it again.',
   ARCHIVE_AMBIGUOUS: 'The archive says two different things of one entry; make it with another tool.',
   ARCHIVE_HEADER_TOO_LARGE: 'The extended header of an entry is larger than any name or attribute needs.',
-  ARCHIVE_TRUNCATED: 'The archive ends before its end; was the upload cut off?',
+  ARCHIVE_TRUNCATED: 'The archive ends too early; perhaps its making was interrupted.',
   ARCHIVE_TRAILING_DATA: 'Something follows the end of the archive.',
   ARCHIVE_UNSUPPORTED: 'The archive uses a feature that is not read, such as encryption.',
   ARCHIVE_EMPTY: 'The archive holds nothing.',

@@ -29,7 +29,7 @@ class LogText {
   verdict: Verdict | null = null;
   readonly #id: string;
   readonly #started = performance.now();
-  #waitsFor = 'its turn';
+  #waitsFor = 'a VM';
   #logBegun = false;
   #lineOpen = false;
   /** Said when the log has ended. */

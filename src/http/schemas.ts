@@ -32,6 +32,9 @@ const artifactSchema = z
   .strictObject({ format: z.enum(['docker', 'oci', 'local']), digest, size: bytes })
   .meta({ id: 'Artifact', description: 'One kept output of a build, a tar.' });
 
+/** `nullable()` of a named schema comes out as a reference that null does not match. */
+const orNull = <Schema extends z.ZodType>(schema: Schema) => z.union([schema, z.null()]);
+
 const times = Object.fromEntries(phases.map((phase) => [phase, z.iso.datetime().nullable()]));
 
 export const recordSchema = z
@@ -39,7 +42,7 @@ export const recordSchema = z
     id: z.uuid(),
     state: z.enum(buildStates),
     spec: specSchema,
-    verdict: verdictSchema.nullable(),
+    verdict: orNull(verdictSchema),
     times: z.strictObject(times).meta({ description: 'When each phase was reached.' }),
     vm: z.strictObject({ id: z.string(), accelerator: z.enum(['kvm', 'tcg']) }).nullable(),
     entry: z.strictObject({
@@ -52,7 +55,7 @@ export const recordSchema = z
       .nullable()
       .meta({ description: 'The context as it was accepted, a tar.' }),
     imageDigest: digest.nullable(),
-    artifact: artifactSchema.nullable(),
+    artifact: orNull(artifactSchema),
     egress: z.array(egressSchema),
   })
   .meta({ id: 'Build', description: 'The record of a build.' });

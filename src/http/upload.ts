@@ -1,4 +1,3 @@
-import type { Readable } from 'node:stream';
 import type { Request, Response } from 'express';
 import type { Builds } from '../model/builds.ts';
 import type { StagedContext } from '../model/context.ts';
@@ -60,7 +59,7 @@ export async function receiveBuild(
 }
 
 /** Asks a client for the body that waits to be asked (`Expect: 100-continue`). */
-function invite<Body extends Readable & Pick<Request, 'headers'>>(request: Body, response: Response): Body {
+function invite(request: Request, response: Response): Request {
   if (request.headers.expect !== undefined) response.writeContinue();
   return request;
 }

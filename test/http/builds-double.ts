@@ -5,7 +5,7 @@ import { KilnError } from '../../src/model/error.ts';
 import type { BuildEvent, WatchItem } from '../../src/model/event.ts';
 import { parseSpec } from '../../src/model/spec.ts';
 
-const digest = `sha256:${'a'.repeat(64)}` as const;
+export const digest = `sha256:${'a'.repeat(64)}` as const;
 export const at = '2026-11-23T10:00:00.000Z';
 
 /** A record with every part set. */
@@ -131,7 +131,7 @@ export function simulateBuilds(options: {
   return simulated;
 }
 
-function readiness(ready: boolean): Readiness {
+export function readiness(ready: boolean): Readiness {
   return {
     ready,
     reason: ready ? null : 'The first VM is starting.',

@@ -143,6 +143,14 @@ export async function exchange(harness: Harness, bytes: string | Buffer): Promis
   return answer;
 }
 
+/** Writes bytes to a connection and gives what comes first, without waiting for the server to close. */
+export async function ask(harness: Harness, bytes: string | Buffer): Promise<string> {
+  const socket = await open(harness, bytes);
+  const [answer] = await once(socket, 'data');
+  socket.destroy();
+  return String(answer);
+}
+
 export async function open(harness: Harness, bytes: string | Buffer): Promise<Socket> {
   const socket = connect(harness.port, '127.0.0.1');
   socket.on('error', () => undefined);

@@ -4,14 +4,13 @@ import { test } from 'node:test';
 import { file, tar } from '../context/tar.ts';
 import {
   archive,
+  ask,
   assertProblem,
   boundary,
   contextPart,
   curl,
   encodePart,
-  exchange,
   formType,
-  type Harness,
   open,
   type Part,
   post,
@@ -32,10 +31,7 @@ for (const [query, status, code] of [
   test(`a body with ${query} in the URL is refused before it is asked for (simulated builds)`, async () => {
     await using harness = await serve();
     const head = `POST /build${query} HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n`;
-    const answer = await exchange(
-      harness,
-      `${head}Content-Type: application/x-tar\r\nContent-Length: 9\r\n\r\n`,
-    );
+    const answer = await ask(harness, `${head}Content-Type: application/x-tar\r\nContent-Length: 9\r\n\r\n`);
     assert.match(answer, new RegExp(`^HTTP/1.1 ${status} `));
     assert.ok(answer.includes(`"${code}"`), answer);
   });
@@ -51,10 +47,7 @@ test('a field both in the form and in the URL is refused (simulated builds)', as
 test('row 51: an upload over the limit is refused before its body is asked for (simulated builds)', async () => {
   await using harness = await serve({ settings: { uploadMaxBytes: 1000 } });
   const head = 'POST /build HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n';
-  const answer = await exchange(
-    harness,
-    `${head}Content-Type: application/x-tar\r\nContent-Length: 1001\r\n\r\n`,
-  );
+  const answer = await ask(harness, `${head}Content-Type: application/x-tar\r\nContent-Length: 1001\r\n\r\n`);
   assert.match(answer, /^HTTP\/1.1 413 /);
   assert.match(answer, /"code":"UPLOAD_TOO_LARGE".*"limit":1000/);
   const large = Buffer.concat([archive, Buffer.alloc(8 << 20)]);
@@ -127,7 +120,7 @@ for (const [where, bytes, stages] of [
 
   test(`row 54: a client that stalls within ${where} gets 408 (simulated builds)`, async () => {
     await using harness = await serve({ settings: { uploadStallMs: 200 } });
-    const answer = await stall(harness, bytes);
+    const answer = await ask(harness, bytes);
     assert.match(answer, /^HTTP\/1.1 408 [\s\S]*Connection: close[\s\S]*"code":"UPLOAD_TIMEOUT"/);
     assert.deepEqual(await harness.staged(), []);
   });
@@ -142,13 +135,6 @@ test('row 54: an upload that crawls gets 408 (simulated builds)', async () => {
   socket.destroy();
   assert.match(String(answer), /^HTTP\/1.1 408 /);
 });
-
-async function stall(harness: Harness, bytes: Buffer): Promise<string> {
-  const socket = await open(harness, bytes);
-  const [answer] = await once(socket, 'data');
-  socket.destroy();
-  return String(answer);
-}
 
 for (const [title, disposition] of [
   ['a path', 'filename="../../etc/passwd"'],

@@ -1,0 +1,159 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { z } from 'zod';
+import { createRoutes } from '../../src/http/app.ts';
+import { renderErrorPage } from '../../src/http/error-page.ts';
+import { errorSentences } from '../../src/http/error-sentences.ts';
+import { createOpenApiDocument } from '../../src/http/openapi.ts';
+import { completeSettings } from '../../src/http/settings.ts';
+import { errorKinds } from '../../src/model/error.ts';
+import { everyEvent, readiness, record, simulateBuilds } from './builds-double.ts';
+import { contextPart, post, send, serve } from './harness.ts';
+
+type Operation = {
+  operationId: string;
+  summary: string;
+  parameters?: { name: string; in: string }[];
+  requestBody?: { content: Record<string, unknown> };
+  responses: Record<string, { description: string; content?: Record<string, { schema: object }> }>;
+};
+type Document = {
+  openapi: string;
+  paths: Record<string, Record<string, Operation>>;
+  components: { schemas: Record<string, object> };
+};
+
+const document = JSON.parse(JSON.stringify(createOpenApiDocument())) as Document;
+const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
+  Object.entries(methods).map(([method, operation]) => ({ path, method, ...operation })),
+);
+
+test('the document has every route of the application and no other', () => {
+  const settings = completeSettings({ hosts: [], uploadMaxBytes: 1 });
+  const log = { info() {}, warn() {}, error() {} };
+  const routes = createRoutes({ builds: simulateBuilds({ staging: '/nowhere' }), settings, log });
+  const served = Object.entries(routes).flatMap(([path, methods]) =>
+    Object.keys(methods).map((method) => `${method} ${path.replace(':id', '{id}')}`),
+  );
+  assert.deepEqual(operations.map(({ method, path }) => `${method} ${path}`).sort(), served.sort());
+});
+
+test('the document is well formed: references, parameters and operation ids', () => {
+  assert.match(document.openapi, /^3\.1\./);
+  const text = JSON.stringify(document);
+  for (const [, name = ''] of text.matchAll(/"\$ref":"#\/components\/schemas\/([^"]+)"/g))
+    assert.ok(Object.hasOwn(document.components.schemas, name), name);
+  assert.doesNotMatch(text, /"\$ref":"(?!#\/components\/schemas\/)/);
+  assert.equal(new Set(operations.map(({ operationId }) => operationId)).size, operations.length);
+  for (const { path, summary, parameters = [], responses } of operations) {
+    assert.ok(summary.length > 0, path);
+    const inPath = parameters.filter((parameter) => parameter.in === 'path').map(({ name }) => name);
+    assert.deepEqual(inPath, path.includes('{id}') ? ['id'] : [], path);
+    assert.ok(
+      Object.keys(responses).some((status) => status.startsWith('2')),
+      path,
+    );
+  }
+});
+
+test('the document and its pages name every code a request can get', () => {
+  const named = new Set(
+    operations.flatMap(({ responses }) =>
+      Object.values(responses).flatMap(({ content, description }) =>
+        content && 'application/problem+json' in content ? description.split(', ') : [],
+      ),
+    ),
+  );
+  // Verdicts of builds, of the process or of gRPC, and what nobody is there to read.
+  const elsewhere = [
+    ...[
+      'ARTIFACT_INVALID',
+      'BODY_INVALID',
+      'CANCELLED',
+      'CLIENT_GONE',
+      'CONFIG_INVALID',
+      'IMAGE_CORRUPT',
+      'INFRA',
+    ],
+    ...[
+      'REQUIREMENT_MISSING',
+      'STREAM_PROTOCOL',
+      'TIMEOUT',
+      'TRANSFER_STALLED',
+      'VIRTUALIZATION_UNAVAILABLE',
+    ],
+  ];
+  assert.deepEqual([...named, ...elsewhere].sort(), Object.keys(errorKinds).sort());
+  const page = renderErrorPage();
+  for (const [code, sentence] of Object.entries(errorSentences)) {
+    assert.ok(page.includes(`<h2 id="${code}">`), code);
+    assert.match(sentence, /^[A-Z][^<>]*[.]$/, code);
+  }
+  assert.deepEqual(Object.keys(errorSentences).sort(), Object.keys(errorKinds).sort());
+});
+
+test('the fields of the form and of the URL are the same, and the spec explains them', () => {
+  for (const { parameters = [], requestBody, path } of operations.filter(({ method }) => method === 'post')) {
+    const content = requestBody?.content['multipart/form-data'] as { schema: { properties: object } };
+    const { context, ...fields } = content.schema.properties as Record<string, { description?: string }>;
+    assert.ok(context, path);
+    assert.deepEqual(parameters.map(({ name }) => name).sort(), Object.keys(fields).sort());
+    for (const [name, { description = '' }] of Object.entries(fields))
+      assert.ok(description.length > 10, name);
+  }
+});
+
+/** The schema of a response as a validator of its own, made from nothing but the document. */
+function validator(path: string, method: string, status: number, type = 'application/json'): z.ZodType {
+  const schema = document.paths[path]?.[method]?.responses[String(status)]?.content?.[type]?.schema;
+  assert.ok(schema, `${method} ${path} ${status} ${type}`);
+  const resolved = { ...schema, $defs: document.components.schemas };
+  return z.fromJSONSchema(
+    JSON.parse(JSON.stringify(resolved).replaceAll('#/components/schemas/', '#/$defs/')),
+  );
+}
+
+test('answers are what the document says (simulated builds)', async () => {
+  await using harness = await serve();
+  const id = `/v1/builds/${record.id}`;
+  const json = async (path: string, method = 'GET'): Promise<unknown> =>
+    JSON.parse((await send(harness, path, { method })).body);
+  validator('/v1/builds', 'get', 200).parse(await json('/v1/builds'));
+  validator('/v1/builds/{id}', 'get', 200).parse(await json(id));
+  validator('/v1/builds/{id}', 'delete', 200).parse(await json(id, 'DELETE'));
+  for (const path of ['/livez', '/readyz', '/version']) validator(path, 'get', 200).parse(await json(path));
+  validator('/readyz', 'get', 503).parse(readiness(false));
+  const accepted = await post(harness, [contextPart], { query: '?async=1' });
+  validator('/build', 'post', 202).parse(JSON.parse(accepted.body));
+  const problem = validator('/build', 'post', 400, 'application/problem+json');
+  problem.parse(JSON.parse((await post(harness, [])).body));
+  const event = validator('/v1/builds/{id}/events', 'get', 200, 'application/x-ndjson');
+  const lines = (await send(harness, `${id}/events`)).body.trimEnd().split('\n');
+  assert.equal(lines.length, everyEvent.filter(({ kind }) => kind === 'event').length);
+  for (const line of lines) event.parse(JSON.parse(line));
+});
+
+test('the validator made of the document refuses what is not in it', () => {
+  const validate = validator('/v1/builds/{id}', 'get', 200);
+  assert.ok(validate.safeParse(record).success);
+  for (const wrong of [{ ...record, state: 'odd' }, { ...record, more: 1 }, { ...record, vm: 1 }, {}])
+    assert.equal(validate.safeParse(wrong).success, false, JSON.stringify(wrong));
+});
+
+test('the pages come whole from the service and allow nothing else (simulated builds)', async () => {
+  await using harness = await serve();
+  const page = await send(harness, '/docs');
+  const links = [...page.body.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, path = '']) => path);
+  assert.ok(links.length >= 4);
+  for (const path of links) {
+    assert.match(path, /^\/docs\//);
+    assert.equal((await send(harness, path)).status, 200, path);
+  }
+  assert.doesNotMatch(page.body, /<script>|style=|onload=/);
+  const policy = String(page.headers['content-security-policy']);
+  assert.match(policy, /default-src 'none';script-src 'self'/);
+  assert.doesNotMatch(policy, /upgrade-insecure-requests|https?:/);
+  const root = await send(harness, '/');
+  assert.ok(root.body.includes(`curl -N -F context=@- ${harness.url}/build`), root.body);
+  assert.equal((await send(harness, '/docs/errors')).status, 200);
+});
