@@ -12,7 +12,8 @@ systemctl enable ssh.service systemd-networkd.service systemd-resolved.service s
 # What wakes up on its own would do so in the middle of a build.
 systemctl mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service \
   fstrim.timer logrotate.timer man-db.timer motd-news.timer systemd-networkd-wait-online.service
-# Ubuntu starts sshd per connection; one that runs answers sooner.
+# Ubuntu starts sshd by its socket, which its service then requires; one that runs answers sooner.
+systemctl disable ssh.socket
 systemctl mask ssh.socket
 
 # Modules of hardware that a VM with virtio devices only does not have.

@@ -2,44 +2,63 @@ import { createHash, randomUUID } from 'node:crypto';
 import { access, mkdir, readdir, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { removeQuietly } from '../lib/files.ts';
+import { runTool } from '../lib/process.ts';
+import { holdLock } from './hold-lock.ts';
 import type { StepContext } from './run-logged.ts';
 
+type Step = {
+  readonly name: string;
+  readonly what: string;
+  readonly inputs: readonly (string | Buffer)[];
+  readonly make: (directory: string) => Promise<void>;
+};
+
 /**
- * A step whose result is a folder named by the content of what it is made from: never made twice, never half there. A
- * result is made in a temporary folder and renamed; what an interrupted run left there is removed by the next.
+ * A step whose result is a folder named by the content of what it is made from: never made twice, never half there, also
+ * not where two processes share the cache. A result is made in a temporary folder and renamed; what an interrupted run left
+ * there is removed by the next.
  */
 export async function cachedStep(
-  step: {
-    name: string;
-    what: string;
-    inputs: readonly (string | Buffer)[];
-    make: (directory: string) => Promise<void>;
-  },
+  step: Step,
   context: StepContext & { cacheDirectory: string },
 ): Promise<string> {
   const parent = join(context.cacheDirectory, step.name);
   const result = join(parent, contentKey(step.inputs));
-  if (await exists(result)) {
-    context.progress(`${step.name}  ${step.what}: there already`);
-    return result;
+  const title = `${step.name}  ${step.what}`;
+  if (!(await exists(result))) {
+    await mkdir(parent, { recursive: true });
+    await using _lock = await holdLock(`${parent}.lock`, {
+      onWait: () => context.progress(`${title}: another kiln is making it, waiting for that`),
+      signal: context.signal,
+    });
+    if (!(await exists(result))) {
+      await makeResult({ step, parent, result, title }, context);
+      return result;
+    }
   }
-  context.progress(`${step.name}  ${step.what} …`);
+  context.progress(`${title}: there already`);
+  return result;
+}
+
+async function makeResult(
+  { step, parent, result, title }: { step: Step; parent: string; result: string; title: string },
+  context: StepContext,
+): Promise<void> {
+  context.progress(`${title} …`);
   const started = performance.now();
-  await mkdir(parent, { recursive: true });
   await removeUnfinished(parent);
   const unfinished = join(parent, `unfinished-${randomUUID()}`);
   await mkdir(unfinished);
   try {
     await step.make(unfinished);
+    // A result whose bytes a power cut could still take would be there, and empty.
+    await runTool('sync', ['--file-system', unfinished], context.signal);
     await rename(unfinished, result);
   } catch (error) {
     await removeQuietly(unfinished);
     throw error;
   }
-  context.progress(
-    `${step.name}  ${step.what}: made in ${((performance.now() - started) / 1000).toFixed(0)} s`,
-  );
-  return result;
+  context.progress(`${title}: made in ${((performance.now() - started) / 1000).toFixed(0)} s`);
 }
 
 export function contentKey(inputs: readonly (string | Buffer)[]): string {

@@ -43,6 +43,8 @@ export async function ensureHostTools(
   }
   options.progress(`packages  installing ${packages.join(' ')}`);
   const env = { DEBIAN_FRONTEND: 'noninteractive' };
+  // An installation that was interrupted would make this one fail.
+  await runLogged('dpkg', ['--configure', '--pending'], { ...options, name: 'packages', env });
   await runLogged('apt-get', ['update'], { ...options, name: 'packages', env });
   await runLogged('apt-get', command.split(' ').slice(1), { ...options, name: 'packages', env });
 }

@@ -35,8 +35,8 @@ export async function runLogged(
   const log = createWriteStream(logFile, { flags: 'a' });
   // The environment is passed on whole (proxies, Go's and apt's settings are the operator's business), ours on top of it.
   const assignments = Object.entries(context.env ?? {}).map(([variable, value]) => `${variable}=${value}`);
-  // In a process group of its own, so that whatever it started ends with it.
-  const child = spawn('env', [...assignments, command, ...args], {
+  // In a process group of its own, so that whatever it started ends with it; it ends, too, when kiln is killed.
+  const child = spawn('setpriv', ['--pdeathsig=KILL', '--', 'env', ...assignments, command, ...args], {
     stdio: ['ignore', 'pipe', 'pipe'],
     detached: true,
   });

@@ -4,9 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { cachedStep, contentKey } from '../../src/images/cached-step.ts';
-import { openVmImage } from '../../src/images/ensure-vm-image.ts';
 import { ensureHostTools } from '../../src/images/host-tools.ts';
 import { parsePins } from '../../src/images/pins.ts';
+import { openVmImage } from '../../src/images/vm-image-files.ts';
 
 let cacheDirectory: string;
 const signal = new AbortController().signal;

@@ -1,0 +1,18 @@
+import type { StepContext } from './run-logged.ts';
+
+/** What it takes to make the VM image of an archive entry. */
+export type ImageRequest = StepContext & {
+  readonly entry: string;
+  /** The project's images/ folder. */
+  readonly imagesDirectory: string;
+  readonly cacheDirectory: string;
+  /** What the image is made from; auto takes a container registry where one answers. */
+  readonly sources: 'auto' | 'registry' | 'packages';
+  /** Address of a buildkitd to build with, in place of one that is started for it. */
+  readonly buildkitHost: string | undefined;
+  readonly asRoot: boolean;
+  /** Where programs are looked for, as in $PATH. */
+  readonly path: string;
+};
+
+export type ImageSource = 'registry' | 'packages';

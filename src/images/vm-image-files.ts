@@ -1,0 +1,74 @@
+import { createHash } from 'node:crypto';
+import { chmod, readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { hashFile } from '../lib/hash.ts';
+import { KilnError } from '../model/error.ts';
+import type { VmImage } from '../model/vm-image.ts';
+import type { ImageSource } from './image-request.ts';
+
+const versionsSchema = z.record(z.string(), z.string());
+const fileSchema = z.object({ sha256: z.string(), bytes: z.number() });
+const manifestSchema = z.object({
+  entry: z.string(),
+  source: z.enum(['registry', 'packages']),
+  versions: versionsSchema,
+  files: z.object({ kernel: fileSchema, initrd: fileSchema, 'disk.qcow2': fileSchema }),
+});
+const fileNames = ['kernel', 'initrd', 'disk.qcow2'] as const;
+
+/** Checks every file of an image against its manifest. @throws KilnError IMAGE_CORRUPT */
+export async function openVmImage(directory: string, signal: AbortSignal): Promise<VmImage> {
+  const corrupt = (path: string): KilnError =>
+    new KilnError(
+      'IMAGE_CORRUPT',
+      `${path} is not what its manifest says; remove ${directory} and start again.`,
+    );
+  const path = join(directory, 'manifest.json');
+  const text = await readFile(path, 'utf8').catch(() => '');
+  const manifest = parseManifest(text);
+  if (!manifest) throw corrupt(path);
+  for (const name of fileNames) {
+    const file = join(directory, name);
+    const { size } = await stat(file).catch(() => ({ size: -1 }));
+    const expected = manifest.files[name];
+    if (size !== expected.bytes || (await hashFile(file, signal)) !== expected.sha256) throw corrupt(file);
+  }
+  return {
+    entry: manifest.entry,
+    digest: `sha256:${createHash('sha256').update(text).digest('hex')}`,
+    versions: manifest.versions,
+    kernel: join(directory, 'kernel'),
+    initrd: join(directory, 'initrd'),
+    disk: join(directory, 'disk.qcow2'),
+  };
+}
+
+function parseManifest(text: string): z.infer<typeof manifestSchema> | null {
+  try {
+    return manifestSchema.parse(JSON.parse(text));
+  } catch {
+    return null;
+  }
+}
+
+/** Writes manifest.json beside the files of an image: every version, digest and size. */
+export async function writeManifest(
+  { directory, entry, source }: { directory: string; entry: string; source: ImageSource },
+  signal: AbortSignal,
+): Promise<void> {
+  const versions = versionsSchema.parse(JSON.parse(await readFile(join(directory, 'versions.json'), 'utf8')));
+  const describe = async (name: string): Promise<z.infer<typeof fileSchema>> => {
+    const path = join(directory, name);
+    // The VMs run as other users than the one who made the image.
+    await chmod(path, 0o644);
+    return { sha256: await hashFile(path, signal), bytes: (await stat(path)).size };
+  };
+  const files = {
+    kernel: await describe('kernel'),
+    initrd: await describe('initrd'),
+    'disk.qcow2': await describe('disk.qcow2'),
+  };
+  const manifest = { entry, source, versions, files };
+  await writeFile(join(directory, 'manifest.json'), `${JSON.stringify(manifest, null, 2)}\n`);
+}
