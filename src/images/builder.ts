@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { openSync } from 'node:fs';
+import { closeSync, openSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -14,6 +14,12 @@ export type Builder = AsyncDisposable & { readonly address: string };
 const prefix = 'builder-';
 const startDeadlineMs = 60_000;
 const pollMs = 100;
+
+/** Ends with kiln, and takes with it the steps it runs and what they have mounted. */
+const contained = [
+  ...['--pdeathsig=KILL', '--', 'unshare', '--pid', '--mount', '--mount-proc', '--fork', '--kill-child=KILL'],
+  '--',
+];
 
 /** What a run that was killed left behind; its buildkitd ended with it. */
 async function removeStale(cacheDirectory: string): Promise<void> {
@@ -47,9 +53,8 @@ export async function startBuilder(
     address,
   ];
   const workers = ['--containerd-worker=false', '--oci-worker-snapshotter=overlayfs'];
-  const child = spawn('setpriv', ['--pdeathsig=KILL', '--', ...command, ...workers], {
-    stdio: ['ignore', log, log],
-  });
+  const child = spawn('setpriv', [...contained, ...command, ...workers], { stdio: ['ignore', log, log] });
+  closeSync(log);
   const exited = new Promise<string>((resolve) => {
     child.once('error', (error) => resolve(error.message));
     child.once('exit', (code, signal) => resolve(String(signal ?? code)));
@@ -57,10 +62,8 @@ export async function startBuilder(
   const builder: Builder = {
     address,
     async [Symbol.asyncDispose]() {
-      child.kill('SIGTERM');
-      const timer = setTimeout(() => child.kill('SIGKILL'), 10_000);
+      child.kill('SIGKILL');
       await exited;
-      clearTimeout(timer);
       await removeQuietly(directory);
     },
   };

@@ -19,6 +19,9 @@ export type StepContext = {
 const heartbeatMs = 15_000;
 const tailLines = 15;
 
+/** Runs its arguments beside a watcher that ends the whole process group once kiln, which holds the other end of fd 3, is gone. */
+const watched = '(cat; kill -KILL 0) <&3 >/dev/null 2>&1 & exec 3<&-; exec "$@"';
+
 /**
  * Runs a program of a step; all it prints goes to the step's log file.
  * @throws KilnError INFRA with the log's path and its last lines; the signal's reason on abort.
@@ -35,11 +38,13 @@ export async function runLogged(
   const log = createWriteStream(logFile, { flags: 'a' });
   // The environment is passed on whole (proxies, Go's and apt's settings are the operator's business), ours on top of it.
   const assignments = Object.entries(context.env ?? {}).map(([variable, value]) => `${variable}=${value}`);
-  // In a process group of its own, so that whatever it started ends with it; it ends, too, when kiln is killed.
-  const child = spawn('setpriv', ['--pdeathsig=KILL', '--', 'env', ...assignments, command, ...args], {
-    stdio: ['ignore', 'pipe', 'pipe'],
+  // In a process group of its own, so that whatever it started ends with it.
+  const child = spawn('env', [...assignments, 'sh', '-c', watched, 'sh', command, ...args], {
+    stdio: ['ignore', 'pipe', 'pipe', 'pipe'],
     detached: true,
   });
+  const closed = once(child, 'close');
+  closed.catch(() => undefined);
   const tail: string[] = [];
   const keep = (bytes: Buffer): void => {
     log.write(bytes);
@@ -51,8 +56,8 @@ export async function runLogged(
     );
     tail.splice(0, tail.length - tailLines);
   };
-  child.stdout.on('data', keep);
-  child.stderr.on('data', keep);
+  child.stdout?.on('data', keep);
+  child.stderr?.on('data', keep);
   const end = (): void => killGroup(child.pid);
   signal.addEventListener('abort', end, { once: true });
   const started = performance.now();
@@ -61,7 +66,9 @@ export async function runLogged(
     progress(`${name}  … ${seconds} s: ${(tail.at(-1) ?? '').trim().slice(0, 100)}`);
   }, heartbeatMs);
   try {
-    const [code, killedBy] = await once(child, 'close');
+    const [code, killedBy] = await once(child, 'exit');
+    end();
+    await closed;
     signal.throwIfAborted();
     if (code === 0) return;
     const last = tail.join('\n');

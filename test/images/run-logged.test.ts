@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -43,6 +44,18 @@ test('an interrupted step ends with all that it started', async () => {
   const pid = await waitForPid(join(logDirectory, 'interrupted.log'));
   controller.abort(reason);
   await assert.rejects(running, reason);
+  await waitUntilGone(pid);
+});
+
+test('a step ends with all that it started when kiln is killed', async () => {
+  const module = JSON.stringify(new URL('../../src/images/run-logged.ts', import.meta.url).href);
+  const program = `const { runLogged } = await import(${module});
+    const signal = new AbortController().signal;
+    const context = { logDirectory: ${JSON.stringify(logDirectory)}, progress() {}, signal, name: 'killed' };
+    await runLogged('sh', ['-c', 'sleep 1000 & echo "pid=$!"; wait'], context);`;
+  const kiln = spawn(process.execPath, ['--input-type=module', '--eval', program], { stdio: 'inherit' });
+  const pid = await waitForPid(join(logDirectory, 'killed.log'));
+  kiln.kill('SIGKILL');
   await waitUntilGone(pid);
 });
 
