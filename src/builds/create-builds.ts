@@ -61,6 +61,8 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
       stageContext(upload, { directory: options.stagingDirectory, limits: options.limits, signal }),
 
     async start(request) {
+      await using undo = new AsyncDisposableStack();
+      undo.use(request.context);
       await checkRequest(request, policy);
       const journal = await Journal.open(newRecord(request, options.entry), buildsDirectory, store);
       const { id } = journal.record;
@@ -77,6 +79,8 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
           .catch((error: unknown) => log.error({ error, build: id }, 'a build could not be recorded'))
           .finally(() => active.delete(id));
         active.set(id, { journal, cancel, done });
+        // From here on the build owns the context.
+        undo.move();
       } catch (error) {
         await removeQuietly(join(buildsDirectory, id), log);
         throw KilnError.from(error);

@@ -1,9 +1,9 @@
-import { rename, truncate, writeFile } from 'node:fs/promises';
+import { link, rename, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { ArtifactStore } from '../artifacts/artifact-store.ts';
 import { type BuildctlResult, runBuildctl } from '../buildkit/run-buildctl.ts';
 import { withDeadline } from '../lib/abort.ts';
-import type { Artifact, Verdict } from '../model/build.ts';
+import type { Artifact, EgressDestination, Verdict } from '../model/build.ts';
 import type { StagedContext } from '../model/context.ts';
 import { KilnError } from '../model/error.ts';
 import type { Lease, Pool } from '../pool/pool.ts';
@@ -39,19 +39,45 @@ export async function runBuild(
   signal: AbortSignal,
 ): Promise<void> {
   const { journal } = build;
+  const egress: EgressDestination[] = [];
   let verdict: Verdict;
-  let lease: Lease<WarmVm> | undefined;
   try {
     using _slot = await build.turn;
-    lease = await deps.pool.acquire(signal);
-    verdict = await buildInVm(build, lease, deps, signal);
+    verdict = await buildOnLease(build, { ...deps, egress }, signal);
   } catch (error) {
     verdict = verdictOfError(error);
   } finally {
-    await lease?.[Symbol.asyncDispose]();
     await build.context?.[Symbol.asyncDispose]();
   }
-  await journal.finish(verdict, lease?.vm.egress.destinations() ?? []);
+  await journal.finish(verdict, egress);
+}
+
+/** How many VMs one build may lose. */
+const maxAttempts = 2;
+
+/**
+ * A VM that is lost before its build has said a word is replaced once: nobody has seen anything of the first attempt but the
+ * warning. After that a second attempt would say everything twice.
+ */
+async function buildOnLease(
+  build: AcceptedBuild,
+  deps: RunDependencies & { egress: EgressDestination[] },
+  signal: AbortSignal,
+): Promise<Verdict> {
+  const { journal } = build;
+  for (let attempt = 1; ; attempt += 1) {
+    const lease = await deps.pool.acquire(signal);
+    try {
+      return await buildInVm(build, lease, deps, signal);
+    } catch (error) {
+      const { code, message } = KilnError.from(error);
+      if (code !== 'INFRA' || journal.files.log.size > 0 || attempt === maxAttempts) throw error;
+      await journal.event({ type: 'warning', message: `${message} Trying once more in another one.` });
+    } finally {
+      deps.egress.push(...lease.vm.egress.destinations());
+      await lease[Symbol.asyncDispose]();
+    }
+  }
 }
 
 async function buildInVm(
@@ -115,7 +141,8 @@ async function plugContext(
 ): Promise<string | null> {
   if (!context) return null;
   const file = join(vm.machine.directory, 'context.tar');
-  await rename(context.path, file);
+  // A second name and not a move: another VM may need it.
+  await link(context.path, file);
   await vm.machine.plug({ file, serial: contextSerial, readOnly: true }, signal);
   return contextSerial;
 }

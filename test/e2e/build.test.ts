@@ -283,3 +283,21 @@ test('a leased VM whose QEMU is killed fails its build and is replaced', async (
   const next = await build(service, { Dockerfile: 'FROM scratch\nCOPY Dockerfile /\n' });
   assert.equal(next.exit, 0, next.body);
 });
+
+test('a VM that freezes before its build has said a word is replaced, and the build succeeds with a warning', async () => {
+  await waitFor(async () => service.pool.status.warm === 2, 'two VMs are warm');
+  const warm = await readdir(join(testData, 'vms'));
+  for (const vm of warm) await run('pkill', ['-STOP', '-f', `kiln-[0-9a-f]+-${vm}`]);
+  const { exit, body, id } = await build(service, { Dockerfile: 'FROM scratch\nCOPY Dockerfile /\n' });
+  assert.equal(exit, 0, body);
+  assert.match(body, /kiln: warning: The VM of this build went away.* Trying once more in another one\.\n/);
+  assert.equal(body.match(/^#1 \[internal\] load build definition/gm)?.length, 1);
+  assert.ok(!warm.includes((await service.builds.get(id)).vm?.id ?? ''));
+});
+
+test('a context whose build is refused is not left behind', async () => {
+  const { exit, body } = await build(service, { a: 'no Dockerfile' });
+  assert.equal(exit, 0);
+  assert.match(body, /DOCKERFILE_MISSING/);
+  assert.deepEqual(await readdir(join(testData, 'staging')), []);
+});
