@@ -60,7 +60,7 @@ export async function runBuildctl(
   });
   const [result, code] = await Promise.all([readTrace(stdout, run), exitCode, copyLog(stderr, run)]);
   if (!result) throw new KilnError('INFRA', `The guest did not say how buildctl ended (exit code ${code}).`);
-  if (result.artifactExitCode !== 0 && result.exitCode !== 0) {
+  if (result.artifactExitCode !== 0) {
     throw new KilnError('ARTIFACT_INVALID', 'The artifact does not fit on the disk it was given.');
   }
   return {

@@ -1,40 +1,16 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { readdir, rm, writeFile } from 'node:fs/promises';
+import { rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
+import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { recordSchema } from '../../src/http/schemas.ts';
-import {
-  build,
-  createContext,
-  curl,
-  startRegistry,
-  startTestService,
-  type TestService,
-  testData,
-  waitFor,
-  waitUntilReady,
-} from './harness.ts';
+import { build, createContext, curl, startForFile } from './harness.ts';
 
 const run = promisify(execFile);
 
-let service: TestService;
-let registry: Awaited<ReturnType<typeof startRegistry>>;
-
-before(async () => {
-  registry = await startRegistry();
-  service = await startTestService({ mirror: registry.url });
-  await waitUntilReady(service);
-});
-
-after(async () => {
-  await service[Symbol.asyncDispose]();
-  await registry[Symbol.asyncDispose]();
-  assert.deepEqual(await readdir(join(testData, 'vms')), [], 'folders of VMs are left');
-  assert.deepEqual(await readdir(join(testData, 'staging')), [], 'staged contexts are left');
-});
+const { service } = await startForFile();
 
 test('FROM scratch with COPY builds, and the record tells what it ran on', async () => {
   const { exit, body, headers, id } = await build(service, {
@@ -174,53 +150,6 @@ test('output=local keeps the files of the last stage as a tar, modes and links a
   assert.deepEqual(stdout.trim().split('\n'), ['d/', 'd/run.sh']);
 });
 
-test('a probe inside RUN reaches nothing of the host, loopback, private or metadata addresses', async () => {
-  const { port } = new URL(service.httpUrl);
-  const hosts = [
-    '10.0.2.2',
-    '169.254.169.254',
-    '192.168.0.1',
-    'localhost',
-    '0x7f.1',
-    '[::ffff:127.0.0.1]',
-    'localhost.',
-  ];
-  const proxied = hosts.map(
-    (host) => `/bin/probe 127.0.0.1 3128 'GET http://${host}:${port}/livez HTTP/1.1'`,
-  );
-  const direct = ['10.0.2.2', '10.0.2.3', '169.254.169.254', '192.168.0.1'].map(
-    (host) => `/bin/probe ${host} ${port} 'GET /livez HTTP/1.1'`,
-  );
-  const files = { Dockerfile: `FROM busybox\nRUN ${[...proxied, ...direct].join('; ')}\n` };
-  const { exit, body, id } = await build(service, files);
-  assert.equal(exit, 0, body);
-  assert.doesNotMatch(body, /"alive"/);
-  // Names go to DNS alone, which knows no localhost: those get 502.
-  assert.equal(body.match(/answered: HTTP\/1\.1 (403|502)/g)?.length, hosts.length, body);
-  assert.equal(body.match(/could not connect/g)?.length, direct.length, body);
-  const refused = (await service.builds.get(id)).egress.filter(({ allowed }) => !allowed);
-  assert.ok(
-    refused.some(({ host }) => host === '169.254.169.254'),
-    'the refusal is recorded',
-  );
-});
-
-test('twenty builds run in twenty pristine VMs', async () => {
-  const dockerfile =
-    'FROM busybox\nRUN echo "seen $(od -An -N16 -tx1 /dev/urandom | tr -d " ") $(cat /proc/sys/kernel/random/uuid)"\n';
-  const seen = new Set<string>();
-  const vms = new Set<string>();
-  for (let round = 0; round < 20; round += 1) {
-    const { exit, body, id } = await build(service, { Dockerfile: dockerfile });
-    assert.equal(exit, 0, body);
-    assert.doesNotMatch(body, /CACHED/, 'a later build sees what an earlier one left');
-    for (const word of /seen (\S+) (\S+)\n/.exec(body)?.slice(1) ?? []) seen.add(word);
-    vms.add((await service.builds.get(id)).vm?.id ?? '');
-  }
-  assert.equal(vms.size, 20);
-  assert.equal(seen.size, 40);
-});
-
 test('a log of 50 MiB arrives unclipped', async () => {
   const line = 'x'.repeat(1023);
   const files = { Dockerfile: `FROM busybox\nRUN yes ${line} | head -c ${50 * 1024 * 1024}\n` };
@@ -228,76 +157,4 @@ test('a log of 50 MiB arrives unclipped', async () => {
   assert.equal(exit, 0, body.slice(-2000));
   assert.equal(body.match(/^#5 [\d.]+ x{1023}$/gm)?.length, 50 * 1024);
   assert.ok(body.includes(await (await fetch(`${service.httpUrl}/v1/builds/${id}/log`)).text()));
-});
-
-test('a client that goes away cancels its build, and the VM is gone within 5 s', async () => {
-  await using context = await createContext({ Dockerfile: 'FROM busybox\nRUN echo started && sleep 300\n' });
-  const controller = new AbortController();
-  const form = new FormData();
-  const { openAsBlob } = await import('node:fs');
-  form.set('context', await openAsBlob(context.archive), 'ctx.tgz');
-  const response = await fetch(`${service.httpUrl}/build`, {
-    method: 'POST',
-    body: form,
-    signal: controller.signal,
-  });
-  const id = response.headers.get('x-build-id') ?? '';
-  const decoder = new TextDecoder();
-  let text = '';
-  for await (const chunk of response.body ?? []) {
-    text += decoder.decode(chunk, { stream: true });
-    if (text.includes(' started')) break;
-  }
-  controller.abort();
-  const { vm } = await service.builds.get(id);
-  await waitFor(
-    async () => (await service.builds.get(id)).state === 'cancelled',
-    'the build is cancelled',
-    5000,
-  );
-  assert.ok(!(await readdir(join(testData, 'vms'))).includes(vm?.id ?? ''));
-});
-
-test('a timeout ends a build with its own code', async () => {
-  const { exit, body, id } = await build(
-    service,
-    { Dockerfile: 'FROM busybox\nRUN sleep 300\n' },
-    'timeout=5',
-  );
-  assert.equal(exit, 18);
-  assert.match(body, /took longer than the 5 s/);
-  assert.equal((await service.builds.get(id)).verdict?.code, 'TIMEOUT');
-});
-
-test('a leased VM whose QEMU is killed fails its build and is replaced', async () => {
-  const building = build(service, { Dockerfile: 'FROM busybox\nRUN echo started && sleep 300\n' });
-  const running = async () =>
-    (await service.builds.list({ limit: 1 })).find(
-      ({ state, times }) => state === 'running' && times.contextReady,
-    );
-  await waitFor(async () => (await running()) !== undefined, 'the build runs');
-  await run('pkill', ['-KILL', '-f', `kiln-[0-9a-f]+-${(await running())?.vm?.id}`]);
-  const { exit, body } = await building;
-  assert.equal(exit, 18);
-  assert.match(body, /The VM of this build went away/);
-  const next = await build(service, { Dockerfile: 'FROM scratch\nCOPY Dockerfile /\n' });
-  assert.equal(next.exit, 0, next.body);
-});
-
-test('a VM that freezes before its build has said a word is replaced, and the build succeeds with a warning', async () => {
-  await waitFor(async () => service.pool.status.warm === 2, 'two VMs are warm');
-  const warm = await readdir(join(testData, 'vms'));
-  for (const vm of warm) await run('pkill', ['-STOP', '-f', `kiln-[0-9a-f]+-${vm}`]);
-  const { exit, body, id } = await build(service, { Dockerfile: 'FROM scratch\nCOPY Dockerfile /\n' });
-  assert.equal(exit, 0, body);
-  assert.match(body, /kiln: warning: The VM of this build went away.* Trying once more in another one\.\n/);
-  assert.equal(body.match(/^#1 \[internal\] load build definition/gm)?.length, 1);
-  assert.ok(!warm.includes((await service.builds.get(id)).vm?.id ?? ''));
-});
-
-test('a context whose build is refused is not left behind', async () => {
-  const { exit, body } = await build(service, { a: 'no Dockerfile' });
-  assert.equal(exit, 0);
-  assert.match(body, /DOCKERFILE_MISSING/);
-  assert.deepEqual(await readdir(join(testData, 'staging')), []);
 });

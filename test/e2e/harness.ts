@@ -1,10 +1,12 @@
+import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { copyFile, mkdir, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises';
+import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
+import { after } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -23,7 +25,7 @@ export const testData = '/var/cache/kiln/test-data';
 const path = process.env['PATH'] ?? '';
 
 /** Installs the real programs that tests speak to. */
-async function installTools(tools: readonly HostTool[]): Promise<void> {
+export async function installTools(tools: readonly HostTool[]): Promise<void> {
   const progress = (line: string): void => console.log(line);
   await ensureHostTools(tools, {
     asRoot: true,
@@ -58,6 +60,20 @@ export async function startTestService(
     signal: never,
   });
   return { ...service, [Symbol.asyncDispose]: () => service.close(AbortSignal.abort()) };
+}
+
+/** One registry and one service for all tests of a file; after them nothing of theirs may be left. */
+export async function startForFile(): Promise<{ service: TestService; registry: { url: string } }> {
+  const registry = await startRegistry();
+  const service = await startTestService({ mirror: registry.url });
+  after(async () => {
+    await service[Symbol.asyncDispose]();
+    await registry[Symbol.asyncDispose]();
+    assert.deepEqual(await readdir(join(testData, 'vms')), [], 'folders of VMs are left');
+    assert.deepEqual(await readdir(join(testData, 'staging')), [], 'staged contexts are left');
+  });
+  await waitUntilReady(service);
+  return { service, registry };
 }
 
 export async function waitUntilReady({ httpUrl }: { httpUrl: string }): Promise<void> {

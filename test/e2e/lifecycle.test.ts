@@ -6,13 +6,15 @@ import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
-import { createContext, curl, testData, waitFor, waitUntilReady } from './harness.ts';
+import { createContext, curl, startRegistry, testData, waitFor, waitUntilReady } from './harness.ts';
 
 const run = promisify(execFile);
 const root = dirname(dirname(import.meta.dirname));
 
 /** The service as its own process, as `npm start` runs it. */
-async function startProcess(): Promise<{ child: ChildProcess; httpUrl: string }> {
+async function startProcess(
+  env: Record<string, string> = {},
+): Promise<{ child: ChildProcess; httpUrl: string }> {
   const child = spawn(process.execPath, [join(root, 'src/main.ts')], {
     env: {
       ...process.env,
@@ -20,6 +22,7 @@ async function startProcess(): Promise<{ child: ChildProcess; httpUrl: string }>
       KILN_LISTEN: '127.0.0.1:0',
       KILN_GRPC_LISTEN: '127.0.0.1:0',
       KILN_REGISTRY_MIRRORS: 'docker.io=http://127.0.0.1:9',
+      ...env,
     },
     stdio: ['ignore', 'pipe', 'inherit'],
   });
@@ -74,4 +77,69 @@ test('after SIGKILL no VM lives on, and the next start knows every build; SIGTER
     first.child.kill('SIGKILL');
     decoy.kill('SIGKILL');
   }
+});
+
+type Streamed = { text: string; readonly ended: Promise<number> };
+
+/** A build sent by curl whose answer grows in `text`; resolves `ended` with curl's exit status. */
+function send(httpUrl: string, archive: string, ...fields: readonly string[]): Streamed {
+  const form = [`context=@${archive}`, ...fields].flatMap((field) => ['-F', field]);
+  const child = spawn('curl', ['-sN', ...form, `${httpUrl}/build`], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const streamed: Streamed = { text: '', ended: once(child, 'close').then(([status]) => status as number) };
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    streamed.text += text;
+  });
+  return streamed;
+}
+
+test('SIGTERM lets the running build finish and turns the others away; its log and artifact are there at the next start; a second signal ends builds', async () => {
+  await using registry = await startRegistry();
+  const env = {
+    KILN_MAX_VMS: '1',
+    KILN_POOL_SIZE: '1',
+    KILN_REGISTRY_MIRRORS: `docker.io=${registry.url}`,
+  };
+  await using slow = await createContext({ Dockerfile: 'FROM busybox\nRUN echo started && sleep 12\n' });
+  await using endless = await createContext({ Dockerfile: 'FROM busybox\nRUN echo started && sleep 600\n' });
+
+  const first = await startProcess(env);
+  const running = send(first.httpUrl, slow.archive, 'output=oci');
+  await waitFor(async () => running.text.includes(' started'), 'the first build runs');
+  const [{ id }] = (
+    (await (await fetch(`${first.httpUrl}/v1/builds`)).json()) as { builds: [{ id: string }] }
+  ).builds;
+  const reader = curl(`${first.httpUrl}/v1/builds/${id}/log?follow=true`);
+  const waiting = send(first.httpUrl, endless.archive);
+  await waitFor(async () => waiting.text.includes('place 1 in the queue'), 'the second build waits');
+  first.child.kill('SIGTERM');
+  await waitFor(async () => (await fetch(`${first.httpUrl}/readyz`)).status === 503, 'not ready', 1000);
+  const refused = await curl('-F', `context=@${endless.archive}`, `${first.httpUrl}/build`);
+  assert.match(refused.body, /"code":"DRAINING"/);
+  assert.equal(await waiting.ended, 18);
+  assert.match(waiting.text, /The service is stopping/);
+  assert.equal(await running.ended, 0, running.text);
+  const { body: log } = await reader;
+  assert.match(log, /^#1 \[internal\](?:.*\n)*#\d+ DONE [\d.]+s\n$/);
+  assert.ok(running.text.includes(log), 'a second reader, who came late, reads the same bytes');
+  assert.deepEqual(await once(first.child, 'exit'), [0, null]);
+  assert.equal(await countVms(), 0);
+
+  const second = await startProcess(env);
+  assert.equal((await curl(`${second.httpUrl}/v1/builds/${id}/log`)).body, log);
+  const record = (await (await fetch(`${second.httpUrl}/v1/builds/${id}`)).json()) as {
+    artifact: { size: number };
+  };
+  const artifact = await (await fetch(`${second.httpUrl}/v1/builds/${id}/artifact`)).arrayBuffer();
+  assert.equal(artifact.byteLength, record.artifact.size);
+
+  const ended = send(second.httpUrl, endless.archive);
+  await waitFor(async () => ended.text.includes(' started'), 'a build runs');
+  second.child.kill('SIGINT');
+  await waitFor(async () => (await fetch(`${second.httpUrl}/readyz`)).status === 503, 'not ready', 1000);
+  second.child.kill('SIGINT');
+  assert.deepEqual(await once(second.child, 'exit'), [0, null]);
+  assert.equal(await ended.ended, 18);
+  assert.match(ended.text, /The service was stopped/);
+  assert.equal(await countVms(), 0);
+  assert.deepEqual(await readdir(join(testData, 'vms')), []);
 });

@@ -1,0 +1,100 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { openAsBlob } from 'node:fs';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { promisify } from 'node:util';
+import { build, createContext, startForFile, testData, waitFor } from './harness.ts';
+
+const run = promisify(execFile);
+const { service } = await startForFile();
+
+test('a client that goes away cancels its build, and the VM is gone within 5 s', async () => {
+  await using context = await createContext({ Dockerfile: 'FROM busybox\nRUN echo started && sleep 300\n' });
+  const controller = new AbortController();
+  const form = new FormData();
+  form.set('context', await openAsBlob(context.archive), 'ctx.tgz');
+  const response = await fetch(`${service.httpUrl}/build`, {
+    method: 'POST',
+    body: form,
+    signal: controller.signal,
+  });
+  const id = response.headers.get('x-build-id') ?? '';
+  const decoder = new TextDecoder();
+  let text = '';
+  for await (const chunk of response.body ?? []) {
+    text += decoder.decode(chunk, { stream: true });
+    if (text.includes(' started')) break;
+  }
+  controller.abort();
+  const { vm } = await service.builds.get(id);
+  await waitFor(
+    async () => (await service.builds.get(id)).state === 'cancelled',
+    'the build is cancelled',
+    5000,
+  );
+  assert.ok(!(await readdir(join(testData, 'vms'))).includes(vm?.id ?? ''));
+});
+
+test('a timeout ends a build with its own code', async () => {
+  const { exit, body, id } = await build(
+    service,
+    { Dockerfile: 'FROM busybox\nRUN sleep 300\n' },
+    'timeout=5',
+  );
+  assert.equal(exit, 18);
+  assert.match(body, /took longer than the 5 s/);
+  assert.equal((await service.builds.get(id)).verdict?.code, 'TIMEOUT');
+});
+
+test('a leased VM whose QEMU is killed fails its build and is replaced', async () => {
+  const building = build(service, { Dockerfile: 'FROM busybox\nRUN echo started && sleep 300\n' });
+  const running = async () =>
+    (await service.builds.list({ limit: 1 })).find(
+      ({ state, times }) => state === 'running' && times.contextReady,
+    );
+  await waitFor(async () => (await running()) !== undefined, 'the build runs');
+  await run('pkill', ['-KILL', '-f', `kiln-[0-9a-f]+-${(await running())?.vm?.id}`]);
+  const { exit, body } = await building;
+  assert.equal(exit, 18);
+  assert.match(body, /The VM of this build went away/);
+  const next = await build(service, { Dockerfile: 'FROM scratch\nCOPY Dockerfile /\n' });
+  assert.equal(next.exit, 0, next.body);
+});
+
+/** The ids of the warm VMs, the next to be leased first: ids sort by time. */
+async function warmVms(): Promise<string[]> {
+  await waitFor(
+    async () => service.pool.status.warm === 2 && service.pool.status.starting === 0,
+    'two VMs are warm',
+  );
+  return (await readdir(join(testData, 'vms'))).sort();
+}
+
+test('a warm VM that dies is noticed within 3 s and replaced', async () => {
+  const [victim = '', other] = await warmVms();
+  await run('pkill', ['-KILL', '-f', `kiln-[0-9a-f]+-${victim}`]);
+  const gone = async (): Promise<boolean> => !(await readdir(join(testData, 'vms'))).includes(victim);
+  await waitFor(gone, 'the folder of the dead VM is gone', 3000);
+  const warm = await warmVms();
+  assert.equal(warm.length, 2);
+  assert.ok(other !== undefined && warm.includes(other) && !warm.includes(victim));
+});
+
+test('a VM that freezes before its build has said a word is replaced, and the build succeeds with a warning', async () => {
+  const [next] = await warmVms();
+  await run('pkill', ['-STOP', '-f', `kiln-[0-9a-f]+-${next}`]);
+  const { exit, body, id } = await build(service, { Dockerfile: 'FROM scratch\nCOPY Dockerfile /\n' });
+  assert.equal(exit, 0, body);
+  assert.match(body, /kiln: warning: The VM of this build went away.* Trying once more in another one\.\n/);
+  assert.equal(body.match(/^#1 \[internal\] load build definition/gm)?.length, 1);
+  assert.notEqual((await service.builds.get(id)).vm?.id, next);
+});
+
+test('a context whose build is refused is not left behind', async () => {
+  const { exit, body } = await build(service, { a: 'no Dockerfile' });
+  assert.equal(exit, 0);
+  assert.match(body, /DOCKERFILE_MISSING/);
+  assert.deepEqual(await readdir(join(testData, 'staging')), []);
+});

@@ -1,0 +1,95 @@
+import assert from 'node:assert/strict';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { hashFile } from '../../src/lib/hash.ts';
+import { capture } from '../../src/ssh/capture.ts';
+import { build, startForFile, testData } from './harness.ts';
+
+const signal = new AbortController().signal;
+const { service } = await startForFile();
+
+test('a probe inside RUN reaches nothing of the host, loopback, private or metadata addresses', async () => {
+  const { port } = new URL(service.httpUrl);
+  const hosts = [
+    '10.0.2.2',
+    '169.254.169.254',
+    '192.168.0.1',
+    'localhost',
+    '0x7f.1',
+    '[::ffff:127.0.0.1]',
+    'localhost.',
+  ];
+  const proxied = hosts.map(
+    (host) => `/bin/probe 127.0.0.1 3128 'GET http://${host}:${port}/livez HTTP/1.1'`,
+  );
+  const direct = ['10.0.2.2', '10.0.2.3', '169.254.169.254', '192.168.0.1'].map(
+    (host) => `/bin/probe ${host} ${port} 'GET /livez HTTP/1.1'`,
+  );
+  const files = { Dockerfile: `FROM busybox\nRUN ${[...proxied, ...direct].join('; ')}\n` };
+  const { exit, body, id } = await build(service, files);
+  assert.equal(exit, 0, body);
+  assert.doesNotMatch(body, /"alive"/);
+  // Names go to DNS alone, which knows no localhost: those get 502.
+  assert.equal(body.match(/answered: HTTP\/1\.1 (403|502)/g)?.length, hosts.length, body);
+  assert.equal(body.match(/could not connect/g)?.length, direct.length, body);
+  const refused = (await service.builds.get(id)).egress.filter(({ allowed }) => !allowed);
+  assert.ok(
+    refused.some(({ host }) => host === '169.254.169.254'),
+    'the refusal is recorded',
+  );
+});
+
+test('twenty builds run in twenty pristine VMs, and none sees what another left', async () => {
+  const look = 'echo "seen $(od -An -N16 -tx1 /dev/urandom | tr -d " ") $(cat /proc/sys/kernel/random/uuid)"';
+  // A cache mount is what one build leaves for the next on the same buildkitd.
+  const leave = '--mount=type=cache,target=/left echo "left $(ls /left)" && touch /left/marker';
+  const files = { Dockerfile: `FROM busybox\nRUN ${look}\nRUN ${leave}\n` };
+  const seen = new Set<string>();
+  const vms = new Set<string>();
+  for (let round = 0; round < 20; round += 1) {
+    const { exit, body, id } = await build(service, files);
+    assert.equal(exit, 0, body);
+    assert.doesNotMatch(body, /CACHED/, 'a later build sees what an earlier one left');
+    assert.match(body, /#6 [\d.]+ left \n/, 'a later build sees the marker of an earlier one');
+    for (const word of /seen (\S+) (\S+)\n/.exec(body)?.slice(1) ?? []) seen.add(word);
+    vms.add((await service.builds.get(id)).vm?.id ?? '');
+  }
+  assert.equal(vms.size, 20);
+  assert.equal(seen.size, 40);
+});
+
+test('each clone wakes as its own: random state, machine-id, the time of the host, no file of another', async () => {
+  const look = [
+    'od -An -N16 -tx1 /dev/urandom | tr -d " "',
+    'cat /proc/sys/kernel/random/uuid',
+    'cat /etc/machine-id',
+    'ls /var/lib/buildkit/marker 2>/dev/null || echo none',
+    'touch /var/lib/buildkit/marker',
+    'date +%s.%N',
+  ].join('\n');
+  const seen = new Set<string>();
+  for (let round = 0; round < 20; round += 1) {
+    await using lease = await service.pool.acquire(signal);
+    const text = await capture(lease.vm.connection, look, { signal });
+    const off = Math.abs(Number(text.trim().split('\n').at(-1)) - Date.now() / 1000);
+    assert.ok(off < 2, `the clock of the guest is off by ${off} s`);
+    const [random = '', uuid = '', machineId = '', marker] = text.split('\n');
+    assert.match(random, /^[0-9a-f]{32}$/);
+    assert.match(machineId, /^[0-9a-f]{32}$/);
+    assert.equal(marker, 'none');
+    for (const word of [random, uuid, machineId]) seen.add(word);
+  }
+  assert.equal(seen.size, 60);
+});
+
+test("a clone's memory is its own: the template's file is the same after one took and gave back 300 MB", async () => {
+  const templates = join(testData, 'templates');
+  const [key = ''] = await readdir(templates);
+  const ram = join(templates, key, 'ram');
+  const before = await hashFile(ram, signal);
+  await using lease = await service.pool.acquire(signal);
+  const use = 'dd if=/dev/urandom of=/dev/shm/x bs=1M count=300 2>&1 && rm /dev/shm/x && sync';
+  await capture(lease.vm.connection, `${use} && echo 3 >/proc/sys/vm/drop_caches`, { signal });
+  assert.equal(await hashFile(ram, signal), before);
+});
