@@ -50,12 +50,15 @@ test('a timeout ends a build with its own code', async () => {
 
 test('a leased VM whose QEMU is killed fails its build and is replaced', async () => {
   const building = build(service, { Dockerfile: 'FROM busybox\nRUN echo started && sleep 300\n' });
-  const running = async () =>
-    (await service.builds.list({ limit: 1 })).find(
-      ({ state, times }) => state === 'running' && times.contextReady,
-    );
-  await waitFor(async () => (await running()) !== undefined, 'the build runs');
-  await run('pkill', ['-KILL', '-f', `kiln-[0-9a-f]+-${(await running())?.vm?.id}`]);
+  // Once its log has begun no other VM may take over.
+  const started = async (): Promise<string | undefined> => {
+    const [newest] = await service.builds.list({ limit: 1 });
+    if (newest?.state !== 'running') return undefined;
+    const log = await (await fetch(`${service.httpUrl}/v1/builds/${newest.id}/log`)).text();
+    return log.includes(' started') ? newest.vm?.id : undefined;
+  };
+  await waitFor(async () => (await started()) !== undefined, 'the build runs');
+  await run('pkill', ['-KILL', '-f', `kiln-[0-9a-f]+-${await started()}`]);
   const { exit, body } = await building;
   assert.equal(exit, 18);
   assert.match(body, /The VM of this build went away/);
