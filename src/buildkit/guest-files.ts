@@ -10,17 +10,16 @@ export const proxyUrl = `http://127.0.0.1:${proxyPort}`;
 
 export const buildScript = '/usr/local/lib/kiln/build';
 export const reseedScript = '/usr/local/lib/kiln/reseed';
+export const prepareScript = '/usr/local/lib/kiln/prepare';
 
 /**
- * Everything that makes the archived VM one of kiln's: the two programs kiln runs in it, and buildkitd's way out.
+ * Everything that makes the archived VM one of kiln's: the programs kiln runs in it, and buildkitd's way out.
  * The image itself knows nothing of them, so that changing one does not change the archive.
  * @param registryConfig Lines of buildkitd.toml that name the mirrors.
  */
 export async function readGuestFiles(registryConfig: string): Promise<GuestFile[]> {
-  const [build, reseed] = await Promise.all([readGuestProgram('build.sh'), readGuestProgram('reseed.pl')]);
   return [
-    { path: buildScript, mode: 0o755, content: build },
-    { path: reseedScript, mode: 0o755, content: reseed },
+    ...(await Promise.all(programs.map(readProgram))),
     {
       path: '/etc/buildkit/buildkitd.toml',
       mode: 0o644,
@@ -41,8 +40,14 @@ export function fingerprintOf(files: readonly GuestFile[]): string {
   return hash.digest('hex');
 }
 
-function readGuestProgram(name: string): Promise<Buffer> {
-  return readFile(new URL(`./guest/${name}`, import.meta.url));
+const programs = [
+  { path: buildScript, name: 'build.sh' },
+  { path: reseedScript, name: 'reseed.pl' },
+  { path: prepareScript, name: 'prepare.sh' },
+];
+
+async function readProgram({ path, name }: (typeof programs)[number]): Promise<GuestFile> {
+  return { path, mode: 0o755, content: await readFile(new URL(`./guest/${name}`, import.meta.url)) };
 }
 
 /** `native` copies whole trees per step: a daemon that cannot use overlayfs must not start. */

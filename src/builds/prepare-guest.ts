@@ -1,8 +1,10 @@
 import { buffer } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pack } from 'tar-stream';
-import { fingerprintOf, type GuestFile } from '../buildkit/guest-files.ts';
+import { fingerprintOf, type GuestFile, prepareScript } from '../buildkit/guest-files.ts';
+import { runBuildctl } from '../buildkit/run-buildctl.ts';
 import { KilnError } from '../model/error.ts';
+import { parseSpec } from '../model/spec.ts';
 import { capture } from '../ssh/capture.ts';
 import { connectSsh, type SshConnection } from '../ssh/connection.ts';
 import type { SshKeyPair } from '../ssh/keys.ts';
@@ -22,23 +24,32 @@ export function createGuestPreparation(files: readonly GuestFile[], keys: SshKey
       await using connection = await connectWhenUp(endpoint, keys, signal);
       await waitUntilRunning(connection, signal);
       await copyFiles(connection, files, signal);
-      await capture(connection, warmUp, { signal });
+      await capture(connection, 'systemctl daemon-reload && systemctl restart buildkit.service', { signal });
+      await capture(connection, prepareScript, { signal });
+      await buildOnce(connection, signal);
+      await capture(connection, prepareScript, { signal });
     },
   };
 }
 
-const warmUp = `set -eu
-systemctl daemon-reload
-systemctl restart buildkit.service
-mkdir -p /tmp/warm-up /var/lib/kiln
-cd /tmp/warm-up
-printf 'FROM scratch\\nCOPY Dockerfile /\\n' >Dockerfile
-buildctl build --frontend=dockerfile.v0 --local=context=. --local=dockerfile=. --progress=plain 2>/dev/null
-buildctl prune --all >/dev/null
-cd / && rm -rf /tmp/warm-up
-perl -c ${'/usr/local/lib/kiln/reseed'} 2>/dev/null
-sync
-`;
+/** The way every build goes, but for its disks. */
+async function buildOnce(connection: SshConnection, signal: AbortSignal): Promise<void> {
+  const nothing = async (): Promise<void> => undefined;
+  let log = '';
+  const onLog = async (bytes: Buffer): Promise<void> => {
+    log += bytes.toString('utf8');
+  };
+  const { exitCode } = await runBuildctl(
+    connection,
+    {
+      ...{ spec: parseSpec({}), contextDisk: null, artifactDisk: null },
+      dockerfile: Buffer.from('FROM scratch\nCOPY . /\n'),
+      ...{ onLog, onStatus: nothing, onContextReady: nothing },
+    },
+    signal,
+  );
+  if (exitCode !== 0) throw new KilnError('INFRA', `The guest's first build failed: ${log.slice(-2000)}`);
+}
 
 async function connectWhenUp(
   endpoint: SshEndpoint,

@@ -6,6 +6,7 @@ import { withDeadline } from '../lib/abort.ts';
 import type { Artifact, EgressDestination, Verdict } from '../model/build.ts';
 import type { StagedContext } from '../model/context.ts';
 import { KilnError } from '../model/error.ts';
+import type { BuildSpec } from '../model/spec.ts';
 import type { Lease, Pool } from '../pool/pool.ts';
 import type { Queue } from '../queue/queue.ts';
 import type { Journal } from './journal.ts';
@@ -106,27 +107,34 @@ async function runInGuest(
   signal: AbortSignal,
 ): Promise<BuildctlResult> {
   const { spec } = journal.record;
-  const gone = new AbortController();
+  const lost = new AbortController();
   void vm.gone.then((reason) =>
-    gone.abort(new KilnError('INFRA', `The VM of this build went away: ${reason}`)),
+    lost.abort(new KilnError('INFRA', `The VM of this build went away: ${reason}`)),
   );
-  const linked = AbortSignal.any([signal, gone.signal]);
+  const linked = AbortSignal.any([signal, lost.signal]);
   vm.watchEgress((destination) => void journal.event({ type: 'egress', destination }).catch(() => undefined));
   await journal.reach('leased', { state: 'running', vm: { id: vm.id, accelerator: vm.machine.accelerator } });
   await journal.event({ type: 'state', state: 'running' });
-  const contextDisk = await plugContext(context, vm, linked);
-  const artifactDisk =
-    spec.output === 'none' ? null : await plugArtifactDisk(vm, deps.maxArtifactBytes, linked);
+  // The guest's program waits for its disks, so they are plugged in while it starts.
+  const plugged = plugDisks(
+    { vm, context, output: spec.output, maxArtifactBytes: deps.maxArtifactBytes },
+    linked,
+  );
+  plugged.catch((error: unknown) => lost.abort(error));
   const result = await runBuildctl(
     vm.connection,
     {
-      ...{ spec, contextDisk, artifactDisk, dockerfile },
+      spec,
+      contextDisk: context && contextSerial,
+      artifactDisk: spec.output === 'none' ? null : artifactSerial,
+      dockerfile,
       onLog: (bytes) => journal.log(bytes),
       onStatus: (status) => journal.event({ type: 'status', status }),
       onContextReady: () => journal.reach('contextReady'),
     },
     linked,
   );
+  await plugged;
   await journal.reach('buildFinished', { imageDigest: result.imageDigest });
   return result;
 }
@@ -134,26 +142,30 @@ async function runInGuest(
 const contextSerial = 'context';
 const artifactSerial = 'artifact';
 
-async function plugContext(
-  context: StagedContext | null,
-  vm: WarmVm,
-  signal: AbortSignal,
-): Promise<string | null> {
-  if (!context) return null;
-  const file = join(vm.machine.directory, 'context.tar');
-  // A second name and not a move: another VM may need it.
-  await link(context.path, file);
-  await vm.machine.plug({ file, serial: contextSerial, readOnly: true }, signal);
-  return contextSerial;
-}
+type Disks = {
+  readonly vm: WarmVm;
+  readonly context: StagedContext | null;
+  readonly output: BuildSpec['output'];
+  readonly maxArtifactBytes: number;
+};
 
-/** A sparse file of the largest size an artifact may have; it is cut to what the guest wrote. */
-async function plugArtifactDisk(vm: WarmVm, maxBytes: number, signal: AbortSignal): Promise<string> {
-  const file = join(vm.machine.directory, 'artifact.raw');
-  await writeFile(file, '', { mode: 0o600, flag: 'wx' });
-  await truncate(file, maxBytes);
-  await vm.machine.plug({ file, serial: artifactSerial, readOnly: false }, signal);
-  return artifactSerial;
+async function plugDisks(
+  { vm: { machine }, context, output, maxArtifactBytes }: Disks,
+  signal: AbortSignal,
+): Promise<void> {
+  if (context) {
+    const file = join(machine.directory, 'context.tar');
+    // A second name and not a move: another VM may need it.
+    await link(context.path, file);
+    await machine.plug({ file, serial: contextSerial, readOnly: true }, signal);
+  }
+  if (output !== 'none') {
+    // A sparse file of the largest size an artifact may have; it is cut to what the guest wrote.
+    const file = join(machine.directory, 'artifact.raw');
+    await writeFile(file, '', { mode: 0o600, flag: 'wx' });
+    await truncate(file, maxArtifactBytes);
+    await machine.plug({ file, serial: artifactSerial, readOnly: false }, signal);
+  }
 }
 
 /** Out of the VM's folder first, then the VM is destroyed, then the bytes are read: nobody writes them any more. */

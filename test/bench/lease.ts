@@ -1,0 +1,93 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
+import { ensureVmImage } from '../../src/images/ensure-vm-image.ts';
+import type { VmImage } from '../../src/model/vm-image.ts';
+import { capture } from '../../src/ssh/capture.ts';
+import { connectSsh, type SshConnection } from '../../src/ssh/connection.ts';
+import { ensureKeyPair } from '../../src/ssh/keys.ts';
+import { findQemu } from '../../src/vm/find-qemu.ts';
+import { makeTemplate } from '../../src/vm/make-template.ts';
+import { createProcessUsers } from '../../src/vm/process-users.ts';
+import { templateFiles } from '../../src/vm/template.ts';
+import type { VmHost } from '../../src/vm/vm.ts';
+import { testData } from '../e2e/harness.ts';
+import { type Bench, median, waitUntilWarm } from './measure.ts';
+
+const rounds = 5;
+const signal = new AbortController().signal;
+
+/** From asking for a VM to the end of the first command in it: a warm clone against a boot of the same image. */
+export const benchLease: Bench = async (service) => {
+  const leases: number[] = [];
+  let accelerator: VmHost['accelerator'] = 'tcg';
+  for (let round = 0; round < rounds; round += 1) {
+    await waitUntilWarm(service);
+    const started = performance.now();
+    await using lease = await service.pool.acquire(signal);
+    await capture(lease.vm.connection, 'true', { signal });
+    leases.push(performance.now() - started);
+    accelerator = lease.vm.machine.accelerator;
+  }
+  await waitUntilWarm(service);
+  const [kiln, baseline] = [median(leases), await coldBootMs(accelerator)];
+  const ratio = baseline / kiln;
+  return [{ what: 'lease of a pristine VM : cold boot', kiln, baseline, unit: 'ms', ratio, goal: '≥ 20' }];
+};
+
+/** Until the end of the first command over ssh; buildkitd is started by its socket, so nothing else is waited for. */
+async function coldBootMs(accelerator: VmHost['accelerator']): Promise<number> {
+  const { privateKey, publicKey } = await ensureKeyPair(testData);
+  const directory = join(testData, 'bench');
+  await rm(directory, { recursive: true, force: true });
+  await mkdir(directory, { mode: 0o711 });
+  const host: VmHost = {
+    installation: randomBytes(8).toString('hex'),
+    qemu: await findQemu(signal),
+    ...{ accelerator, cpus: 2, memoryMiB: 2048, users: createProcessUsers(true) },
+    ...{ vmsDirectory: directory, templatesDirectory: directory },
+  };
+  let bootMs = Number.NaN;
+  const image = await findImage();
+  const started = performance.now();
+  const prepare = async (endpoint: { port: number; hostKey: string }): Promise<void> => {
+    await using connection = await connectWhenUp({ ...endpoint, privateKey });
+    await capture(connection, 'true', { signal });
+    bootMs = performance.now() - started;
+  };
+  try {
+    const request = { host, image, authorizedKey: publicKey, progress: () => undefined };
+    const preparation = { fingerprint: 'bench', prepare };
+    await makeTemplate({ ...request, preparation }, templateFiles(join(directory, 'template')), signal);
+  } finally {
+    await rm(directory, { recursive: true });
+  }
+  return bootMs;
+}
+
+function findImage(): Promise<VmImage> {
+  return ensureVmImage({
+    entry: 'buildkit-v0.20.2',
+    imagesDirectory: fileURLToPath(new URL('../../images', import.meta.url)),
+    cacheDirectory: '/var/cache/kiln',
+    logDirectory: '/var/cache/kiln/logs',
+    sources: 'auto',
+    buildkitHost: undefined,
+    asRoot: true,
+    path: process.env['PATH'] ?? '',
+    progress: () => undefined,
+    signal,
+  });
+}
+
+async function connectWhenUp(target: Parameters<typeof connectSsh>[0]): Promise<SshConnection> {
+  for (;;) {
+    try {
+      return await connectSsh(target, signal);
+    } catch {
+      await sleep(50);
+    }
+  }
+}

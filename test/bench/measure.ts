@@ -1,0 +1,60 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { WarmVm } from '../../src/builds/warm-vm.ts';
+import { type TestService, testData, waitFor } from '../e2e/harness.ts';
+
+/** One figure of kiln beside its baseline, both measured in this run. `ratio` is what is compared with `goal`. */
+export type Row = {
+  readonly what: string;
+  readonly kiln: number;
+  readonly baseline: number;
+  readonly unit: string;
+  readonly ratio: number;
+  readonly goal: string;
+};
+
+export type Bench = (service: TestService) => Promise<Row[]>;
+
+export const MiB = 1024 * 1024;
+
+/** Milliseconds. */
+export async function time(work: () => Promise<unknown>): Promise<number> {
+  const started = performance.now();
+  await work();
+  return performance.now() - started;
+}
+
+export function median(values: readonly number[]): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
+}
+
+/** Nothing of the refill shall take the processors from what is measured. */
+export function waitUntilWarm({ pool }: TestService): Promise<void> {
+  const settled = async (): Promise<boolean> =>
+    pool.status.warm >= 2 && pool.status.starting === 0 && pool.status.leased === 0;
+  return waitFor(settled, 'two VMs are warm and no other lives');
+}
+
+/** A shell command line of a user, to its end; its output is read and dropped unless asked for. */
+export async function shell(command: string, onOutput?: (text: string) => void): Promise<void> {
+  const child = spawn('bash', ['-o', 'pipefail', '-c', command], { stdio: ['ignore', 'pipe', 'inherit'] });
+  child.stdout.setEncoding('utf8').on('data', onOutput ?? (() => undefined));
+  const [status] = await once(child, 'close');
+  if (status !== 0) throw new Error(`exit status ${status}: ${command}`);
+}
+
+/** The plain OpenSSH client into a VM, as somebody without kiln would work: `${ssh.command} 'what to run'`. */
+export async function plainSsh({ machine }: WarmVm): Promise<AsyncDisposable & { command: string }> {
+  const directory = await mkdtemp(join(tmpdir(), 'kiln-bench-'));
+  const known = join(directory, 'known_hosts');
+  await writeFile(known, `[127.0.0.1]:${machine.ssh.port} ${machine.ssh.hostKey}\n`);
+  const options = [`UserKnownHostsFile=${known}`, 'StrictHostKeyChecking=yes', 'LogLevel=ERROR'];
+  const key = join(testData, 'ssh_ed25519');
+  return {
+    command: `ssh -i ${key} -p ${machine.ssh.port} ${options.map((option) => `-o ${option}`).join(' ')} root@127.0.0.1`,
+    [Symbol.asyncDispose]: () => rm(directory, { recursive: true }),
+  };
+}
