@@ -56,7 +56,7 @@ export function acceleratorArguments(accelerator: Accelerator): string[] {
   // Under emulation `max` offers all that QEMU can emulate: images for x86-64-v2 and v3 run too.
   return accelerator === 'kvm'
     ? ['-accel', 'kvm', '-cpu', 'host']
-    : ['-accel', 'tcg,thread=multi', '-cpu', 'max'];
+    : ['-accel', 'tcg,thread=multi', '-cpu', 'max,erms=off,fsrm=off'];
 }
 
 function ramObject({ ram, memoryMiB }: Machine): string {
