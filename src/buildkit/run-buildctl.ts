@@ -2,9 +2,9 @@ import { z } from 'zod';
 import { splitLines } from '../lib/lines.ts';
 import { KilnError } from '../model/error.ts';
 import type { BuildSpec } from '../model/spec.ts';
-import type { SshConnection } from '../ssh/connection.ts';
+import type { StartedCommand } from '../ssh/exec.ts';
 import { buildctlArguments } from './buildctl-arguments.ts';
-import { buildScript, proxyUrl } from './guest-files.ts';
+import { proxyUrl } from './guest-files.ts';
 
 /** One run of buildctl: its inputs, by the serial numbers of the disks that are plugged in. */
 export type BuildctlRun = {
@@ -47,17 +47,15 @@ const lastLineSchema = z.object({ kiln: z.union([z.literal('ready'), resultSchem
 
 /**
  * Runs buildctl in the guest to its end.
+ * @param program `buildScript`, started.
  * @throws KilnError INFRA when the guest does not say how it ended, ARTIFACT_INVALID when the artifact's disk overflowed.
  */
 export async function runBuildctl(
-  connection: SshConnection,
+  program: StartedCommand,
   run: BuildctlRun,
   signal: AbortSignal,
 ): Promise<BuildctlResult> {
-  const { stdout, stderr, exitCode } = await connection.exec(buildScript, {
-    input: encodeInput(run),
-    signal,
-  });
+  const { stdout, stderr, exitCode } = program.send(encodeInput(run), signal);
   const [result, code] = await Promise.all([readTrace(stdout, run), exitCode, copyLog(stderr, run)]);
   if (!result) throw new KilnError('INFRA', `The guest did not say how buildctl ended (exit code ${code}).`);
   if (result.artifactExitCode !== 0) {

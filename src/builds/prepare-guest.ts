@@ -1,7 +1,7 @@
 import { buffer } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pack } from 'tar-stream';
-import { fingerprintOf, type GuestFile, prepareScript } from '../buildkit/guest-files.ts';
+import { buildScript, fingerprintOf, type GuestFile, prepareScript } from '../buildkit/guest-files.ts';
 import { runBuildctl } from '../buildkit/run-buildctl.ts';
 import { KilnError } from '../model/error.ts';
 import { parseSpec } from '../model/spec.ts';
@@ -40,7 +40,7 @@ async function buildOnce(connection: SshConnection, signal: AbortSignal): Promis
     log += bytes.toString('utf8');
   };
   const { exitCode } = await runBuildctl(
-    connection,
+    await connection.start(buildScript, signal),
     {
       ...{ spec: parseSpec({}), contextDisk: null, artifactDisk: null },
       dockerfile: Buffer.from('FROM scratch\nCOPY . /\n'),

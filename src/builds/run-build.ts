@@ -122,7 +122,7 @@ async function runInGuest(
   );
   plugged.catch((error: unknown) => lost.abort(error));
   const result = await runBuildctl(
-    vm.connection,
+    vm.program,
     {
       spec,
       contextDisk: context && contextSerial,

@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto';
-import { proxyPort, reseedScript } from '../buildkit/guest-files.ts';
+import { buildScript, proxyPort, reseedScript } from '../buildkit/guest-files.ts';
 import type { EgressPolicy } from '../egress/egress-policy.ts';
 import { createEgressProxy, type EgressProxy } from '../egress/egress-proxy.ts';
 import type { EgressDestination } from '../model/build.ts';
 import type { PooledVm } from '../pool/pool.ts';
 import { capture } from '../ssh/capture.ts';
 import { connectSsh, type SshConnection } from '../ssh/connection.ts';
+import type { StartedCommand } from '../ssh/exec.ts';
 import type { SshKeyPair } from '../ssh/keys.ts';
 import { cloneVm } from '../vm/clone-vm.ts';
 import type { Template } from '../vm/template.ts';
@@ -15,6 +16,8 @@ import type { Vm, VmHost } from '../vm/vm.ts';
 export type WarmVm = PooledVm & {
   readonly machine: Vm;
   readonly connection: SshConnection;
+  /** `buildScript`, waiting for the build's input. */
+  readonly program: StartedCommand;
   readonly egress: EgressProxy;
   /** Called at the first connection to each destination, from now on. */
   watchEgress(listener: (destination: EgressDestination) => void): void;
@@ -39,11 +42,13 @@ export async function createWarmVm(options: WarmVmOptions, signal: AbortSignal):
     createEgressProxy({ policy: options.policy, onDestination: (destination) => onDestination(destination) }),
   );
   await connection.forwardIn(proxyPort, (channel) => egress.accept(channel), signal);
+  const program = await connection.start(buildScript, signal);
   const resources = undo.move();
   return {
     id: machine.id,
     machine,
     connection,
+    program,
     egress,
     gone: Promise.race([
       machine.exited.then((reason) => `QEMU ${reason}`),

@@ -13,7 +13,8 @@ export async function capture(
   command: string,
   options: { input?: Buffer; signal: AbortSignal },
 ): Promise<string> {
-  const { stdout, stderr, exitCode } = await connection.exec(command, options);
+  const { input, signal } = options;
+  const { stdout, stderr, exitCode } = (await connection.start(command, signal)).send(input, signal);
   const [output, errors, code] = await Promise.all([collect(stdout), collect(stderr), exitCode]);
   if (code === 0) return output;
   throw new KilnError(

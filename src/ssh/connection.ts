@@ -2,7 +2,7 @@ import type { Duplex } from 'node:stream';
 import ssh2 from 'ssh2';
 import { withDeadline } from '../lib/abort.ts';
 import { KilnError } from '../model/error.ts';
-import { type Exec, runExec } from './exec.ts';
+import { type StartedCommand, startCommand } from './exec.ts';
 
 export type SshTarget = {
   readonly port: number;
@@ -13,8 +13,8 @@ export type SshTarget = {
 
 /** One connection to one guest: its only door. Disposing closes it and every channel on it. */
 export type SshConnection = AsyncDisposable & {
-  /** Runs a command given by us, never holding a user's value; `input` goes to its standard input. */
-  exec(command: string, options: { input?: Buffer; signal: AbortSignal }): Promise<Exec>;
+  /** Starts a command given by us, never holding a user's value; its standard input comes later. */
+  start(command: string, signal: AbortSignal): Promise<StartedCommand>;
   /** Makes `port` on the guest's loopback a way out: each connection there arrives here as a channel. */
   forwardIn(port: number, accept: (channel: Duplex) => void, signal: AbortSignal): Promise<void>;
   /** Resolves, never rejects, with the reason once the connection is gone. */
@@ -41,7 +41,7 @@ export async function connectSsh(target: SshTarget, signal: AbortSignal): Promis
   }
   return {
     closed,
-    exec: (command, options) => runExec(client, command, options),
+    start: (command, linked) => startCommand(client, command, linked),
     forwardIn: (port, accept, linked) => forwardIn(client, { port, accept }, linked),
     async [Symbol.asyncDispose]() {
       client.destroy();

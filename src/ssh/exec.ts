@@ -13,22 +13,33 @@ export type Exec = {
   readonly exitCode: Promise<number>;
 };
 
+/** A command that was started and waits for its input, which is given once. */
+export type StartedCommand = {
+  /** On abort the command's outputs and exit code reject with the signal's own reason, and it is killed. */
+  send(input: Buffer | undefined, signal: AbortSignal): Exec;
+};
+
 const openDeadlineMs = 10_000;
 
-/** Starts a command. On abort its outputs and exit code reject with the signal's own reason, and it is killed. */
-export async function runExec(
+export async function startCommand(
   client: Client,
   command: string,
-  { input, signal }: { input?: Buffer; signal: AbortSignal },
-): Promise<Exec> {
+  signal: AbortSignal,
+): Promise<StartedCommand> {
   const channel = await openChannel(client, command, signal);
-  const exitCode = exitOf(channel, signal);
-  exitCode.catch(() => undefined);
-  channel.end(input);
+  const exited = exitOf(channel);
+  exited.catch(() => undefined);
   return {
-    stdout: readUntilAbort(channel, signal),
-    stderr: readUntilAbort(channel.stderr, signal),
-    exitCode,
+    send(input, linked) {
+      const exitCode = killOnAbort(exited, channel, linked);
+      exitCode.catch(() => undefined);
+      channel.end(input);
+      return {
+        stdout: readUntilAbort(channel, linked),
+        stderr: readUntilAbort(channel.stderr, linked),
+        exitCode,
+      };
+    },
   };
 }
 
@@ -44,8 +55,8 @@ async function openChannel(client: Client, command: string, signal: AbortSignal)
   );
 }
 
-async function exitOf(channel: ClientChannel, signal: AbortSignal): Promise<number> {
-  const closed = new Promise<number>((resolve, reject) => {
+function exitOf(channel: ClientChannel): Promise<number> {
+  return new Promise<number>((resolve, reject) => {
     let code: number | null = null;
     let signalName: string | undefined;
     channel.on('error', (error: Error) =>
@@ -66,8 +77,15 @@ async function exitOf(channel: ClientChannel, signal: AbortSignal): Promise<numb
         );
     });
   });
+}
+
+async function killOnAbort(
+  exited: Promise<number>,
+  channel: ClientChannel,
+  signal: AbortSignal,
+): Promise<number> {
   try {
-    return await raceAbort(closed, signal);
+    return await raceAbort(exited, signal);
   } catch (error) {
     if (signal.aborted) kill(channel);
     throw error;
