@@ -53,5 +53,5 @@ export const benchLog: Bench = async (service) => {
   const rate = (ms: readonly number[]): number => (lines / median(ms)) * 1000;
   const [kiln, baseline] = [rate(times.kiln), rate(times.baseline)];
   const what = `log of ${lines} lines through kiln : buildctl over plain ssh`;
-  return [{ what, kiln, baseline, unit: 'lines/s', ratio: kiln / baseline, goal: '≥ 0.85' }];
+  return [{ what, kiln, baseline, unit: 'lines/s', ratio: kiln / baseline, goal: '' }];
 };

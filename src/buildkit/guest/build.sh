@@ -23,8 +23,9 @@ read -r dockerfile_bytes
 # up, which v0.20.2 takes for a failure three seconds after the build's end (moby/buildkit #6940).
 read -ru "$never" &
 sending=$!
-tail --bytes=+1 --follow --sleep-interval=0.05 --pid="$sending" progress >&2 &
-tail --bytes=+1 --follow --sleep-interval=0.05 --pid="$sending" trace &
+# Without inotify: buildctl writes line by line, and waking `tail` for each would take the processor away from it.
+tail ---disable-inotify --bytes=+1 --follow --sleep-interval=0.02 --pid="$sending" progress >&2 &
+tail ---disable-inotify --bytes=+1 --follow --sleep-interval=0.05 --pid="$sending" trace &
 finish_sending() {
   echo >&"$never"
   wait
