@@ -17,10 +17,7 @@ let built = 1;
 for await (const line of createInterface({ input: kiln.stdout })) {
   console.log(line);
   if (!line.startsWith('  tar ')) continue;
-  const shell = spawn('sh', ['-c', `set -o pipefail 2>/dev/null; ${line.trim()}`], {
-    cwd: root,
-    stdio: 'inherit',
-  });
+  const shell = spawn('sh', ['-c', line.trim()], { cwd: root, stdio: 'inherit' });
   const [status] = await once(shell, 'exit');
   built = Number(status ?? 1);
   kiln.kill('SIGTERM');

@@ -154,7 +154,7 @@ async function plugDisks(
   signal: AbortSignal,
 ): Promise<void> {
   if (context) {
-    const file = join(machine.directory, 'context.tar');
+    const file = join(machine.directory, 'context.erofs');
     // A second name and not a move: another VM may need it.
     await link(context.path, file);
     await machine.plug({ file, serial: contextSerial, readOnly: true }, signal);

@@ -17,7 +17,7 @@ type File = Extract<IndexEntry, { type: 'file' }>;
 /** As many as Linux follows. */
 const maxLinks = 40;
 
-/** Checks the Dockerfile at `name` in the staged tar and the ignore file that BuildKit would use with it. */
+/** Checks the Dockerfile at `name` in the staged image and the ignore file that BuildKit would use with it. */
 export async function checkContextDockerfile(staged: Staged, policy: DockerfilePolicy): Promise<void> {
   const name = posix.normalize(staged.name);
   const file = findFile(staged.index, name);

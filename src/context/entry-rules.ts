@@ -9,7 +9,7 @@ export type ArchiveEntry = {
   readonly size: number;
   /** Target of a link; empty for others. */
   readonly target: Buffer;
-  /** Where the content begins in the staged tar, in bytes. */
+  /** Where the content begins in the staged image, in bytes. */
   readonly offset: number;
 };
 
@@ -52,8 +52,11 @@ export class EntryRules {
     return this.#count;
   }
 
-  /** @throws KilnError with the code of the rule that is broken. */
-  add(entry: ArchiveEntry): void {
+  /**
+   * @returns the entry's path, as `parsePath` gives it.
+   * @throws KilnError with the code of the rule that is broken.
+   */
+  add(entry: ArchiveEntry): string {
     this.#count += 1;
     if (this.#count > this.#maxEntries) throw tooManyEntries(this.#maxEntries);
     const name = this.#decode(entry.name, entry.name);
@@ -65,6 +68,7 @@ export class EntryRules {
     this.index.set(path, this.#indexEntry(name, entry));
     this.#countNames(path.length + entry.target.length);
     this.#warnOfTwins(path);
+    return path;
   }
 
   #decode(bytes: Buffer, name: Buffer): string {
@@ -127,9 +131,9 @@ export class EntryRules {
 
   /** A hard link is the file it names, which must have come before it. */
   #resolveHardlink(name: string, target: string): IndexEntry {
-    const parts = target.split('/').filter((part) => part !== '' && part !== '.');
+    const path = simplifyPath(target);
     const linked =
-      target.startsWith('/') || parts.includes('..') ? undefined : this.index.get(parts.join('/'));
+      target.startsWith('/') || path.split('/').includes('..') ? undefined : this.index.get(path);
     if (linked?.type === 'file') return linked;
     throw refuse(
       'HARDLINK_TARGET',
@@ -147,6 +151,14 @@ export class EntryRules {
     if (!twin || this.warnings.length >= maxWarnings) return;
     this.warnings.push(`'${printable(path)}' differs from another entry only in case or Unicode form.`);
   }
+}
+
+/** The path without `.` and empty parts. */
+export function simplifyPath(path: string): string {
+  return path
+    .split('/')
+    .filter((part) => part !== '' && part !== '.')
+    .join('/');
 }
 
 /** The same for names that differ only in case or Unicode form. Most names are folded as they are. */

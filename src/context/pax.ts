@@ -1,15 +1,25 @@
 import { sparse } from './entry-rules.ts';
+import type { Metadata, Xattr } from './erofs-format.ts';
 import { ambiguous, corrupt } from './tar-header.ts';
 
 /** The marks of GNU tar, star and Solaris tar. */
 const sparseKey = /^(?:GNU\.sparse\.|SCHILY\.realsize$|SUN\.holesdata$)/;
 
 /** What a PAX extended header changes of the entry after it. */
-export type PaxHeader = { readonly path?: Buffer; readonly linkPath?: Buffer; readonly size?: number };
+export type PaxHeader = {
+  readonly path?: Buffer;
+  readonly linkPath?: Buffer;
+  readonly size?: number;
+  readonly uid?: number;
+  readonly gid?: number;
+  readonly mtime?: Metadata['mtime'];
+  readonly xattrs: readonly Xattr[];
+};
+
+const xattrKey = 'SCHILY.xattr.';
 
 /**
- * Reads the records of an `x` header: `<length> <key>=<value>\n`. Values stay bytes: xattrs are binary and pass through
- * untouched with the header itself. @throws ARCHIVE_CORRUPT, ARCHIVE_AMBIGUOUS, ENTRY_SPARSE
+ * Reads the records of an `x` header: `<length> <key>=<value>\n`. Values of xattrs are binary. @throws ARCHIVE_CORRUPT, ARCHIVE_AMBIGUOUS, ENTRY_SPARSE
  */
 export function parsePaxHeader(data: Buffer): PaxHeader {
   const records = new Map<string, Buffer>();
@@ -20,11 +30,17 @@ export function parsePaxHeader(data: Buffer): PaxHeader {
   }
   const path = records.get('path');
   const linkPath = records.get('linkpath');
-  const size = records.get('size');
+  const [size, uid, gid, mtime] = ['size', 'uid', 'gid', 'mtime'].map((key) => records.get(key));
   return {
     ...(path && { path }),
     ...(linkPath && { linkPath }),
     ...(size && { size: parseDecimal(size) }),
+    ...(uid && { uid: parseDecimal(uid) }),
+    ...(gid && { gid: parseDecimal(gid) }),
+    ...(mtime && { mtime: parseTime(mtime) }),
+    xattrs: [...records]
+      .filter(([key]) => key.startsWith(xattrKey))
+      .map(([key, value]) => ({ name: key.slice(xattrKey.length), value: Buffer.from(value) })),
   };
 }
 
@@ -52,6 +68,19 @@ function* parseRecords(data: Buffer): Generator<[key: string, value: Buffer]> {
 function parseDecimal(value: Buffer): number {
   const text = value.toString('latin1');
   const number = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
-  if (!Number.isSafeInteger(number)) throw corrupt('has a PAX header whose size is no number');
+  if (!Number.isSafeInteger(number)) throw corrupt('has a PAX header with a number that is none');
   return number;
+}
+
+/** Seconds with a fraction of any length, negative before 1970. */
+function parseTime(value: Buffer): Metadata['mtime'] {
+  const [, sign, whole = '', fraction = ''] =
+    /^(-?)(\d{1,12})(?:\.(\d*))?$/.exec(value.toString('latin1')) ?? [];
+  if (sign === undefined) throw corrupt('has a PAX header with a time that is none');
+  const nanoseconds = Number(fraction.slice(0, 9).padEnd(9, '0'));
+  const seconds = Number(whole);
+  if (sign === '') return { seconds, nanoseconds };
+  return nanoseconds === 0
+    ? { seconds: 0 - seconds, nanoseconds }
+    : { seconds: -seconds - 1, nanoseconds: 1e9 - nanoseconds };
 }

@@ -7,6 +7,7 @@ import type { ContextLimits, StagedContext } from '../model/context.ts';
 import { KilnError } from '../model/error.ts';
 import { checkContextDockerfile } from './context-dockerfile.ts';
 import { EntryRules } from './entry-rules.ts';
+import { ErofsImage } from './erofs-image.ts';
 import { detectFormat, sniffBytes } from './formats.ts';
 import { gunzip } from './gunzip.ts';
 import { rechunk } from './rechunk.ts';
@@ -25,14 +26,14 @@ const maxRatio = 100;
 const ratioFreeBytes = 10 * 1024 * 1024;
 
 /**
- * Streams an archive through the guard: bytes → format → plain tar → every entry checked → the staged file. Nothing is
- * unpacked here, and memory does not grow with the archive. On any failure nothing is left behind.
+ * Streams an archive through the guard: bytes → format → plain tar → every entry checked → the image of a read-only file
+ * system, which only the guest mounts. Nothing is unpacked here, and memory does not grow with the archive. On any failure nothing is left behind.
  */
 export async function stageContext(
   upload: AsyncIterable<Buffer>,
   options: StageOptions,
 ): Promise<StagedContext> {
-  const path = join(options.directory, `${randomUUID()}.tar`);
+  const path = join(options.directory, `${randomUUID()}.erofs`);
   await using undo = new AsyncDisposableStack();
   undo.defer(() => removeQuietly(path));
   const rules = new EntryRules(options.limits.maxEntries);
@@ -69,7 +70,8 @@ async function writeChecked(
   { file, rules, input }: { file: FileHandle; rules: EntryRules; input: Counted },
   { limits, signal }: StageOptions,
 ): Promise<{ size: number; digest: string }> {
-  const walker = new TarWalker(rules);
+  const image = new ErofsImage();
+  const walker = new TarWalker(rules, image);
   const hash = createHash('sha256');
   let size = 0;
   for await (const chunk of rechunk(tar)) {
@@ -78,13 +80,39 @@ async function writeChecked(
     if (size > limits.maxBytes || (size > ratioFreeBytes && size > input.bytes * maxRatio))
       throw tooLarge(limits.maxBytes);
     walker.push(chunk);
-    const written = file.writeFile(chunk);
+    const written = writeAll(file, image.take());
     // While the disk is busy.
     hash.update(chunk);
     await written;
   }
   walker.end();
+  await writeRest(image, file, signal);
   return { size, digest: hash.digest('hex') };
+}
+
+/** Without joining them: most are views of one chunk, or the same zeros. */
+async function writeAll(file: FileHandle, buffers: Buffer[]): Promise<void> {
+  const [only] = buffers;
+  if (only && buffers.length === 1) {
+    await file.writeFile(only);
+  } else if (only) {
+    const { bytesWritten } = await file.writev(buffers);
+    const bytes = buffers.reduce((sum, { length }) => sum + length, 0);
+    if (bytesWritten < bytes) await file.writeFile(Buffer.concat(buffers).subarray(bytesWritten));
+  }
+}
+
+async function writeRest(image: ErofsImage, file: FileHandle, signal: AbortSignal): Promise<void> {
+  const rest = image.finish();
+  for (;;) {
+    signal.throwIfAborted();
+    const { done, value } = await rest.next();
+    if (done) {
+      await file.write(value, 0, value.length, 0);
+      return;
+    }
+    await writeAll(file, value);
+  }
 }
 
 /** The upload as it comes in: counted, limited, and ended by the signal even while it is silent. */

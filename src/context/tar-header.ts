@@ -10,6 +10,12 @@ export type TarHeader = {
   /** The type flag as a character. */
   readonly type: string;
   readonly linkName: Buffer;
+  /** Permission bits. */
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  /** Whole seconds since 1970, negative before. */
+  readonly mtime: number;
 };
 
 /** Where a field stands in its block. Fields are read in place: an archive may have 200 000 headers. */
@@ -22,13 +28,10 @@ const typeAt = 156;
 const linkField: Field = [157, 257];
 const magicField: Field = [257, 265];
 const prefixField: Field = [345, 500];
-/** Numbers that do not matter here, but that some readers stop at when they are none: mode, uid, gid, mtime. */
-const otherNumbers: readonly Field[] = [
-  [100, 108],
-  [108, 116],
-  [116, 124],
-  [136, 148],
-];
+const modeField: Field = [100, 108];
+const uidField: Field = [108, 116];
+const gidField: Field = [116, 124];
+const mtimeField: Field = [136, 148];
 /** In GNU's form: the times of access and change. */
 const gnuTimes: readonly Field[] = [
   [345, 357],
@@ -43,13 +46,15 @@ const gnuTimes: readonly Field[] = [
 export function parseTarHeader(block: Buffer): TarHeader {
   if (sumOf(block) !== parseOctal(block, checksumField))
     throw corrupt('has a header whose checksum is wrong');
-  if (!otherNumbers.every((field) => isNumber(block, field)))
-    throw corrupt('has a header with a field that is no number');
   return {
     name: withPrefix(block, readText(block, nameField)),
     size: parseSize(block),
     type: String.fromCharCode(block[typeAt] ?? 0),
     linkName: readText(block, linkField),
+    mode: requireNumber(block, modeField) & 0o7777,
+    uid: requireNumber(block, uidField),
+    gid: requireNumber(block, gidField),
+    mtime: requireNumber(block, mtimeField),
   };
 }
 
@@ -98,9 +103,25 @@ function parseSize(block: Buffer): number {
   return size;
 }
 
-/** Base-256 counts as a number: GNU tar writes times before 1970 so. */
+/** Octal, or base-256 in two's complement, as GNU tar writes times before 1970; null for anything else. */
+function parseNumber(block: Buffer, field: Field): number | null {
+  const [start, end] = field;
+  const first = block[start] ?? 0;
+  if ((first & 0x80) === 0) return parseOctal(block, field);
+  // The mark is the first bit, the sign the second.
+  let value = (first & 0x40) === 0 ? first & 0x3f : (first & 0x3f) - 0x40;
+  for (let index = start + 1; index < end; index += 1) value = value * 256 + (block[index] ?? 0);
+  return Number.isSafeInteger(value) ? value : null;
+}
+
+function requireNumber(block: Buffer, field: Field): number {
+  const value = parseNumber(block, field);
+  if (value === null) throw corrupt('has a header with a field that is no number');
+  return value;
+}
+
 function isNumber(block: Buffer, field: Field): boolean {
-  return ((block[field[0]] ?? 0) & 0x80) !== 0 || parseOctal(block, field) !== null;
+  return parseNumber(block, field) !== null;
 }
 
 const space = 0x20;

@@ -1,9 +1,21 @@
 import { KilnError } from '../model/error.ts';
-import { type ArchiveEntry, type EntryRules, sparse, unknownType } from './entry-rules.ts';
+import {
+  type ArchiveEntry,
+  type EntryRules,
+  refuse,
+  simplifyPath,
+  sparse,
+  unknownType,
+} from './entry-rules.ts';
+import type { Metadata, Xattr } from './erofs-format.ts';
+import type { ErofsImage } from './erofs-image.ts';
 import { checkGlobalHeader, type PaxHeader, parsePaxHeader } from './pax.ts';
 import { ambiguous, blockBytes, corrupt, isZero, parseTarHeader, type TarHeader } from './tar-header.ts';
 
 const slash = 0x2f;
+
+/** Linux's ids are of 32 bits; the last means "none". */
+const maxId = 0xfffffffe;
 
 /** Far more than any real path or set of xattrs. */
 const maxHeaderBytes = 1024 * 1024;
@@ -24,23 +36,26 @@ type State =
 type Extensions = { pax?: PaxHeader; longName?: Buffer; longLink?: Buffer };
 
 /**
- * Reads a tar as its bytes go by and refuses it at the first thing that two readers could take differently. The bytes
- * themselves are passed on by the caller untouched, so modes, xattrs and times reach the guest exactly as they were.
+ * Reads a tar as its bytes go by and refuses it at the first thing that two readers could take differently. What passes goes
+ * into the image: names, modes, owners, times, xattrs and contents as they were.
  * Written by hand because the tar readers there are give entries, not headers: they hide what must be seen here.
  */
 export class TarWalker {
   readonly #rules: EntryRules;
+  readonly #image: ErofsImage;
   #state: State = { at: 'header' };
   #extensions: Extensions = {};
   /** Bytes of a block or an extension that is not complete yet. */
   #partial: Buffer[] = [];
   #partialBytes = 0;
-  /** Bytes of content and padding still to pass. */
+  /** Bytes of content and padding still to pass, and of them those of content. */
   #toSkip = 0;
+  #contentLeft = 0;
   #offset = 0;
 
-  constructor(rules: EntryRules) {
+  constructor(rules: EntryRules, image: ErofsImage) {
     this.#rules = rules;
+    this.#image = image;
   }
 
   /** @throws KilnError; nothing may be pushed after that. */
@@ -49,7 +64,7 @@ export class TarWalker {
     while (start < chunk.length) {
       const taken =
         this.#state.at === 'content'
-          ? this.#skip(chunk.length - start)
+          ? this.#pass(chunk.subarray(start))
           : this.#collect(chunk.subarray(start));
       start += taken;
       this.#offset += taken;
@@ -72,8 +87,11 @@ export class TarWalker {
     return this.#state.at === 'extension' ? this.#state.paddedSize : blockBytes;
   }
 
-  #skip(available: number): number {
-    const taken = Math.min(available, this.#toSkip);
+  #pass(bytes: Buffer): number {
+    const taken = Math.min(bytes.length, this.#toSkip);
+    const content = Math.min(taken, this.#contentLeft);
+    if (content > 0) this.#image.content(bytes.subarray(0, content));
+    this.#contentLeft -= content;
     this.#toSkip -= taken;
     return taken;
   }
@@ -147,10 +165,26 @@ export class TarWalker {
     if (pax?.size !== undefined && pax.size !== header.size) throw ambiguous(name, 'has two different sizes');
     const type = entryType(header.type, name);
     if (type !== 'file' && header.size > 0) throw ambiguous(name, `is a ${type} with content`);
-    this.#rules.add({ name, type, target, size: header.size, offset: this.#offset });
+    const { size } = header;
+    const path = this.#rules.add({ name, type, target, size, offset: this.#image.nextContentAt });
+    const text = target.length > 0 ? target.toString('utf8') : '';
+    const linked = type === 'hardlink' ? simplifyPath(text) : text;
+    this.#image.add({ path, type, size, target: linked, metadata: metadataOf(name, header, pax) });
+    this.#contentLeft = size;
     this.#toSkip = padded(header.size);
     this.#state = this.#toSkip > 0 ? { at: 'content' } : { at: 'header' };
   }
+}
+
+const none: readonly Xattr[] = [];
+
+/** PAX says it more exactly than the header's fields can. */
+function metadataOf(name: Buffer, header: TarHeader, pax: PaxHeader | undefined): Metadata {
+  const [uid, gid] = [pax?.uid ?? header.uid, pax?.gid ?? header.gid];
+  if (uid < 0 || gid < 0 || uid > maxId || gid > maxId)
+    throw refuse('ARCHIVE_CORRUPT', name.toString('utf8'), 'belongs to a user or group that cannot be');
+  const mtime = pax?.mtime ?? { seconds: header.mtime, nanoseconds: 0 };
+  return { mode: header.mode, uid, gid, mtime, xattrs: pax?.xattrs ?? none };
 }
 
 const entryTypes: Readonly<Record<string, ArchiveEntry['type']>> = {

@@ -1,11 +1,11 @@
 import type { ContextSummary } from './build.ts';
 
 /**
- * A context that passed the guard, staged as one plain tar file. Whoever holds it owns the file:
+ * A context that passed the guard, staged as the image of a read-only file system (EROFS). Whoever holds it owns the file:
  * disposing removes it, which is harmless after it was moved away.
  */
 export type StagedContext = AsyncDisposable & {
-  /** Absolute path of the tar, a multiple of 512 bytes long. */
+  /** Absolute path of the image, a multiple of 4096 bytes long. */
   readonly path: string;
   readonly summary: ContextSummary;
   /**

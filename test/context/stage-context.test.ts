@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { KilnError } from '../../src/model/error.ts';
+import { extractImage } from './image.ts';
 import { accept, inChunks, refuseWith, Staging } from './staging.ts';
 import { file, tar } from './tar.ts';
 import { zip } from './zip.ts';
@@ -41,14 +43,16 @@ test('row 45: the bytes say what an archive is, nothing else does', async () => 
   assert.equal(summaries[0]?.digest, summaries[1]?.digest);
 });
 
-test('the tar arrives byte for byte, readable by its owner alone', async () => {
+test('the files arrive byte for byte, in an image readable by its owner alone', async () => {
   await using staging = await Staging.create();
   for (const size of [13, 511, 512, 513, 100_000, archive.length]) {
     await using staged = await staging.stage(inChunks(archive, size));
-    assert.deepEqual(await readFile(staged.path), archive);
+    await using image = await extractImage(staged.path);
+    assert.equal(await readFile(join(image.directory, 'Dockerfile'), 'utf8'), 'FROM scratch\n');
+    assert.equal(await readFile(join(image.directory, 'big'), 'utf8'), 'x'.repeat(300_000));
     const { mode, size: bytes } = await stat(staged.path);
     assert.equal(mode & 0o777, 0o600);
-    assert.equal(bytes % 512, 0);
+    assert.equal(bytes % 4096, 0);
   }
 });
 

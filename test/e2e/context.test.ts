@@ -1,14 +1,18 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { link, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { extract, type Header } from 'tar-stream';
+import { capture } from '../../src/ssh/capture.ts';
+import { inChunks } from '../context/staging.ts';
 import { file, folder, hardlink, pax, symlink, tar } from '../context/tar.ts';
 import { curl, startForFile } from './harness.ts';
 
 const { service } = await startForFile();
+const { signal } = new AbortController();
 
 /** The entries of the image that `COPY . /` makes of an archive. */
 async function copyThrough(archive: Buffer): Promise<Map<string, Header>> {
@@ -65,4 +69,41 @@ test('modes, links, empty folders, times, xattrs and odd names arrive as in the 
   assert.match(JSON.stringify(get('with-xattr').pax), /"SCHILY.xattr.user.kiln":"kept"/);
   assert.ok(get(long));
   assert.ok(get('ünïcode name'));
+});
+
+test('owners, fractions of seconds, link counts and xattrs are those of the archive where the guest mounts it', async () => {
+  const archive = tar(
+    pax({ uid: '1234', gid: '70000', mtime: '1600000000.123456789', 'SCHILY.xattr.user.kiln': 'kept' }),
+    file('owned'),
+    pax({ mtime: '-1.5' }),
+    { ...file('before-1970'), mode: '0000600\0' },
+    hardlink('again', 'owned'),
+    file('implied/folder/file', 'y'.repeat(10_000)),
+  );
+  await using context = await service.builds.stageContext(inChunks(archive), signal);
+  await using lease = await service.pool.acquire(signal);
+  const image = join(lease.vm.machine.directory, 'context.erofs');
+  await link(context.path, image);
+  await lease.vm.machine.plug({ file: image, serial: 'context', readOnly: true }, signal);
+  const look = [
+    'until disk=$(grep -l context /sys/block/vd*/serial); do sleep 0.1; done',
+    'mount -t erofs -o ro /dev/$(basename $(dirname $disk)) /mnt && cd /mnt',
+    'find . -mindepth 1 -printf "%P %y %m %U %G %T@ %n %s\\n" | sort',
+    'md5sum <implied/folder/file',
+    // getxattr, 191 on x86-64.
+    `perl -e '($f, $k, $v) = ("owned", "user.kiln", " " x 9); print substr($v, 0, syscall(191, $f, $k, $v, 9)), "\\n"'`,
+  ].join('\n');
+  const lines = (await capture(lease.vm.connection, look, { signal })).trim().split('\n');
+  assert.deepEqual(
+    lines.filter((line) => !/ d 755 0 0 0\.0+ /.test(line)),
+    [
+      'again f 644 1234 70000 1600000000.1234567890 2 1',
+      // As find prints it: two seconds before 1970, and half a second on.
+      'before-1970 f 600 0 0 -2.5000000000 1 1',
+      'implied/folder/file f 644 0 0 1610612736.0000000000 1 10000',
+      'owned f 644 1234 70000 1600000000.1234567890 2 1',
+      `${createHash('md5').update('y'.repeat(10_000)).digest('hex')}  -`,
+      'kept',
+    ],
+  );
 });

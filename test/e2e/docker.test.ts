@@ -6,7 +6,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
-import { build, curl, installTools, startForFile, waitFor } from './harness.ts';
+import { installTools } from '../install-tools.ts';
+import { build, curl, startForFile, waitFor } from './harness.ts';
 
 const run = promisify(execFile);
 const { service } = await startForFile();

@@ -11,10 +11,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { parseConfig } from '../../src/config.ts';
-import { ensureHostTools, type HostTool } from '../../src/images/host-tools.ts';
 import { writeOciLayout } from '../../src/images/oci-layout.ts';
 import { runTool } from '../../src/lib/process.ts';
 import { type Service, startService } from '../../src/service.ts';
+import { installTools } from '../install-tools.ts';
 
 const run = promisify(execFile);
 const never = new AbortController().signal;
@@ -23,18 +23,6 @@ const never = new AbortController().signal;
 export const testData = '/var/cache/kiln/test-data';
 
 const path = process.env['PATH'] ?? '';
-
-/** Installs the real programs that tests speak to. */
-export async function installTools(tools: readonly HostTool[]): Promise<void> {
-  const progress = (line: string): void => console.log(line);
-  await ensureHostTools(tools, {
-    asRoot: true,
-    path,
-    progress,
-    logDirectory: '/var/cache/kiln/logs',
-    signal: never,
-  });
-}
 
 export type TestService = Service & AsyncDisposable;
 

@@ -124,13 +124,19 @@ test('SIGTERM lets the running build finish and turns the others away; its log a
   assert.deepEqual(await once(first.child, 'exit'), [0, null]);
   assert.equal(await countVms(), 0);
 
-  const second = await startProcess(env);
+  const { host } = new URL(registry.url);
+  const second = await startProcess({ ...env, KILN_EGRESS_ALLOW: host });
   assert.equal((await curl(`${second.httpUrl}/v1/builds/${id}/log`)).body, log);
   const record = (await (await fetch(`${second.httpUrl}/v1/builds/${id}`)).json()) as {
     artifact: { size: number };
   };
   const artifact = await (await fetch(`${second.httpUrl}/v1/builds/${id}/artifact`)).arrayBuffer();
   assert.equal(artifact.byteLength, record.artifact.size);
+
+  const probe = `/bin/probe 127.0.0.1 3128 'GET http://${host}/v2/ HTTP/1.1'`;
+  await using allowed = await createContext({ Dockerfile: `FROM busybox\nRUN ${probe}\n` });
+  const { body: probed } = await curl('-F', `context=@${allowed.archive}`, `${second.httpUrl}/build`);
+  assert.match(probed, /answered: HTTP\/1\.1 200/, 'what KILN_EGRESS_ALLOW names is open');
 
   const ended = send(second.httpUrl, endless.archive);
   await waitFor(async () => ended.text.includes(' started'), 'a build runs');
@@ -142,4 +148,20 @@ test('SIGTERM lets the running build finish and turns the others away; its log a
   assert.match(ended.text, /The service was stopped/);
   assert.equal(await countVms(), 0);
   assert.deepEqual(await readdir(join(testData, 'vms')), []);
+});
+
+test('npm run demo builds examples/hello with the line that it prints, and stops', async () => {
+  const child = spawn(process.execPath, [join(root, 'scripts/demo.ts')], {
+    env: { ...process.env, KILN_DATA_DIR: testData, KILN_REGISTRY_MIRRORS: 'docker.io=http://127.0.0.1:9' },
+    stdio: ['ignore', 'pipe', 'ignore'],
+  });
+  let text = '';
+  child.stdout.setEncoding('utf8').on('data', (part: string) => {
+    text += part;
+  });
+  assert.deepEqual(await once(child, 'close'), [0, null], text);
+  assert.match(
+    text,
+    /\[1\/1\] COPY hello\.txt \/\n(?:.*\n)*kiln: build \S+ succeeded(?:.*\n)*kiln: stopped\n$/,
+  );
 });

@@ -63,8 +63,7 @@ mapfile -d '' -t arguments
 
 if [ "$context" != - ]; then
   find_disk "$context" || fail 'the disk with the context did not appear'
-  tar --extract --file="$device" --directory=context --blocking-factor=512 --numeric-owner --same-permissions \
-    --xattrs --xattrs-include='*' || fail 'the context could not be unpacked'
+  mount --types erofs --options ro,nodev,nosuid "$device" context || fail 'the context could not be mounted'
 fi
 if [ "$artifact" != - ]; then
   find_disk "$artifact" || fail 'the disk for the artifact did not appear'

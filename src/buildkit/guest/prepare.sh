@@ -7,7 +7,8 @@ rm -rf /var/lib/kiln/build
 mkdir -p /var/lib/kiln/build/context /var/lib/kiln/build/dockerfile
 # Nobody ever writes into `never`: build.sh waits on it, as `sleep` would be a process.
 mkfifo /var/lib/kiln/build/never /var/lib/kiln/build/output.pipe
-tar --version >/dev/null
+modprobe erofs
+mount --version >/dev/null
 dd --version >/dev/null
 perl -c /usr/local/lib/kiln/reseed 2>/dev/null
 sync

@@ -1,0 +1,160 @@
+/**
+ * The parts of an EROFS image that kiln writes: uncompressed, each file in blocks of its own, inodes of the extended form.
+ * Layout: Linux fs/erofs/erofs_fs.h, as all kernels since 5.4 read it.
+ */
+export const erofsBlockBytes = 4096;
+/** Inodes are counted in slots of this size from the start of the metadata. */
+export const slotBytes = 32;
+export const inodeBytes = 64;
+
+const magic = 0xe0f5e1e2;
+const superblockAt = 1024;
+/** The extended form, data in consecutive blocks. */
+const plainExtended = 1;
+
+const fileTypes = { file: 0o100000, directory: 0o040000, symlink: 0o120000 } as const;
+const direntTypes = { file: 1, directory: 2, symlink: 7 } as const;
+export type NodeType = keyof typeof fileTypes;
+
+/** What an archive says of an entry besides its name and content. */
+export type Metadata = {
+  /** Permission bits. */
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  /** Since 1970; seconds may be negative, nanoseconds are not. */
+  readonly mtime: { readonly seconds: number; readonly nanoseconds: number };
+  readonly xattrs: readonly Xattr[];
+};
+export type Xattr = { readonly name: string; readonly value: Buffer };
+
+/** The first block. */
+export function encodeSuperblock(image: {
+  rootSlot: number;
+  inodes: number;
+  blocks: number;
+  metadataBlock: number;
+}): Buffer {
+  const block = Buffer.alloc(erofsBlockBytes);
+  const at = superblockAt;
+  block.writeUInt32LE(magic, at);
+  block.writeUInt8(Math.log2(erofsBlockBytes), at + 12);
+  block.writeUInt16LE(image.rootSlot, at + 14);
+  block.writeBigUInt64LE(BigInt(image.inodes), at + 16);
+  block.writeUInt32LE(image.blocks, at + 36);
+  block.writeUInt32LE(image.metadataBlock, at + 40);
+  return block;
+}
+
+/** Writes everything that is known of an inode when its entry comes; `inode` is zeroed. */
+export function writeInode(
+  inode: Buffer,
+  entry: { type: NodeType; metadata: Metadata; size: number; block: number; number: number },
+): void {
+  const { mode, uid, gid, mtime } = entry.metadata;
+  inode.writeUInt16LE(plainExtended, 0);
+  inode.writeUInt16LE(fileTypes[entry.type] | mode, 4);
+  writeSize(inode, entry.size);
+  inode.writeUInt32LE(entry.block, 16);
+  inode.writeUInt32LE(entry.number, 20);
+  inode.writeUInt32LE(uid, 24);
+  inode.writeUInt32LE(gid, 28);
+  inode.writeBigInt64LE(BigInt(mtime.seconds), 32);
+  inode.writeUInt32LE(mtime.nanoseconds, 40);
+  inode.writeUInt32LE(1, 44);
+}
+
+function writeSize(inode: Buffer, size: number): void {
+  inode.writeUInt32LE(size % 2 ** 32, 8);
+  inode.writeUInt32LE(Math.floor(size / 2 ** 32), 12);
+}
+
+export function addLink(inode: Buffer): void {
+  inode.writeUInt32LE(inode.readUInt32LE(44) + 1, 44);
+}
+
+/** A directory's size, place and links are known when all its entries are. */
+export function writeDirectoryData(
+  inode: Buffer,
+  data: { size: number; block: number; links: number },
+): void {
+  writeSize(inode, data.size);
+  inode.writeUInt32LE(data.block, 16);
+  inode.writeUInt32LE(data.links, 44);
+}
+
+export function nodeTypeOf(inode: Buffer): NodeType {
+  const type = inode.readUInt16LE(4) & 0o170000;
+  return type === fileTypes.directory ? 'directory' : type === fileTypes.symlink ? 'symlink' : 'file';
+}
+
+const xattrHeaderBytes = 12;
+const xattrPrefixes = [
+  { prefix: 'user.', index: 1 },
+  { prefix: 'trusted.', index: 4 },
+  { prefix: 'security.', index: 6 },
+] as const;
+
+/** The largest set of xattrs an inode can have, in bytes as encoded. */
+export const maxXattrBytes = xattrHeaderBytes + 0xfffe * 4;
+
+const noXattrs = Buffer.alloc(0);
+
+/** What follows an inode: its xattrs, in those namespaces that tar sets; empty for none. */
+export function encodeXattrs(xattrs: readonly Xattr[]): Buffer {
+  if (xattrs.length === 0) return noXattrs;
+  const entries = xattrs.flatMap(({ name, value }) => {
+    const known = xattrPrefixes.find(({ prefix }) => name.startsWith(prefix));
+    return known ? [encodeXattr(known.index, Buffer.from(name.slice(known.prefix.length)), value)] : [];
+  });
+  return entries.length === 0 ? noXattrs : Buffer.concat([Buffer.alloc(xattrHeaderBytes), ...entries]);
+}
+
+export function writeXattrCount(inode: Buffer, xattrs: Buffer): void {
+  if (xattrs.length > 0) inode.writeUInt16LE((xattrs.length - xattrHeaderBytes) / 4 + 1, 2);
+}
+
+function encodeXattr(index: number, name: Buffer, value: Buffer): Buffer {
+  const bytes = Buffer.alloc(Math.ceil((4 + name.length + value.length) / 4) * 4);
+  bytes.writeUInt8(name.length, 0);
+  bytes.writeUInt8(index, 1);
+  bytes.writeUInt16LE(value.length, 2);
+  name.copy(bytes, 4);
+  value.copy(bytes, 4 + name.length);
+  return bytes;
+}
+
+export type Dirent = { readonly name: Buffer; readonly slot: number; readonly type: NodeType };
+
+const direntBytes = 12;
+
+/** The blocks of a directory; `entries` hold `.` and `..` and are sorted by the bytes of their names. */
+export function encodeDirectory(entries: readonly Dirent[]): { blocks: Buffer[]; size: number } {
+  const blocks: Buffer[] = [];
+  let used = 0;
+  for (let start = 0; start < entries.length; ) {
+    let end = start;
+    used = 0;
+    for (; end < entries.length; end += 1) {
+      const bytes = direntBytes + (entries[end]?.name.length ?? 0);
+      if (used + bytes > erofsBlockBytes) break;
+      used += bytes;
+    }
+    blocks.push(encodeDirectoryBlock(entries.slice(start, end)));
+    start = end;
+  }
+  return { blocks, size: (blocks.length - 1) * erofsBlockBytes + used };
+}
+
+function encodeDirectoryBlock(entries: readonly Dirent[]): Buffer {
+  const block = Buffer.alloc(erofsBlockBytes);
+  let nameAt = entries.length * direntBytes;
+  for (const [index, { name, slot, type }] of entries.entries()) {
+    const at = index * direntBytes;
+    block.writeBigUInt64LE(BigInt(slot), at);
+    block.writeUInt16LE(nameAt, at + 8);
+    block.writeUInt8(direntTypes[type], at + 10);
+    nameAt += name.copy(block, nameAt);
+  }
+  return block;
+}
