@@ -158,7 +158,7 @@ for (const [title, disposition] of [
     });
     if (status === 200) assert.equal(harness.builds.started[0]?.context?.summary.entries, 1);
     else assert.equal(status, 400, text);
-    assert.ok((await harness.staged()).every((name) => /^[0-9a-f-]{36}\.tar$/.test(name)));
+    assert.ok((await harness.staged()).every((name) => /^[0-9a-f-]{36}\.erofs$/.test(name)));
   });
 }
 
