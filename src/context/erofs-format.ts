@@ -128,22 +128,22 @@ export type Dirent = { readonly name: Buffer; readonly slot: number; readonly ty
 
 const direntBytes = 12;
 
-/** The blocks of a directory; `entries` hold `.` and `..` and are sorted by the bytes of their names. */
-export function encodeDirectory(entries: readonly Dirent[]): { blocks: Buffer[]; size: number } {
-  const blocks: Buffer[] = [];
-  let used = 0;
+/**
+ * The blocks of a directory and the bytes used of each: all count but the rest of the last.
+ * @param entries hold `.` and `..` and are sorted by the bytes of their names
+ */
+export function* encodeDirectory(entries: readonly Dirent[]): Generator<{ block: Buffer; used: number }> {
   for (let start = 0; start < entries.length; ) {
     let end = start;
-    used = 0;
+    let used = 0;
     for (; end < entries.length; end += 1) {
       const bytes = direntBytes + (entries[end]?.name.length ?? 0);
       if (used + bytes > erofsBlockBytes) break;
       used += bytes;
     }
-    blocks.push(encodeDirectoryBlock(entries.slice(start, end)));
+    yield { block: encodeDirectoryBlock(entries.slice(start, end)), used };
     start = end;
   }
-  return { blocks, size: (blocks.length - 1) * erofsBlockBytes + used };
 }
 
 function encodeDirectoryBlock(entries: readonly Dirent[]): Buffer {

@@ -1,4 +1,4 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
+import { sortInTurns, Turns } from '../lib/turns.ts';
 import { refuse } from './entry-rules.ts';
 import {
   addLink,
@@ -35,8 +35,10 @@ const impliedMetadata: Metadata = {
   mtime: { seconds: 0, nanoseconds: 0 },
 };
 
-/** Directories are sorted and encoded in turns of about this many names, so that the event loop is not held up. */
+/** A context may have all its names in one folder: its directory is made in turns of this many. */
 const namesPerTurn = 2000;
+/** Of directories, whose blocks hold some 300 names at most. */
+const buffersPerWrite = 32;
 
 const zeros = Buffer.alloc(erofsBlockBytes);
 
@@ -146,50 +148,56 @@ export class ErofsImage {
   }
 
   async *#directories(): AsyncGenerator<Buffer[]> {
-    let names = 0;
-    for (const [path, children] of await this.#children()) {
-      const entries = this.#dirents(path, children);
-      // Each folder in this one links to it, and so do `.` and its own name.
-      const links = entries.filter(({ type }) => type === 'directory').length;
-      const { blocks, size } = encodeDirectory(entries);
+    const turns = new Turns(namesPerTurn);
+    for (const [path, children] of await this.#children(turns)) {
+      const entries = await this.#dirents(path, children, turns);
       this.#align();
-      const block = this.#position / erofsBlockBytes;
-      for (const bytes of blocks) this.content(bytes);
-      writeDirectoryData(this.#inodes.get(this.#slot(path)), { size, block, links });
-      names += entries.length;
-      if (names < namesPerTurn) continue;
-      names = 0;
-      yield this.take();
+      const start = this.#position;
+      // Each folder in this one links to it, and so do `.` and its own name.
+      let links = 0;
+      for (const { type } of entries) if (type === 'directory') links += 1;
+      for (const { block, used } of encodeDirectory(entries)) {
+        this.#align();
+        this.content(block.subarray(0, used));
+        if (this.#waiting.length >= buffersPerWrite) yield this.take();
+      }
+      writeDirectoryData(this.#inodes.get(this.#slot(path)), {
+        size: this.#position - start,
+        block: start / erofsBlockBytes,
+        links,
+      });
     }
     yield this.take();
   }
 
   /** The paths right below each folder. */
-  async #children(): Promise<Map<string, string[]>> {
+  async #children(turns: Turns): Promise<Map<string, string[]>> {
     const children = new Map<string, string[]>();
-    let names = 0;
     for (const [path, slot] of this.#slots) {
       if (nodeTypeOf(this.#inodes.get(slot)) === 'directory' && !children.has(path)) children.set(path, []);
       if (path === '') continue;
       const siblings = children.get(parentOf(path));
       if (siblings) siblings.push(path);
       else children.set(parentOf(path), [path]);
-      names += 1;
-      if (names % namesPerTurn === 0) await nextTurn();
+      const turn = turns.step();
+      if (turn) await turn;
     }
     return children;
   }
 
-  #dirents(path: string, children: readonly string[]): Dirent[] {
+  /** In the order that readers search them: by the bytes of their names. */
+  async #dirents(path: string, children: readonly string[], turns: Turns): Promise<Dirent[]> {
     const entry = (name: string, target: string): Dirent => {
       const slot = this.#slot(target);
       return { name: Buffer.from(name), slot, type: nodeTypeOf(this.#inodes.get(slot)) };
     };
-    return [
-      entry('.', path),
-      entry('..', parentOf(path)),
-      ...children.map((child) => entry(child.slice(child.lastIndexOf('/') + 1), child)),
-    ].sort((a, b) => Buffer.compare(a.name, b.name));
+    const entries = [entry('.', path), entry('..', parentOf(path))];
+    for (const child of children) {
+      entries.push(entry(child.slice(child.lastIndexOf('/') + 1), child));
+      const turn = turns.step();
+      if (turn) await turn;
+    }
+    return sortInTurns(entries, (a, b) => Buffer.compare(a.name, b.name));
   }
 }
 
