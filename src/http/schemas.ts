@@ -53,7 +53,7 @@ export const recordSchema = z
     context: z
       .strictObject({ digest, size: bytes, entries: bytes, warnings: z.array(z.string()) })
       .nullable()
-      .meta({ description: 'The context as it was accepted, a tar.' }),
+      .meta({ description: 'The context as it was accepted; digest and size are those of the plain tar.' }),
     imageDigest: digest.nullable(),
     artifact: orNull(artifactSchema),
     egress: z.array(egressSchema),

@@ -37,7 +37,7 @@ export type Artifact = {
   readonly size: number;
 };
 
-/** The context as it was accepted: digest and size of the tar that the VM unpacks. */
+/** The context as it was accepted: digest and size as a plain tar, whatever it was sent as. */
 export type ContextSummary = {
   readonly digest: `sha256:${string}`;
   /** Bytes of the tar. */

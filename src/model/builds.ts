@@ -5,7 +5,7 @@ import type { BuildSpec } from './spec.ts';
 
 /** The use-cases, as the edges see them. Every promise rejects with a KilnError. */
 export type Builds = {
-  /** Streams an uploaded archive (tar, gzip, zip) through the context guard into a staged tar. */
+  /** Streams an uploaded archive (tar, gzip, zip) through the context guard into a staged image for the VM. */
   stageContext(upload: AsyncIterable<Buffer>, signal: AbortSignal): Promise<StagedContext>;
 
   /**

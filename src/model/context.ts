@@ -21,7 +21,7 @@ export type DockerfilePolicy = {
 };
 
 export type ContextLimits = {
-  /** Bytes of the unpacked tar. */
+  /** Bytes as a plain tar. */
   readonly maxBytes: number;
   readonly maxEntries: number;
 };
