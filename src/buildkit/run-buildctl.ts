@@ -16,7 +16,7 @@ export type BuildctlRun = {
   onLog(bytes: Buffer): Promise<void>;
   /** One object of the trace: SolveStatus. */
   onStatus(status: unknown): Promise<void>;
-  /** The guest has unpacked the context. */
+  /** The guest has mounted the context. */
   onContextReady(): Promise<void>;
 };
 

@@ -25,7 +25,7 @@ async function createLargeContext(): Promise<AsyncDisposable & { tar: string }> 
   };
 }
 
-/** From the client's disk until the files lie unpacked in the VM: upload, check and disk against tar through ssh. */
+/** From the client's disk until the files lie in the VM: upload, check and mounted disk against tar through ssh. */
 export const benchContext: Bench = async (service) => {
   await using context = await createLargeContext();
   const [ours, plain]: [number[], number[]] = [[], []];

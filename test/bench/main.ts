@@ -3,6 +3,7 @@ import { parseArgs } from 'node:util';
 import { startRegistry, startTestService, waitUntilReady } from '../e2e/harness.ts';
 import { benchBuild, benchLog } from './build.ts';
 import { benchContext, benchUpload } from './context.ts';
+import { benchLateness } from './lateness.ts';
 import { benchLease } from './lease.ts';
 import type { Row } from './measure.ts';
 import { benchMemory } from './memory.ts';
@@ -16,6 +17,7 @@ const benches = {
   memory: benchMemory,
   upload: benchUpload,
   log: benchLog,
+  lateness: benchLateness,
 };
 
 await using registry = await startRegistry();

@@ -24,7 +24,7 @@ read -r dockerfile_bytes
 read -ru "$never" &
 sending=$!
 # Without inotify: buildctl writes line by line, and waking `tail` for each would take the processor away from it.
-tail ---disable-inotify --bytes=+1 --follow --sleep-interval=0.02 --pid="$sending" progress >&2 &
+tail ---disable-inotify --bytes=+1 --follow --sleep-interval=0.01 --pid="$sending" progress >&2 &
 tail ---disable-inotify --bytes=+1 --follow --sleep-interval=0.05 --pid="$sending" trace &
 finish_sending() {
   echo >&"$never"
