@@ -2,7 +2,6 @@ import { join } from 'node:path';
 import { validate as isUuid, v7 as uuid } from 'uuid';
 import { checkDockerfileBytes, checkFrontendArgument } from '../context/dockerfile.ts';
 import { stageContext } from '../context/stage-context.ts';
-import { removeQuietly } from '../lib/files.ts';
 import type { Log } from '../lib/log.ts';
 import { type BuildLog, openBuildLog, watchBuildLog } from '../logs/build-log.ts';
 import { type BuildRecord, type EntrySummary, isTerminal, phases } from '../model/build.ts';
@@ -65,27 +64,23 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
       undo.use(request.context);
       await checkRequest(request, policy);
       const journal = await Journal.open(newRecord(request, options.entry), buildsDirectory, store);
+      undo.defer(() => journal.discard());
       const { id } = journal.record;
       const cancel = new AbortController();
-      try {
-        const turn = queue.enter({
-          signal: cancel.signal,
-          onPlace: (place) => void journal.event({ type: 'queued', place }).catch(() => undefined),
-        });
-        turn.catch(() => undefined);
-        await journal.begin();
-        const build: AcceptedBuild = { ...request, journal, turn };
-        const done = runBuild(build, options, cancel.signal)
-          .catch((error: unknown) => log.error({ error, build: id }, 'a build could not be recorded'))
-          .finally(() => active.delete(id));
-        active.set(id, { journal, cancel, done });
-        // From here on the build owns the context.
-        undo.move();
-      } catch (error) {
-        await removeQuietly(join(buildsDirectory, id), log);
-        throw KilnError.from(error);
-      }
-      log.info({ build: id }, 'build accepted');
+      const turn = queue.enter({
+        signal: cancel.signal,
+        onPlace: (place) => void journal.event({ type: 'queued', place }).catch(() => undefined),
+      });
+      turn.catch(() => undefined);
+      undo.defer(() => leave(turn, cancel));
+      await journal.begin();
+      const build: AcceptedBuild = { ...request, journal, turn };
+      const done = runBuild(build, options, cancel.signal)
+        .catch((error: unknown) => log.error({ error, build: id }, 'a build could not be recorded'))
+        .finally(() => active.delete(id));
+      active.set(id, { journal, cancel, done });
+      // From here on the build owns its context, its files and its turn.
+      undo.move();
       return journal.record;
     },
 
@@ -132,13 +127,25 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
   };
 }
 
+/** Gives a turn back that came already, and waits no longer for one that did not. */
+async function leave(turn: AcceptedBuild['turn'], cancel: AbortController): Promise<void> {
+  cancel.abort();
+  try {
+    using _slot = await turn;
+  } catch {
+    // It never came.
+  }
+}
+
 async function checkRequest(
   { spec, context, dockerfile }: BuildRequest,
   policy: DockerfilePolicy,
 ): Promise<void> {
   checkFrontendArgument(spec.buildArgs, policy);
-  if (dockerfile) checkDockerfileBytes(dockerfile, policy);
-  else if (context) await context.checkDockerfile(spec.dockerfile, policy);
+  if (dockerfile) {
+    checkDockerfileBytes(dockerfile, policy);
+    await context?.checkDockerignore();
+  } else if (context) await context.checkDockerfile(spec.dockerfile, policy);
   else
     throw new KilnError(
       'FILE_MISSING',

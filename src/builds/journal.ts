@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { removeQuietly } from '../lib/files.ts';
 import { appendEvent, type BuildLog, createBuildLog } from '../logs/build-log.ts';
 import type { BuildRecord, EgressDestination, Phase, Verdict } from '../model/build.ts';
 import type { BuildEvent } from '../model/event.ts';
@@ -14,28 +15,38 @@ type WithoutTime<Event> = Event extends BuildEvent ? Omit<Event, 'at'> : never;
 export class Journal {
   readonly files: BuildLog;
   readonly #store: BuildStore;
+  readonly #directory: string;
   #record: BuildRecord;
 
-  private constructor(record: BuildRecord, files: BuildLog, store: BuildStore) {
+  private constructor(record: BuildRecord, directory: string, files: BuildLog, store: BuildStore) {
     this.#record = record;
+    this.#directory = directory;
     this.files = files;
     this.#store = store;
   }
 
-  static async open(record: BuildRecord, directory: string, store: BuildStore): Promise<Journal> {
-    const files = await createBuildLog(join(directory, record.id));
-    return new Journal(record, files, store);
+  /** @param parent Holds a folder for each build. */
+  static async open(record: BuildRecord, parent: string, store: BuildStore): Promise<Journal> {
+    const directory = join(parent, record.id);
+    return new Journal(record, directory, await createBuildLog(directory), store);
   }
 
   get record(): BuildRecord {
     return this.#record;
   }
 
+  /** The record comes last: a build that is in the store has all its files. */
   async begin(): Promise<void> {
-    await this.#store.insert(this.#record);
     await this.event({ type: 'state', state: 'queued' });
     for (const message of this.#record.context?.warnings ?? [])
       await this.event({ type: 'warning', message });
+    await this.#store.insert(this.#record);
+  }
+
+  /** Of a build that was not begun: leaves nothing of it. */
+  async discard(): Promise<void> {
+    await Promise.all([this.files.log.end(), this.files.events.end()]);
+    await removeQuietly(this.#directory);
   }
 
   event(event: WithoutTime<BuildEvent>): Promise<void> {

@@ -29,7 +29,16 @@ export async function checkContextDockerfile(staged: Staged, policy: DockerfileP
     throw new KilnError('DOCKERFILE_INVALID', `The Dockerfile is larger than ${maxDockerfileBytes} bytes.`);
   }
   checkDockerfileBytes(await readEntry(staged.path, file), policy);
-  const ignore = findFile(staged.index, `${name}.dockerignore`) ?? findFile(staged.index, '.dockerignore');
+  await checkContextDockerignore(staged, `${name}.dockerignore`);
+}
+
+/** Checks the ignore file that BuildKit would use: the Dockerfile's own, where it has one, or the context's. */
+export async function checkContextDockerignore(
+  { path, index }: Omit<Staged, 'name'>,
+  ownName?: string,
+): Promise<void> {
+  const own = ownName === undefined ? null : findFile(index, ownName);
+  const ignore = own ?? findFile(index, '.dockerignore');
   if (!ignore) return;
   if (ignore.size > maxDockerignoreBytes) {
     throw new KilnError(
@@ -37,7 +46,7 @@ export async function checkContextDockerfile(staged: Staged, policy: DockerfileP
       `.dockerignore is larger than ${maxDockerignoreBytes} bytes.`,
     );
   }
-  checkDockerignore(await readEntry(staged.path, ignore));
+  checkDockerignore(await readEntry(path, ignore));
 }
 
 /**

@@ -5,7 +5,7 @@ import { raceAbort } from '../lib/abort.ts';
 import { removeQuietly } from '../lib/files.ts';
 import type { ContextLimits, StagedContext } from '../model/context.ts';
 import { KilnError } from '../model/error.ts';
-import { checkContextDockerfile } from './context-dockerfile.ts';
+import { checkContextDockerfile, checkContextDockerignore } from './context-dockerfile.ts';
 import { EntryRules } from './entry-rules.ts';
 import { ErofsImage } from './erofs-image.ts';
 import { detectFormat, sniffBytes } from './formats.ts';
@@ -47,6 +47,7 @@ export async function stageContext(
       path,
       summary: { digest: `sha256:${digest}`, size, entries: rules.count, warnings: rules.warnings },
       checkDockerfile: (name, policy) => checkContextDockerfile({ path, index: rules.index, name }, policy),
+      checkDockerignore: () => checkContextDockerignore({ path, index: rules.index }),
       [Symbol.asyncDispose]: () => removeQuietly(path),
     };
   } catch (error) {

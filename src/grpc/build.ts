@@ -26,6 +26,7 @@ export async function runBuildCall(
   if (context === null && dockerfile === null) throw nothingToBuild();
   const staged = context && (await builds.stageContext(context, signal));
   const record = await builds.start({ spec, context: staged, dockerfile });
+  log.info({ build: record.id }, 'build accepted');
   try {
     await sendBuild(record, builds, send, signal);
   } catch (error) {
@@ -49,7 +50,8 @@ async function cancelQuietly(id: string, builds: Builds, log: Log): Promise<void
   try {
     await builds.cancel(id, 'The client ended the call.');
   } catch (error) {
-    if (KilnError.from(error).code !== 'BUILD_TERMINAL') log.warn({ id, error }, 'build was not cancelled');
+    if (KilnError.from(error).code !== 'BUILD_TERMINAL')
+      log.warn({ build: id, error }, 'build was not cancelled');
   }
 }
 

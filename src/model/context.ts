@@ -13,6 +13,8 @@ export type StagedContext = AsyncDisposable & {
    * @throws KilnError DOCKERFILE_MISSING, DOCKERFILE_INVALID, DOCKERIGNORE_INVALID, FRONTEND_NOT_ALLOWED
    */
   checkDockerfile(path: string, policy: DockerfilePolicy): Promise<void>;
+  /** Checks the .dockerignore that applies to a Dockerfile from elsewhere. @throws KilnError DOCKERIGNORE_INVALID */
+  checkDockerignore(): Promise<void>;
 };
 
 export type DockerfilePolicy = {

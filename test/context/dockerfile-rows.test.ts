@@ -76,6 +76,18 @@ for (const [row, code, entries, path = 'Dockerfile'] of contexts) {
   });
 }
 
+test('row 41: .dockerignore beside a Dockerfile that was sent apart', async () => {
+  await using staging = await Staging.create();
+  await using bad = await staging.stage(tar(file('.dockerignore', '[')));
+  await assert.rejects(bad.checkDockerignore(), { code: 'DOCKERIGNORE_INVALID' });
+  await using large = await staging.stage(tar(file('.dockerignore', 'a\n'.repeat(MiB))));
+  await assert.rejects(large.checkDockerignore(), { code: 'DOCKERIGNORE_INVALID' });
+  await using good = await staging.stage(
+    tar(file('.dockerignore', '*.log'), file('Dockerfile.dockerignore', '[')),
+  );
+  await good.checkDockerignore();
+});
+
 test('row 12: the Dockerfile of the exact case is used', async () => {
   await using staging = await Staging.create();
   await using staged = await staging.stage(tar(syntax('dockerfile'), dockerfile));

@@ -70,6 +70,7 @@ export function simulateBuilds(overrides: Partial<Builds> = {}): SimulatedBuilds
         path: '/nowhere',
         summary: { digest, size: 1024, entries: 1, warnings: [] },
         checkDockerfile: async () => undefined,
+        checkDockerignore: async () => undefined,
         [Symbol.asyncDispose]: async () => undefined,
       };
     },

@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict';
+import { mkdir, readdir, readlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { openArtifactStore } from '../../src/artifacts/artifact-store.ts';
+import { createBuilds, type RunningBuilds } from '../../src/builds/create-builds.ts';
+import type { WarmVm } from '../../src/builds/warm-vm.ts';
+import { parseSpec } from '../../src/model/spec.ts';
+import { Pool } from '../../src/pool/pool.ts';
+import { Queue } from '../../src/queue/queue.ts';
+import { type BuildStore, openBuildStore } from '../../src/store/build-store.ts';
+import { createFolder, queuedRecord, type TemporaryFolder } from '../store/harness.ts';
+
+const signal = new AbortController().signal;
+const request = { spec: parseSpec({}), context: null, dockerfile: Buffer.from('FROM scratch\n') };
+const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
+
+type Parts = { readonly builds: RunningBuilds; readonly buildsDirectory: string; readonly store: BuildStore };
+
+/** The use-cases on a real store and queue. No build here gets as far as a VM. */
+async function createParts({ path }: TemporaryFolder, queue: Queue): Promise<Parts> {
+  const store = await openBuildStore(path);
+  const buildsDirectory = join(path, 'builds');
+  await mkdir(buildsDirectory);
+  const create = (): Promise<WarmVm> => Promise.reject(new Error('No build should come this far.'));
+  const builds = createBuilds({
+    ...{ store, queue, log, entry: queuedRecord().entry, buildsDirectory, stagingDirectory: path },
+    pool: new Pool({ size: 0, max: 1, create, log }),
+    artifacts: await openArtifactStore(join(path, 'artifacts')),
+    ...{ maxArtifactBytes: 1, defaultTimeoutSeconds: 1, policy: { customFrontends: true } },
+    limits: { maxBytes: 1, maxEntries: 1, maxUploadBytes: 1 },
+    readiness: () => assert.fail('not asked for'),
+  });
+  return { builds, buildsDirectory, store };
+}
+
+async function assertNothingLeft(directory: string): Promise<void> {
+  assert.deepEqual(await readdir(directory), []);
+  const descriptors = await readdir('/proc/self/fd');
+  const open = await Promise.all(descriptors.map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => '')));
+  assert.deepEqual(
+    open.filter((path) => path.startsWith(directory)),
+    [],
+  );
+}
+
+test('a build that is refused because the line is full leaves no file and no open file', async () => {
+  await using folder = await createFolder();
+  const queue = new Queue({ slots: 1, limit: 0 });
+  const { builds, buildsDirectory, store } = await createParts(folder, queue);
+  await using _store = store;
+  using _taken = await queue.enter({ signal, onPlace: () => undefined });
+  await assert.rejects(builds.start(request), { code: 'NO_CAPACITY' });
+  await assertNothingLeft(buildsDirectory);
+});
+
+test('a build that cannot be recorded gives its turn back and leaves nothing', async () => {
+  await using folder = await createFolder();
+  const queue = new Queue({ slots: 1, limit: 0 });
+  const { builds, buildsDirectory, store } = await createParts(folder, queue);
+  await store[Symbol.asyncDispose]();
+  await assert.rejects(builds.start(request));
+  await assertNothingLeft(buildsDirectory);
+  using _free = await queue.enter({ signal, onPlace: () => undefined });
+});
+
+test('a waiting build that cannot be recorded leaves the line', async () => {
+  await using folder = await createFolder();
+  const queue = new Queue({ slots: 1, limit: 1 });
+  const { builds, buildsDirectory, store } = await createParts(folder, queue);
+  using _taken = await queue.enter({ signal, onPlace: () => undefined });
+  await store[Symbol.asyncDispose]();
+  await assert.rejects(builds.start(request));
+  assert.equal(queue.waiting, 0);
+  await assertNothingLeft(buildsDirectory);
+});
