@@ -10,7 +10,7 @@ import { runTestFile, seconds } from './run-test-file.ts';
 const root = dirname(import.meta.dirname);
 
 /** These boot VMs: one file after the other, so that they do not fight for the processors. */
-const vmFolders = ['vm', 'pool', 'builds', 'e2e', 'images'];
+const vmFolders = ['vm', 'e2e', 'images'];
 const isVmTest = (file: string): boolean => vmFolders.includes(relative(root, file).split('/')[1] ?? '');
 
 const groups = [

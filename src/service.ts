@@ -62,7 +62,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const swept = await sweepVms({ installation, vmsDirectory: folders.vms }, signal);
   if (swept.processes + swept.folders > 0)
     progress(`swept  ${swept.processes} processes, ${swept.folders} VM folders of an earlier run`);
-  await recoverBuilds({ store, buildsDirectory: folders.builds });
+  await recoverBuilds({ store, buildsDirectory: folders.builds, log });
 
   const context = { logDirectory: join(config.cacheDirectory, 'logs'), progress, signal };
   await ensureHostTools(vmTools, { ...context, asRoot: config.asRoot, path: options.path });

@@ -84,14 +84,19 @@ async function readTrace(
   run: BuildctlRun,
 ): Promise<z.infer<typeof resultSchema> | null> {
   let result: z.infer<typeof resultSchema> | null = null;
+  let ready = false;
   // Read to its end also after the result: a channel closes only when nothing is left unread.
   for await (const line of splitLines(stdout, maxTraceLine)) {
     if (line.length === 0) continue;
     const message = parseLine(line);
     const last = lastLineSchema.safeParse(message);
     if (!last.success) await run.onStatus(message);
-    else if (last.data.kiln === 'ready') await run.onContextReady();
-    else result = last.data.kiln;
+    else if (last.data.kiln !== 'ready') result = last.data.kiln;
+    else if (!ready) {
+      // Once: a guest that says so without end must not make us write it down without end.
+      ready = true;
+      await run.onContextReady();
+    }
   }
   return result;
 }

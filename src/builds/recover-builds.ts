@@ -1,11 +1,16 @@
 import { join } from 'node:path';
+import type { Log } from '../lib/log.ts';
 import { endBuildLog } from '../logs/build-log.ts';
 import type { Verdict } from '../model/build.ts';
 import type { BuildEvent } from '../model/event.ts';
 import type { BuildStore } from '../store/build-store.ts';
 
 /** A build that an earlier run of the service left unfinished never ends by itself: it is interrupted, in record and events. */
-export async function recoverBuilds(options: { store: BuildStore; buildsDirectory: string }): Promise<void> {
+export async function recoverBuilds(options: {
+  store: BuildStore;
+  buildsDirectory: string;
+  log: Log;
+}): Promise<void> {
   const at = new Date().toISOString();
   const verdict: Verdict = {
     state: 'interrupted',
@@ -15,6 +20,11 @@ export async function recoverBuilds(options: { store: BuildStore; buildsDirector
   };
   for (const { id } of await options.store.interruptUnfinished(verdict, at)) {
     const event: BuildEvent = { at, type: 'verdict', verdict };
-    await endBuildLog(join(options.buildsDirectory, id), event);
+    try {
+      await endBuildLog(join(options.buildsDirectory, id), event);
+    } catch (error) {
+      // After a power failure a record may have outlived its files; the next builds need neither.
+      options.log.warn({ build: id, error }, 'the events of an interrupted build could not be ended');
+    }
   }
 }

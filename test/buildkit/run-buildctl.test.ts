@@ -1,0 +1,66 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type BuildctlResult, runBuildctl } from '../../src/buildkit/run-buildctl.ts';
+import { parseSpec } from '../../src/model/spec.ts';
+import type { StartedCommand } from '../../src/ssh/exec.ts';
+
+const { signal } = new AbortController();
+const end = '{"kiln":{"exitCode":0,"artifactExitCode":0,"artifactBytes":0,"metadata":null}}\n';
+
+type Heard = { readonly log: string[]; readonly statuses: unknown[]; ready: number; result: BuildctlResult };
+
+/** A guest that says exactly this; a real one says only what its buildctl lets it. */
+async function hear(stdout: string, stderr = ''): Promise<Heard> {
+  const chunks = async function* (text: string): AsyncGenerator<Buffer> {
+    // In pieces, as a connection delivers them.
+    for (let at = 0; at < text.length; at += 7) yield Buffer.from(text.slice(at, at + 7));
+  };
+  const program: StartedCommand = {
+    send: () => ({ stdout: chunks(stdout), stderr: chunks(stderr), exitCode: Promise.resolve(0) }),
+  };
+  const heard: Omit<Heard, 'result'> = { log: [], statuses: [], ready: 0 };
+  const result = await runBuildctl(
+    program,
+    {
+      ...{ spec: parseSpec({}), contextDisk: null, artifactDisk: null, dockerfile: null },
+      onLog: async (bytes) => void heard.log.push(bytes.toString()),
+      onStatus: async (status) => void heard.statuses.push(status),
+      onContextReady: async () => {
+        heard.ready += 1;
+      },
+    },
+    signal,
+  );
+  return { ...heard, result };
+}
+
+test('with a guest simulated: a status is passed on, "ready" counts once however often it is said', async () => {
+  const { ready, statuses, result } = await hear(
+    `${'{"kiln":"ready"}\n'.repeat(1000)}{"vertexes":[]}\n\n${end}`,
+  );
+  assert.equal(ready, 1);
+  assert.deepEqual(statuses, [{ vertexes: [] }]);
+  assert.deepEqual(result, { exitCode: 0, artifactBytes: 0, imageDigest: null });
+});
+
+test("with a guest simulated: the log is buildctl's, without the line that only kiln's trace causes", async () => {
+  const notice = 'time="2026-01-02T03:04:05Z" level=info msg="tracing logs to trace"\n';
+  assert.equal((await hear(end, `${notice}#1 x\n`)).log.join(''), '#1 x\n');
+  assert.equal((await hear(end, `#1 x\n${notice}`)).log.join(''), `#1 x\n${notice}`);
+  assert.equal((await hear(end, 'no line feed')).log.join(''), 'no line feed');
+});
+
+for (const [what, stdout, code] of [
+  ['no end', '{"kiln":"ready"}\n', 'INFRA'],
+  ['no JSON', `{\n${end}`, 'INFRA'],
+  ['an exit code that is none', end.replace('"exitCode":0', '"exitCode":-1'), 'INFRA'],
+  [
+    'an artifact that is larger than its disk',
+    end.replace('"artifactExitCode":0', '"artifactExitCode":1'),
+    'ARTIFACT_INVALID',
+  ],
+] as const) {
+  test(`with a guest simulated: ${what} is ${code}`, async () => {
+    await assert.rejects(hear(stdout), { code });
+  });
+}
