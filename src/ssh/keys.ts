@@ -1,6 +1,7 @@
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import ssh2 from 'ssh2';
+import { KilnError } from '../model/error.ts';
 
 /** The key pair of one installation: the only one its guests accept. */
 export type SshKeyPair = {
@@ -15,8 +16,12 @@ export async function ensureKeyPair(directory: string): Promise<SshKeyPair> {
   const path = join(directory, 'ssh_ed25519');
   const privateKey = (await readIfThere(path)) ?? (await createKey(path));
   const parsed = ssh2.utils.parseKey(privateKey);
-  if (parsed instanceof Error) throw new Error(`${path} is not a private key: ${parsed.message}`);
-  return { privateKey, publicKey: parsed.getPublicSSH().toString('base64') };
+  if (parsed instanceof Error)
+    throw new KilnError(
+      'CONFIG_INVALID',
+      `${path} is no private key (${parsed.message}); remove it, and kiln makes another.`,
+    );
+  return { privateKey, publicKey: publicKeyOf(parsed) };
 }
 
 async function readIfThere(path: string): Promise<string | null> {
@@ -28,8 +33,27 @@ async function readIfThere(path: string): Promise<string | null> {
   }
 }
 
+/** Whole or not at all: a start that is cut short here leaves no half of a key. */
 async function createKey(path: string): Promise<string> {
-  const { private: privateKey } = ssh2.utils.generateKeyPairSync('ed25519');
-  await writeFile(path, privateKey, { mode: 0o600, flag: 'wx' });
+  const { privateKey } = generateKeyPair();
+  const unfinished = `${path}.new`;
+  await writeFile(unfinished, privateKey, { mode: 0o600 });
+  await rename(unfinished, path);
   return privateKey;
+}
+
+/**
+ * A new ed25519 key pair. ssh2 1.17.0 drops the zero byte that one public key in 256 begins with, and such a pair is none:
+ * another is made.
+ */
+export function generateKeyPair(): SshKeyPair {
+  for (;;) {
+    const { private: privateKey } = ssh2.utils.generateKeyPairSync('ed25519');
+    const parsed = ssh2.utils.parseKey(privateKey);
+    if (!(parsed instanceof Error)) return { privateKey, publicKey: publicKeyOf(parsed) };
+  }
+}
+
+function publicKeyOf(key: ssh2.ParsedKey): string {
+  return key.getPublicSSH().toString('base64');
 }

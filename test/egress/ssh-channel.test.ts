@@ -5,12 +5,13 @@ import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import ssh2 from 'ssh2';
 import { connectSsh } from '../../src/ssh/connection.ts';
+import { generateKeyPair } from '../../src/ssh/keys.ts';
 import { createTestProxy, readUntil, serve, type TestProxy } from './harness.ts';
 
 /** The proxy behind a real ssh connection: `open` makes a connection on the guest's side of it. */
 async function connectGuest({ proxy }: TestProxy) {
-  const keys = ssh2.utils.generateKeyPairSync('ed25519');
-  const server = new ssh2.Server({ hostKeys: [keys.private] });
+  const { privateKey, publicKey } = generateKeyPair();
+  const server = new ssh2.Server({ hostKeys: [privateKey] });
   const { promise: connected, resolve: onConnected } = Promise.withResolvers<ssh2.Connection>();
   server.on('connection', (connection) => {
     connection.on('error', () => undefined);
@@ -22,8 +23,8 @@ async function connectGuest({ proxy }: TestProxy) {
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
   const signal = AbortSignal.timeout(10_000);
-  const hostKey = keys.public.split(' ').slice(0, 2).join(' ');
-  const ssh = await connectSsh({ port, hostKey, privateKey: keys.private }, signal);
+  const hostKey = `ssh-ed25519 ${publicKey}`;
+  const ssh = await connectSsh({ port, hostKey, privateKey }, signal);
   await ssh.forwardIn(3128, (channel) => proxy.accept(channel), signal);
   const guest = await connected;
   return {
