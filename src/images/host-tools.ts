@@ -1,7 +1,8 @@
 import { access, constants } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import { KilnError } from '../model/error.ts';
-import { runLogged, type StepContext } from './run-logged.ts';
+import { installPackages } from './install-packages.ts';
+import type { StepContext } from './run-logged.ts';
 
 /** A program, or a file where `/` begins it, and the Debian package that brings it. */
 export type HostTool = { readonly find: string; readonly package: string };
@@ -32,21 +33,15 @@ export async function ensureHostTools(
   const missing = await findMissing(tools, options.path);
   if (missing.length === 0) return;
   const packages = missing.map((tool) => tool.package);
-  const command = `apt-get install -y --no-install-recommends ${packages.join(' ')}`;
   const aptGet = (await findMissing([{ find: 'apt-get', package: 'apt' }], options.path)).length === 0;
   if (!options.asRoot || !aptGet) {
     const names = missing.map(({ find }) => find).join(', ');
     throw new KilnError(
       'REQUIREMENT_MISSING',
-      `Missing on this machine: ${names}. On Debian or Ubuntu: sudo ${command}`,
+      `Missing on this machine: ${names}. On Debian or Ubuntu: sudo apt-get install -y --no-install-recommends ${packages.join(' ')}`,
     );
   }
-  options.progress(`packages  installing ${packages.join(' ')}`);
-  const env = { DEBIAN_FRONTEND: 'noninteractive' };
-  // An installation that was interrupted would make this one fail.
-  await runLogged('dpkg', ['--configure', '--pending'], { ...options, name: 'packages', env });
-  await runLogged('apt-get', ['update'], { ...options, name: 'packages', env });
-  await runLogged('apt-get', command.split(' ').slice(1), { ...options, name: 'packages', env });
+  await installPackages(packages, options);
 }
 
 async function findMissing(tools: readonly HostTool[], path: string): Promise<HostTool[]> {
