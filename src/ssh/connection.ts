@@ -1,7 +1,10 @@
+import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import ssh2 from 'ssh2';
 import { withDeadline } from '../lib/abort.ts';
+import { printable } from '../lib/text.ts';
 import { KilnError } from '../model/error.ts';
+import { boundChannel, connectToGuest } from './distrust.ts';
 import { type StartedCommand, startCommand } from './exec.ts';
 
 export type SshTarget = {
@@ -23,34 +26,43 @@ export type SshConnection = AsyncDisposable & {
 
 const deadlineMs = 10_000;
 const keepaliveIntervalMs = 5000;
+/** More than the egress proxy serves at once; each counts until the guest has agreed to its end. */
+const maxForwarded = 256;
 
 /** @throws KilnError INFRA when the guest does not answer, shows another host key, or refuses our key. */
 export async function connectSsh(target: SshTarget, signal: AbortSignal): Promise<SshConnection> {
   signal.throwIfAborted();
   const client = new ssh2.Client();
+  const socket = connectToGuest(target.port);
   const closed = closeReason(client);
   const reason = (): Error =>
     new KilnError('INFRA', `The guest's ssh did not answer within ${deadlineMs} ms.`);
   try {
-    await withDeadline({ ms: deadlineMs, signal, reason }, () => handshake(client, target, closed));
+    await withDeadline({ ms: deadlineMs, signal, reason }, () =>
+      handshake(client, { ...target, socket }, closed),
+    );
     // Small writes of several channels would wait for each other's acknowledgements.
     client.setNoDelay(true);
   } catch (error) {
-    client.destroy();
+    socket.destroy();
     throw error;
   }
   return {
     closed,
-    start: (command, linked) => startCommand(client, command, linked),
-    forwardIn: (port, accept, linked) => forwardIn(client, { port, accept }, linked),
+    start: (command, linked) => startCommand({ client, socket }, command, linked),
+    forwardIn: (port, accept, linked) => forwardIn({ client, socket }, { port, accept }, linked),
     async [Symbol.asyncDispose]() {
-      client.destroy();
+      socket.destroy();
       await closed;
     },
   };
 }
 
-function handshake(client: ssh2.Client, target: SshTarget, closed: Promise<string>): Promise<void> {
+function handshake(
+  client: ssh2.Client,
+  target: SshTarget & { socket: Socket },
+  closed: Promise<string>,
+): Promise<void> {
   return new Promise((resolve, reject) => {
     client.once('ready', resolve);
     client.once('error', (error) =>
@@ -58,8 +70,7 @@ function handshake(client: ssh2.Client, target: SshTarget, closed: Promise<strin
     );
     void closed.then((why) => reject(new KilnError('INFRA', `The guest's ssh was closed: ${why}`)));
     client.connect({
-      host: '127.0.0.1',
-      port: target.port,
+      sock: target.socket,
       username: 'root',
       privateKey: target.privateKey,
       hostVerifier: (key: Buffer) => `ssh-ed25519 ${key.toString('base64')}` === target.hostKey,
@@ -82,18 +93,32 @@ function closeReason(client: ssh2.Client): Promise<string> {
     let why = 'closed';
     // Stays for good: an error event without a listener would end the process.
     client.on('error', (error) => {
-      why = error.message;
+      why = printable(error.message);
     });
     client.once('close', () => resolve(why));
   });
 }
 
 async function forwardIn(
-  client: ssh2.Client,
+  { client, socket }: { client: ssh2.Client; socket: Socket },
   { port, accept }: { port: number; accept: (channel: Duplex) => void },
   signal: AbortSignal,
 ): Promise<void> {
-  client.on('tcp connection', (_details, acceptChannel) => accept(acceptChannel()));
+  let open = 0;
+  client.on('tcp connection', (_details, acceptChannel, reject) => {
+    if (open >= maxForwarded) {
+      reject();
+      return;
+    }
+    open += 1;
+    const channel = boundChannel(acceptChannel(), socket);
+    channel.once('close', () => {
+      open -= 1;
+    });
+    // Nothing that is forwarded has one; what a guest sends there anyway is dropped.
+    channel.stderr.resume();
+    accept(channel);
+  });
   const reason = (): Error =>
     new KilnError('INFRA', `The guest did not open its way out within ${deadlineMs} ms.`);
   await withDeadline(

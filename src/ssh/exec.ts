@@ -1,6 +1,8 @@
+import type { Socket } from 'node:net';
 import type { Client, ClientChannel } from 'ssh2';
 import { raceAbort, withDeadline } from '../lib/abort.ts';
 import { KilnError } from '../model/error.ts';
+import { boundChannel } from './distrust.ts';
 
 /** A command running in the guest. Both outputs must be read, or the guest stalls. */
 export type Exec = {
@@ -22,11 +24,11 @@ export type StartedCommand = {
 const openDeadlineMs = 10_000;
 
 export async function startCommand(
-  client: Client,
+  { client, socket }: { client: Client; socket: Socket },
   command: string,
   signal: AbortSignal,
 ): Promise<StartedCommand> {
-  const channel = await openChannel(client, command, signal);
+  const channel = boundChannel(await openChannel(client, command, signal), socket);
   const exited = exitOf(channel);
   exited.catch(() => undefined);
   return {

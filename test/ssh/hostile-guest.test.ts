@@ -1,0 +1,89 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import type { AddressInfo } from 'node:net';
+import type { Duplex } from 'node:stream';
+import { test } from 'node:test';
+import ssh2 from 'ssh2';
+import { connectSsh, type SshConnection } from '../../src/ssh/connection.ts';
+import { generateKeyPair } from '../../src/ssh/keys.ts';
+
+const signal = AbortSignal.timeout(60_000);
+
+/** What ssh2 itself sends with: a guest whose root took over its sshd can send anything. */
+type Protocol = {
+  disconnect(reason: number): void;
+  channelEOF(recipient: number): void;
+  channelData(recipient: number, data: Buffer): void;
+  channelExtData(recipient: number, data: Buffer, type: number): void;
+};
+type RawChannel = ssh2.ServerChannel & { outgoing: { id: number } };
+
+/** A real ssh connection; the guest's side of it is in our hands. */
+async function connectGuest(): Promise<
+  AsyncDisposable & { ssh: SshConnection; guest: ssh2.Connection; protocol: Protocol; forwarded: Duplex[] }
+> {
+  const { privateKey, publicKey } = generateKeyPair();
+  const server = new ssh2.Server({ hostKeys: [privateKey] });
+  const { promise: connected, resolve } = Promise.withResolvers<ssh2.Connection>();
+  server.on('connection', (connection) => {
+    connection.on('error', () => undefined);
+    connection.on('authentication', (context) => context.accept());
+    connection.on('request', (accept) => accept?.());
+    connection.once('ready', () => resolve(connection));
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  const ssh = await connectSsh({ port, hostKey: `ssh-ed25519 ${publicKey}`, privateKey }, signal);
+  const forwarded: Duplex[] = [];
+  await ssh.forwardIn(3128, (channel) => forwarded.push(channel), signal);
+  const guest = await connected;
+  const { _protocol: protocol } = guest as unknown as { _protocol: Protocol };
+  return {
+    ...{ ssh, guest, protocol, forwarded },
+    async [Symbol.asyncDispose]() {
+      await ssh[Symbol.asyncDispose]();
+      server.close();
+      await once(server, 'close');
+    },
+  };
+}
+
+function openForwarded(guest: ssh2.Connection): Promise<RawChannel> {
+  return new Promise((resolve, reject) => {
+    guest.forwardOut('127.0.0.1', 3128, '127.0.0.1', 40_000, (error, channel) =>
+      error ? reject(error) : resolve(channel as RawChannel),
+    );
+  });
+}
+
+test('a guest that says goodbye and keeps the connection open is gone at once', async () => {
+  await using connection = await connectGuest();
+  connection.protocol.disconnect(11);
+  assert.equal(typeof (await connection.ssh.closed), 'string');
+});
+
+test('a guest that sends beyond its window is cut off', async () => {
+  await using connection = await connectGuest();
+  const channel = await openForwarded(connection.guest);
+  // No divisor of the window: ssh2 looks only whether it is exactly used up.
+  for (let sent = 0; sent < 500; sent += 1)
+    connection.protocol.channelData(channel.outgoing.id, Buffer.alloc(30_000));
+  assert.match(await connection.ssh.closed, /more than it may/);
+});
+
+test('a guest that sends after the end of its error output is cut off, and nothing else happens', async () => {
+  await using connection = await connectGuest();
+  const channel = await openForwarded(connection.guest);
+  connection.protocol.channelEOF(channel.outgoing.id);
+  for (let sent = 0; sent < 3; sent += 1)
+    connection.protocol.channelExtData(channel.outgoing.id, Buffer.from('late'), 1);
+  assert.match(await connection.ssh.closed, /push\(\) after EOF/);
+});
+
+test('a guest that opens connections without end is refused beyond a number', async () => {
+  await using connection = await connectGuest();
+  const opened = await Promise.allSettled(Array.from({ length: 300 }, () => openForwarded(connection.guest)));
+  assert.equal(opened.filter(({ status }) => status === 'fulfilled').length, 256);
+  assert.equal(connection.forwarded.length, 256);
+});
