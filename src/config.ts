@@ -6,6 +6,10 @@ import { KilnError } from './model/error.ts';
 const gibibyte = 1024 ** 3;
 
 const count = (smallest: number, fallback: number) => z.coerce.number().int().min(smallest).default(fallback);
+/** Node's timers fire at once when they are set for longer. */
+const maxSeconds = 2_147_483;
+const seconds = (smallest: number, fallback: number) =>
+  z.coerce.number().int().min(smallest).max(maxSeconds).default(fallback);
 const flag = (fallback: 'true' | 'false') =>
   z
     .enum(['true', 'false'])
@@ -46,7 +50,7 @@ export const settings = z.object({
   KILN_VM_CPUS: count(1, 2).describe('Processors of a VM.'),
   KILN_VM_MEMORY_MIB: count(1024, 2048).describe('Memory of a VM in MiB.'),
   KILN_QUEUE_LIMIT: count(0, 100).describe('Builds that may wait for a VM; further ones get 503.'),
-  KILN_BUILD_TIMEOUT_SECONDS: count(1, 3600).describe(
+  KILN_BUILD_TIMEOUT_SECONDS: seconds(1, 3600).describe(
     'Longest time a build may take in its VM, where it asks for no other.',
   ),
   KILN_UPLOAD_MAX_BYTES: count(1, 4 * gibibyte).describe('Largest upload.'),
@@ -64,7 +68,7 @@ export const settings = z.object({
     .string()
     .default('')
     .describe('Destinations opened to builds although they are not public: host:port,…'),
-  KILN_SHUTDOWN_GRACE_SECONDS: count(0, 300).describe(
+  KILN_SHUTDOWN_GRACE_SECONDS: seconds(0, 300).describe(
     'How long running builds may go on after the first signal to stop.',
   ),
   KILN_IMAGE_SOURCES: z

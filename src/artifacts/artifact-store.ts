@@ -36,6 +36,8 @@ export async function openArtifactStore(directory: string): Promise<ArtifactStor
     async keep(file, { format, bytes }, signal) {
       try {
         const digest = await seal(file, bytes, signal);
+        // Whoever was cancelled meanwhile shall keep nothing.
+        signal.throwIfAborted();
         await rename(file, path(digest));
         await syncDirectory(kept);
         return { format, digest, size: bytes };

@@ -27,8 +27,11 @@ export type BuildctlResult = {
   readonly imageDigest: string | null;
 };
 
-/** BuildKit puts at most some MiB of logs into one status. */
-const maxTraceLine = 32 * 1024 * 1024;
+/**
+ * BuildKit splits logs so that one status holds about 1 MiB of them, at most three times that as JSON. A guest may send anything: JSON makes
+ * of each MiB up to 50 MiB of objects.
+ */
+const maxTraceLine = 8 * 1024 * 1024;
 
 const resultSchema = z.object({
   exitCode: z.number().int().min(0).max(255),

@@ -56,13 +56,16 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
   };
 
   return {
-    stageContext: (upload, signal) =>
-      stageContext(upload, { directory: options.stagingDirectory, limits: options.limits, signal }),
+    async stageContext(upload, signal) {
+      queue.refuseIfFull();
+      return stageContext(upload, { directory: options.stagingDirectory, limits: options.limits, signal });
+    },
 
     async start(request) {
       await using undo = new AsyncDisposableStack();
       undo.use(request.context);
       await checkRequest(request, policy);
+      request.context?.forgetNames();
       const journal = await Journal.open(newRecord(request, options.entry), buildsDirectory, store);
       undo.defer(() => journal.discard());
       const { id } = journal.record;

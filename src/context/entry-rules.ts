@@ -71,6 +71,12 @@ export class EntryRules {
     return path;
   }
 
+  /** Lets the names go, of which there may be 200 000, once all was checked. */
+  forget(): void {
+    this.index.clear();
+    this.#folded.clear();
+  }
+
   #decode(bytes: Buffer, name: Buffer): string {
     try {
       return this.#utf8.decode(bytes);

@@ -47,6 +47,7 @@ export async function stageContext(
       path,
       summary: { digest: `sha256:${digest}`, size, entries: rules.count, warnings: rules.warnings },
       checkDockerfile: (name, policy) => checkContextDockerfile({ path, index: rules.index, name }, policy),
+      forgetNames: () => rules.forget(),
       checkDockerignore: () => checkContextDockerignore({ path, index: rules.index }),
       [Symbol.asyncDispose]: () => removeQuietly(path),
     };

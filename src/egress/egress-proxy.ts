@@ -75,6 +75,8 @@ export function createEgressProxy(options: {
 /** What node:http asks of a connection, for an ssh channel, which has no socket below that could be set. */
 function likeSocket(channel: Duplex): Duplex {
   const nothing = (): Duplex => channel;
+  // node:http stops reading further requests of a connection while this much of its answers waits; an ssh channel says 2 MiB.
+  Object.defineProperty(channel, 'writableHighWaterMark', { value: 16 * 1024 });
   const destroy = channel.destroy.bind(channel);
   return Object.assign(channel, {
     setTimeout: nothing,

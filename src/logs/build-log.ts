@@ -6,8 +6,8 @@ import { KilnError } from '../model/error.ts';
 import type { BuildEvent, WatchItem } from '../model/event.ts';
 import { AppendFile } from './append-file.ts';
 
-/** BuildKit's trace holds whole log chunks; one event is bounded all the same. */
-const maxEventBytes = 64 * 1024 * 1024;
+/** Twice the longest line of a trace that is taken. */
+const maxEventBytes = 16 * 1024 * 1024;
 
 const lineFeed = 10;
 

@@ -15,6 +15,8 @@ export type StagedContext = AsyncDisposable & {
   checkDockerfile(path: string, policy: DockerfilePolicy): Promise<void>;
   /** Checks the .dockerignore that applies to a Dockerfile from elsewhere. @throws KilnError DOCKERIGNORE_INVALID */
   checkDockerignore(): Promise<void>;
+  /** A build may wait long: after the checks, what they were made by is not kept in memory. */
+  forgetNames(): void;
 };
 
 export type DockerfilePolicy = {

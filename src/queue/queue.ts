@@ -36,13 +36,17 @@ export class Queue {
   enter(options: { signal: AbortSignal; onPlace: (place: number) => void }): Promise<Slot> {
     const { signal, onPlace } = options;
     signal.throwIfAborted();
-    if (this.#closed) throw draining();
+    this.refuseIfFull();
     if (this.#taken < this.#options.slots) return Promise.resolve(this.#take());
-    if (this.#waiters.length >= this.#options.limit) {
-      const message = `${this.#waiters.length} builds are waiting already; try again in ${retryAfterSeconds} seconds.`;
-      throw new KilnError('NO_CAPACITY', message, { details: { retryAfterSeconds } });
-    }
     return this.#wait(signal, onPlace);
+  }
+
+  /** For whoever would do work before entering in vain. @throws KilnError NO_CAPACITY, DRAINING */
+  refuseIfFull(): void {
+    if (this.#closed) throw draining();
+    if (this.#taken < this.#options.slots || this.#waiters.length < this.#options.limit) return;
+    const message = `${this.#waiters.length} builds are waiting already; try again in ${retryAfterSeconds} seconds.`;
+    throw new KilnError('NO_CAPACITY', message, { details: { retryAfterSeconds } });
   }
 
   /** Refuses newcomers and whoever waits; resolves when every slot is back. */

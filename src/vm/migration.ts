@@ -29,6 +29,8 @@ export async function saveState(
   const saved = once(server, 'connection', { signal }).then(async ([socket]: Socket[]) => {
     if (socket) await pipeline(socket, createWriteStream(file, { mode: 0o600 }), { signal });
   });
+  // Awaited last: whatever fails before it speaks for it.
+  saved.catch(() => undefined);
   await ignoreSharedRam(qmp, signal);
   await qmp.execute('migrate', { uri: `unix:${socketPath}` }, signal);
   await waitUntil(signal, async () => {

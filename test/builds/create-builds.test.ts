@@ -54,6 +54,16 @@ test('a build that is refused because the line is full leaves no file and no ope
   await assertNothingLeft(buildsDirectory);
 });
 
+test('a full line refuses a context before a byte of it is read', async () => {
+  await using folder = await createFolder();
+  const queue = new Queue({ slots: 1, limit: 0 });
+  const { builds, store } = await createParts(folder, queue);
+  await using _store = store;
+  using _taken = await queue.enter({ signal, onPlace: () => undefined });
+  const upload = { [Symbol.asyncIterator]: () => assert.fail('it was read') };
+  await assert.rejects(builds.stageContext(upload, signal), { code: 'NO_CAPACITY' });
+});
+
 test('a build that cannot be recorded gives its turn back and leaves nothing', async () => {
   await using folder = await createFolder();
   const queue = new Queue({ slots: 1, limit: 0 });

@@ -71,6 +71,7 @@ export function simulateBuilds(overrides: Partial<Builds> = {}): SimulatedBuilds
         summary: { digest, size: 1024, entries: 1, warnings: [] },
         checkDockerfile: async () => undefined,
         checkDockerignore: async () => undefined,
+        forgetNames: () => undefined,
         [Symbol.asyncDispose]: async () => undefined,
       };
     },
