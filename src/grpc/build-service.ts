@@ -1,3 +1,4 @@
+import { printable } from '../lib/text.ts';
 import type { Builds } from '../model/builds.ts';
 import { downloadArtifact } from './artifact.ts';
 import { runBuildCall } from './build.ts';
@@ -19,7 +20,7 @@ export function createBuildService(
     ),
     getBuild: unary(context, async ({ id }) => ({ build: toBuildRecord(await builds.get(id)) })),
     cancelBuild: unary(context, async ({ id, reason }) => ({
-      build: toBuildRecord(await builds.cancel(id, reason || 'Cancelled by a caller.')),
+      build: toBuildRecord(await builds.cancel(id, printable(reason) || 'Cancelled by a caller.')),
     })),
     watchBuild: serverStreaming(context, (request, send, signal) =>
       watchBuild(builds, request, send, signal),
