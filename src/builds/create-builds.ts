@@ -3,6 +3,7 @@ import { validate as isUuid, v7 as uuid } from 'uuid';
 import { checkDockerfileBytes, checkFrontendArgument } from '../context/dockerfile.ts';
 import { stageContext } from '../context/stage-context.ts';
 import type { Log } from '../lib/log.ts';
+import { printable } from '../lib/text.ts';
 import { type BuildLog, openBuildLog, watchBuildLog } from '../logs/build-log.ts';
 import { type BuildRecord, type EntrySummary, isTerminal, phases } from '../model/build.ts';
 import type { BuildRequest, Builds, Readiness } from '../model/builds.ts';
@@ -64,7 +65,7 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
     async start(request) {
       await using undo = new AsyncDisposableStack();
       undo.use(request.context);
-      await checkRequest(request, policy);
+      await checkRequest(request, { policy, served: options.entry.name });
       request.context?.forgetNames();
       const journal = await Journal.open(newRecord(request, options.entry), buildsDirectory, store);
       undo.defer(() => journal.discard());
@@ -142,8 +143,12 @@ async function leave(turn: AcceptedBuild['turn'], cancel: AbortController): Prom
 
 async function checkRequest(
   { spec, context, dockerfile }: BuildRequest,
-  policy: DockerfilePolicy,
+  { policy, served }: { policy: DockerfilePolicy; served: string },
 ): Promise<void> {
+  if (spec.entry !== undefined && spec.entry !== served) {
+    const message = `There is no archive entry '${printable(spec.entry)}' here; this service builds with ${served}.`;
+    throw new KilnError('PARAM_INVALID', message, { details: { field: 'entry' } });
+  }
   checkFrontendArgument(spec.buildArgs, policy);
   if (dockerfile) {
     checkDockerfileBytes(dockerfile, policy);
