@@ -13,6 +13,7 @@ const rows = [
   ['images'],
   ['http', 'grpc'],
   ['config.ts'],
+  ['usage.ts', 'addresses.ts'],
   ['service.ts'],
   ['main.ts'],
 ];

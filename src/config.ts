@@ -21,8 +21,8 @@ const address = (fallback: string) =>
     .regex(/^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9_.-]+):\d{1,5}$/, 'must be host:port')
     .default(fallback);
 
-/** Every setting, its default and what it means: the README's table is made from this. */
-export const settings = z.object({
+/** Every setting, its default and what it means: the README's table and `--help` are made from this. */
+const settings = z.object({
   KILN_LISTEN: address('127.0.0.1:8080').describe('Address of the HTTP API.'),
   KILN_GRPC_LISTEN: address('127.0.0.1:8081').describe('Address of the gRPC API.'),
   KILN_HOSTS: z
@@ -81,6 +81,17 @@ export const settings = z.object({
     .describe('A running buildkitd that makes the VM image, in place of one that kiln starts.'),
 });
 
+/** Every setting in the words of a table; the default is empty where there is none, or where the description tells it. */
+export function listSettings(): { name: string; fallback: string; description: string }[] {
+  return Object.entries(settings.shape).map(([name, schema]) => ({
+    name,
+    // The text that would stand in the environment.
+    fallback:
+      schema instanceof z.ZodDefault || schema instanceof z.ZodPipe ? String(schema.parse(undefined)) : '',
+    description: schema.description ?? '',
+  }));
+}
+
 export type Config = z.output<typeof settings> & {
   readonly dataDirectory: string;
   readonly cacheDirectory: string;
@@ -91,7 +102,7 @@ export type Config = z.output<typeof settings> & {
 export function parseConfig(env: NodeJS.ProcessEnv, asRoot: boolean): Config {
   const unknown = Object.keys(env).find((name) => name.startsWith('KILN_') && !(name in settings.shape));
   if (unknown)
-    throw new KilnError('CONFIG_INVALID', `There is no setting ${unknown}; the README lists them.`);
+    throw new KilnError('CONFIG_INVALID', `There is no setting ${unknown}; npm start -- --help lists them.`);
   const parsed = settings.safeParse(env);
   if (!parsed.success) {
     const [issue] = parsed.error.issues;

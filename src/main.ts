@@ -1,13 +1,36 @@
+import { parseArgs } from 'node:util';
 import pino from 'pino';
+import manifest from '../package.json' with { type: 'json' };
 import { parseConfig } from './config.ts';
 import { KilnError } from './model/error.ts';
 import { startService } from './service.ts';
+import { renderUsage } from './usage.ts';
 
 /**
- * The process: environment in, signals in, exit code out. The first SIGINT or SIGTERM lets running builds finish, the second,
+ * The process: arguments, environment and signals in, exit code out. The first SIGINT or SIGTERM lets running builds finish, the second,
  * or the end of the grace period, ends them.
  */
 async function main(): Promise<void> {
+  const asked = readArguments(process.argv.slice(2));
+  if (asked.help) process.stdout.write(renderUsage());
+  else if (asked.version) process.stdout.write(`kiln ${manifest.version}\n`);
+  else await serve();
+}
+
+function readArguments(args: readonly string[]): { help?: boolean; version?: boolean } {
+  try {
+    const options = { help: { type: 'boolean', short: 'h' }, version: { type: 'boolean' } } as const;
+    return parseArgs({ args: [...args], options }).values;
+  } catch (error) {
+    const why = error instanceof Error ? error.message : String(error);
+    throw new KilnError(
+      'CONFIG_INVALID',
+      `${why}\nkiln is set by environment variables; npm start -- --help lists them.`,
+    );
+  }
+}
+
+async function serve(): Promise<void> {
   const starting = new AbortController();
   const hurry = new AbortController();
   const stop = Promise.withResolvers<void>();

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { refuseTakenAddress } from './addresses.ts';
 import { openArtifactStore } from './artifacts/artifact-store.ts';
 import { readGuestFiles } from './buildkit/guest-files.ts';
 import { createBuilds, type RunningBuilds } from './builds/create-builds.ts';
@@ -56,6 +57,8 @@ export type Service = {
 export async function startService(options: ServiceOptions): Promise<Service> {
   const { config, log, progress, signal } = options;
   await using undo = new AsyncDisposableStack();
+  for (const name of ['KILN_LISTEN', 'KILN_GRPC_LISTEN'] as const)
+    await refuseTakenAddress(name, config[name]);
   const folders = await createFolders(config);
   const store = undo.use(await openBuildStore(folders.data));
   const installation = await ensureInstallationId(folders.data);

@@ -90,7 +90,10 @@ test('a build that asks for another archive entry than the one served is refused
   const { builds, buildsDirectory, store } = await createParts(folder, new Queue({ slots: 1, limit: 0 }));
   await using _store = store;
   const other = { ...request, spec: parseSpec({ entry: 'buildkit-v0.12.5' }) };
-  await assert.rejects(builds.start(other), { code: 'PARAM_INVALID', message: /'buildkit-v0\.12\.5'.*builds with buildkit-v0\.20\.2\.$/ });
+  await assert.rejects(builds.start(other), {
+    code: 'PARAM_INVALID',
+    message: /'buildkit-v0\.12\.5'.*builds with buildkit-v0\.20\.2\.$/,
+  });
   await assertNothingLeft(buildsDirectory);
   const same = { ...request, spec: parseSpec({ entry: queuedRecord().entry.name }) };
   const { id } = await builds.start(same);

@@ -1,0 +1,67 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { test } from 'node:test';
+import manifest from '../../package.json' with { type: 'json' };
+
+/** kiln as a process that must end by itself, before it has set up anything. */
+async function run(
+  args: readonly string[],
+  env: Record<string, string> = {},
+): Promise<{ status: number; stdout: string; stderr: string }> {
+  const child = spawn(process.execPath, [join(import.meta.dirname, '../../src/main.ts'), ...args], {
+    // Folders that it could not make: no case here may come that far.
+    env: { ...process.env, KILN_DATA_DIR: '/proc/kiln', KILN_CACHE_DIR: '/proc/kiln', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const [stdout, stderr, [status]] = await Promise.all([
+    text(child.stdout),
+    text(child.stderr),
+    once(child, 'close') as Promise<[number]>,
+  ]);
+  return { status, stdout, stderr };
+}
+
+test('--help and --version print and do nothing else', async () => {
+  const help = await run(['--help']);
+  assert.deepEqual([help.status, help.stderr], [0, '']);
+  assert.match(help.stdout, /^kiln builds Dockerfiles.*\n\n {2}npm start /);
+  assert.deepEqual(await run(['--version']), { status: 0, stdout: `kiln ${manifest.version}\n`, stderr: '' });
+});
+
+test('an argument or a setting that does not exist is named, with what lists those that do', async () => {
+  for (const [args, env, name] of [
+    [['--port=80'], {}, '--port'],
+    [['serve'], {}, 'serve'],
+    [[], { KILN_LISTENS: '127.0.0.1:80' }, 'KILN_LISTENS'],
+  ] as const) {
+    const { status, stdout, stderr } = await run(args, env);
+    assert.deepEqual([status, stdout], [1, '']);
+    assert.ok(stderr.startsWith('kiln: ') && stderr.includes(name), stderr);
+    assert.match(stderr, /npm start -- --help/);
+  }
+});
+
+test('an address that anyone could reach is refused while there are no tokens', async () => {
+  const { status, stderr } = await run([], { KILN_GRPC_LISTEN: '0.0.0.0:8081' });
+  assert.equal(status, 1);
+  assert.match(stderr, /^kiln: KILN_GRPC_LISTEN=0\.0\.0\.0:8081 .*no tokens yet/);
+});
+
+test('an address that is taken is told at once, before anything is set up', async () => {
+  await using server = createServer();
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const taken = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  for (const setting of ['KILN_LISTEN', 'KILN_GRPC_LISTEN']) {
+    const free = { KILN_LISTEN: '127.0.0.1:0', KILN_GRPC_LISTEN: '127.0.0.1:0' };
+    const { status, stdout, stderr } = await run([], { ...free, [setting]: taken });
+    assert.deepEqual([status, stdout], [1, '']);
+    assert.equal(
+      stderr,
+      `kiln: Cannot listen on ${taken}: another program listens there (another kiln?). Set ${setting} to another address.\n`,
+    );
+  }
+});
