@@ -90,7 +90,9 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     },
     signal,
   );
-  progress(`accelerator  ${accelerator.name}${accelerator.note ? `: ${accelerator.note}` : ''}`);
+  progress(
+    `accelerator  ${accelerator.processor.accelerator}${accelerator.note ? `: ${accelerator.note}` : ''}`,
+  );
   if (!opensRamReadOnly(qemu)) {
     progress(
       'note  this QEMU opens templates read-write: a guest that broke out of it could alter the next. QEMU 8.2 and later cannot.',
@@ -99,7 +101,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const host: VmHost = {
     installation,
     qemu,
-    accelerator: accelerator.name,
+    processor: accelerator.processor,
     cpus: config.KILN_VM_CPUS,
     memoryMiB: config.KILN_VM_MEMORY_MIB,
     users: createProcessUsers(config.asRoot),
@@ -232,7 +234,7 @@ function describeReadiness(state: {
     reason,
     draining,
     entry: state.entry,
-    accelerator,
+    accelerator: { name: accelerator.processor.accelerator, note: accelerator.note },
     pool: { warm, leased, starting, size: config.KILN_POOL_SIZE, max: config.KILN_MAX_VMS },
     queue: { waiting: queue.waiting, limit: config.KILN_QUEUE_LIMIT },
   };

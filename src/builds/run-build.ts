@@ -113,7 +113,8 @@ async function runInGuest(
   );
   const linked = AbortSignal.any([signal, lost.signal]);
   vm.watchEgress((destination) => void journal.event({ type: 'egress', destination }).catch(() => undefined));
-  await journal.reach('leased', { state: 'running', vm: { id: vm.id, accelerator: vm.machine.accelerator } });
+  const { accelerator } = vm.machine.processor;
+  await journal.reach('leased', { state: 'running', vm: { id: vm.id, accelerator } });
   await journal.event({ type: 'state', state: 'running' });
   // The guest's program waits for its disks, so they are plugged in while it starts.
   const plugged = plugDisks(

@@ -4,12 +4,12 @@ import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
 import type { Accelerator } from '../model/build.ts';
 import { KilnError } from '../model/error.ts';
-import { acceleratorArguments } from './qemu-arguments.ts';
+import { emulatedProcessor, kvmProcessors, type Processor, processorArguments } from './qemu-arguments.ts';
 
 export type AcceleratorSetting = 'auto' | Accelerator;
 
 export type AcceleratorChoice = {
-  readonly name: Accelerator;
+  readonly processor: Processor;
   /** What an operator must know of it, in one sentence; null for healthy KVM. */
   readonly note: string | null;
 };
@@ -17,7 +17,8 @@ export type AcceleratorChoice = {
 /** Why guests do not run under KVM here, and what cures it. */
 export type KvmProblem = { readonly cause: string; readonly cure: string };
 
-export type KvmProbe = (signal: AbortSignal) => Promise<KvmProblem | null>;
+/** Finds the processor that guests run with under KVM here. */
+export type KvmProbe = (signal: AbortSignal) => Promise<Processor | KvmProblem>;
 
 /** A healthy host prints the kernel's first line within about a second. */
 const probeDeadlineMs = 8000;
@@ -33,21 +34,24 @@ export async function chooseAccelerator(
 ): Promise<AcceleratorChoice> {
   const { setting, trusted, probe } = options;
   if (setting === 'tcg') {
-    return { name: 'tcg', note: 'Software emulation was asked for: slow, and no isolation boundary.' };
+    return {
+      processor: emulatedProcessor,
+      note: 'Software emulation was asked for: slow, and no isolation boundary.',
+    };
   }
-  const problem = await probe(signal);
-  if (!problem) return { name: 'kvm', note: null };
+  const found = await probe(signal);
+  if ('model' in found) return { processor: found, note: null };
   if (setting === 'auto' && trusted) {
     return {
-      name: 'tcg',
-      note: `Software emulation, slow and no isolation boundary, because ${problem.cause}. ${problem.cure}`,
+      processor: emulatedProcessor,
+      note: `Software emulation, slow and no isolation boundary, because ${found.cause}. ${found.cure}`,
     };
   }
   const permission =
     setting === 'auto' ? ' Or set KILN_ACCEL=tcg to accept slow software emulation without isolation.' : '';
   throw new KilnError(
     'VIRTUALIZATION_UNAVAILABLE',
-    `KVM cannot be used: ${problem.cause}. ${problem.cure}${permission}`,
+    `KVM cannot be used: ${found.cause}. ${found.cure}${permission}`,
   );
 }
 
@@ -57,7 +61,23 @@ export async function chooseAccelerator(
  */
 export function createKvmProbe(options: { binary: string; kernel: string; device?: string }): KvmProbe {
   const { binary, kernel, device = '/dev/kvm' } = options;
-  return async (signal) => (await checkDevice(device)) ?? bootKernel({ binary, kernel }, signal);
+  return async (signal) => {
+    const closed = await checkDevice(device);
+    return closed ?? findProcessor({ binary, kernel }, kvmProcessors, signal);
+  };
+}
+
+/** The first of the processors that guests start with; of those that none does, why the last one tried did not. */
+async function findProcessor(
+  guest: { binary: string; kernel: string },
+  [processor, ...others]: typeof kvmProcessors,
+  signal: AbortSignal,
+): Promise<Processor | KvmProblem> {
+  const problem = await bootKernel({ ...guest, processor }, signal);
+  if (!problem) return processor;
+  const [next, ...rest] = others;
+  // Only a refused MSR is a matter of the processor's model.
+  return next && /\bMSR\b/.test(problem.cause) ? findProcessor(guest, [next, ...rest], signal) : problem;
 }
 
 async function checkDevice(device: string): Promise<KvmProblem | null> {
@@ -79,13 +99,13 @@ async function checkDevice(device: string): Promise<KvmProblem | null> {
 }
 
 async function bootKernel(
-  { binary, kernel }: { binary: string; kernel: string },
+  { binary, kernel, processor }: { binary: string; kernel: string; processor: Processor },
   signal: AbortSignal,
 ): Promise<KvmProblem | null> {
   signal.throwIfAborted();
   const child = spawn(
     'setpriv',
-    ['--no-new-privs', '--pdeathsig=KILL', '--', binary, ...probeArguments(kernel)],
+    ['--no-new-privs', '--pdeathsig=KILL', '--', binary, ...probeArguments(kernel, processor)],
     { stdio: ['ignore', 'pipe', 'pipe'] },
   );
   const end = (): void => void child.kill('SIGKILL');
@@ -119,10 +139,10 @@ async function bootKernel(
   }
 }
 
-function probeArguments(kernel: string): string[] {
+function probeArguments(kernel: string, processor: Processor): string[] {
   return [
     ...['-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot', '-machine', 'q35', '-m', '256M'],
-    ...acceleratorArguments('kvm'),
+    ...processorArguments(processor),
     ...['-kernel', kernel, '-append', 'console=ttyS0 earlyprintk=serial panic=-1', '-serial', 'stdio'],
   ];
 }

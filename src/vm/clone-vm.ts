@@ -34,7 +34,7 @@ export async function cloneVm(host: VmHost, template: Template, signal: AbortSig
     const running = qemu;
     return {
       id,
-      accelerator: host.accelerator,
+      processor: host.processor,
       directory,
       ssh: { port, hostKey: template.hostKey },
       exited: running.exited,

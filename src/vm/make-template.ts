@@ -104,16 +104,19 @@ async function bootAndSave(
 
 async function waitForHostKey(consoleFile: string, signal: AbortSignal): Promise<string> {
   for (;;) {
-    const key = /^kiln-host-key (ssh-ed25519 [A-Za-z0-9+/=]+)\s*$/m.exec(
-      await readFile(consoleFile, 'latin1'),
-    )?.[1];
-    if (key !== undefined) return key;
+    const key = findHostKey(await readFile(consoleFile, 'latin1'));
+    if (key !== null) return key;
     await sleep(consolePollMs, undefined, { signal });
   }
 }
 
 async function throwOnExit(qemu: QemuProcess): Promise<never> {
   throw new KilnError('INFRA', `The VM image did not boot: QEMU ${await qemu.exited}`);
+}
+
+/** The key on a whole line: the console may be read while the line is still being written. */
+export function findHostKey(console: string): string | null {
+  return /^kiln-host-key (ssh-ed25519 [A-Za-z0-9+/=]+)\r?\n/m.exec(console)?.[1] ?? null;
 }
 
 /** `quit` writes qcow2 metadata to disk; a kill would lose it. */

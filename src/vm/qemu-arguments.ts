@@ -1,10 +1,22 @@
 import type { Accelerator } from '../model/build.ts';
 
+/** What a guest runs on, and the processor it sees (QEMU's -cpu). */
+export type Processor = { readonly accelerator: Accelerator; readonly model: string };
+
+/** `max` offers all that QEMU can emulate, so images for x86-64-v2 and v3 run too; without the copies that are slow in emulation. */
+export const emulatedProcessor: Processor = { accelerator: 'tcg', model: 'max,erms=off,fsrm=off' };
+
+/** In the order to try them: hosts that are guests themselves may refuse to set the MSR of arch-capabilities. */
+export const kvmProcessors: readonly [Processor, ...Processor[]] = [
+  { accelerator: 'kvm', model: 'host' },
+  { accelerator: 'kvm', model: 'host,arch-capabilities=off' },
+];
+
 /** One machine, as the command line of QEMU describes it. Template and clone differ in `ram`, `disk` and `incoming` alone. */
 export type Machine = {
   /** Shown in the process list; the sweep finds our processes by it. */
   readonly name: string;
-  readonly accelerator: Accelerator;
+  readonly processor: Processor;
   readonly cpus: number;
   readonly memoryMiB: number;
   readonly kernel: string;
@@ -36,7 +48,7 @@ export function qemuArguments(machine: Machine): string[] {
   return [
     ...['-name', machine.name, '-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
     ...['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'],
-    ...acceleratorArguments(machine.accelerator),
+    ...processorArguments(machine.processor),
     ...['-machine', 'q35,memory-backend=ram', '-smp', `${machine.cpus}`, '-m', `${machine.memoryMiB}M`],
     ...['-object', ramObject(machine)],
     ...['-kernel', machine.kernel, '-initrd', machine.initrd, '-append', machine.kernelCommandLine],
@@ -52,11 +64,8 @@ export function qemuArguments(machine: Machine): string[] {
   ];
 }
 
-export function acceleratorArguments(accelerator: Accelerator): string[] {
-  // Under emulation `max` offers all that QEMU can emulate: images for x86-64-v2 and v3 run too.
-  return accelerator === 'kvm'
-    ? ['-accel', 'kvm', '-cpu', 'host']
-    : ['-accel', 'tcg,thread=multi', '-cpu', 'max,erms=off,fsrm=off'];
+export function processorArguments({ accelerator, model }: Processor): string[] {
+  return ['-accel', accelerator === 'tcg' ? 'tcg,thread=multi' : 'kvm', '-cpu', model];
 }
 
 function ramObject({ ram, memoryMiB }: Machine): string {

@@ -61,7 +61,7 @@ export function commonMachine(
 ): Omit<Machine, 'disk' | 'ram' | 'console' | 'incoming'> {
   return {
     name: `${processName(host.installation)}${id}`,
-    accelerator: host.accelerator,
+    processor: host.processor,
     cpus: host.cpus,
     memoryMiB: host.memoryMiB,
     kernel: image.kernel,

@@ -1,10 +1,10 @@
-import type { Accelerator } from '../model/build.ts';
 import type { ProcessUsers } from './process-users.ts';
+import type { Processor } from './qemu-arguments.ts';
 
 /** One running QEMU process with its guest. Disposing it destroys it and everything it had; disposal never throws. */
 export type Vm = AsyncDisposable & {
   readonly id: string;
-  readonly accelerator: Accelerator;
+  readonly processor: Processor;
   /** The VM's own folder, 0700: whatever is plugged in must lie here, and is gone with the VM. */
   readonly directory: string;
   /** Where the guest's ssh answers on 127.0.0.1, and the one host key it may show. */
@@ -29,7 +29,7 @@ export type VmHost = {
   /** Marks every process of this installation. */
   readonly installation: string;
   readonly qemu: Qemu;
-  readonly accelerator: Accelerator;
+  readonly processor: Processor;
   readonly cpus: number;
   readonly memoryMiB: number;
   readonly users: ProcessUsers;

@@ -11,6 +11,7 @@ import { ensureKeyPair } from '../../src/ssh/keys.ts';
 import { findQemu } from '../../src/vm/find-qemu.ts';
 import { makeTemplate } from '../../src/vm/make-template.ts';
 import { createProcessUsers } from '../../src/vm/process-users.ts';
+import { emulatedProcessor, type Processor } from '../../src/vm/qemu-arguments.ts';
 import { templateFiles } from '../../src/vm/template.ts';
 import type { VmHost } from '../../src/vm/vm.ts';
 import { testData } from '../e2e/harness.ts';
@@ -22,23 +23,23 @@ const signal = new AbortController().signal;
 /** From asking for a VM to the end of the first command in it: a warm clone against a boot of the same image. */
 export const benchLease: Bench = async (service) => {
   const leases: number[] = [];
-  let accelerator: VmHost['accelerator'] = 'tcg';
+  let processor = emulatedProcessor;
   for (let round = 0; round < rounds; round += 1) {
     await waitUntilWarm(service);
     const started = performance.now();
     await using lease = await service.pool.acquire(signal);
     await capture(lease.vm.connection, 'true', { signal });
     leases.push(performance.now() - started);
-    accelerator = lease.vm.machine.accelerator;
+    processor = lease.vm.machine.processor;
   }
   await waitUntilWarm(service);
-  const [kiln, baseline] = [median(leases), await coldBootMs(accelerator)];
+  const [kiln, baseline] = [median(leases), await coldBootMs(processor)];
   const ratio = baseline / kiln;
   return [{ what: 'lease of a pristine VM : cold boot', kiln, baseline, unit: 'ms', ratio, goal: '≥ 20' }];
 };
 
 /** Until the end of the first command over ssh; buildkitd is started by its socket, so nothing else is waited for. */
-async function coldBootMs(accelerator: VmHost['accelerator']): Promise<number> {
+async function coldBootMs(processor: Processor): Promise<number> {
   const { privateKey, publicKey } = await ensureKeyPair(testData);
   const directory = join(testData, 'bench');
   await rm(directory, { recursive: true, force: true });
@@ -46,7 +47,7 @@ async function coldBootMs(accelerator: VmHost['accelerator']): Promise<number> {
   const host: VmHost = {
     installation: randomBytes(8).toString('hex'),
     qemu: await findQemu(signal),
-    ...{ accelerator, cpus: 2, memoryMiB: 2048, users: createProcessUsers(true) },
+    ...{ processor, cpus: 2, memoryMiB: 2048, users: createProcessUsers(true) },
     ...{ vmsDirectory: directory, templatesDirectory: directory },
   };
   let bootMs = Number.NaN;

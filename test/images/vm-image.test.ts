@@ -15,6 +15,7 @@ import { ensureKeyPair, type SshKeyPair } from '../../src/ssh/keys.ts';
 import { findQemu } from '../../src/vm/find-qemu.ts';
 import { makeTemplate } from '../../src/vm/make-template.ts';
 import { createProcessUsers } from '../../src/vm/process-users.ts';
+import { emulatedProcessor } from '../../src/vm/qemu-arguments.ts';
 import { templateFiles } from '../../src/vm/template.ts';
 import type { SshEndpoint } from '../../src/vm/vm.ts';
 
@@ -136,7 +137,7 @@ async function bootAndAsk(image: VmImage): Promise<void> {
   const host = {
     installation: 'vm-image-test',
     qemu: await findQemu(signal),
-    accelerator: 'tcg',
+    processor: emulatedProcessor,
     cpus: 2,
     memoryMiB: 1024,
     users: createProcessUsers(true),

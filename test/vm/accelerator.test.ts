@@ -1,13 +1,26 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { chooseAccelerator, createKvmProbe, type KvmProblem } from '../../src/vm/accelerator.ts';
+import {
+  chooseAccelerator,
+  createKvmProbe,
+  type KvmProbe,
+  type KvmProblem,
+} from '../../src/vm/accelerator.ts';
 import { parseForwardedPort } from '../../src/vm/forwarded-port.ts';
+import { findHostKey } from '../../src/vm/make-template.ts';
+import { kvmProcessors, type Processor } from '../../src/vm/qemu-arguments.ts';
 
 const signal = new AbortController().signal;
+const [host] = kvmProcessors;
 const problem: KvmProblem = { cause: 'guests never start', cure: 'Use another machine.' };
+
+async function problemOf(probe: KvmProbe, part: keyof KvmProblem): Promise<string> {
+  const found = await probe(signal);
+  return part in found ? (found as KvmProblem)[part] : 'KVM works';
+}
 
 const choices = [
   { setting: 'auto', trusted: true, works: true, name: 'kvm' },
@@ -19,9 +32,9 @@ const choices = [
 ] as const;
 for (const { setting, trusted, works, name } of choices) {
   test(`KILN_ACCEL=${setting}, ${trusted ? 'loopback alone' : 'reachable'}, KVM ${works ? 'works' : 'is broken'}: ${name}`, async () => {
-    const probe = async (): Promise<KvmProblem | null> => (works ? null : problem);
+    const probe = async (): Promise<Processor | KvmProblem> => (works ? host : problem);
     const choice = await chooseAccelerator({ setting, trusted, probe }, signal);
-    assert.equal(choice.name, name);
+    assert.equal(choice.processor.accelerator, name);
     assert.equal(choice.note === null, name === 'kvm', 'emulation is never silent');
   });
 }
@@ -38,7 +51,7 @@ for (const setting of ['auto', 'kvm'] as const) {
 
 test('a missing device is named with what brings it', async () => {
   const probe = createKvmProbe({ binary: 'qemu-system-x86_64', kernel: '/nowhere', device: '/nowhere/kvm' });
-  assert.match((await probe(signal))?.cure ?? '', /nested virtualization/);
+  assert.match(await problemOf(probe, 'cure'), /nested virtualization/);
 });
 
 test('a kernel that is none does not count as KVM that works', async () => {
@@ -46,8 +59,47 @@ test('a kernel that is none does not count as KVM that works', async () => {
   const kernel = join(directory, 'kernel');
   await writeFile(kernel, 'no kernel');
   const probe = createKvmProbe({ binary: 'qemu-system-x86_64', kernel, device: kernel });
-  assert.match((await probe(signal))?.cause ?? '', /QEMU gave up under KVM/);
+  assert.match(await problemOf(probe, 'cause'), /QEMU gave up under KVM/);
   await rm(directory, { recursive: true });
+});
+
+/** A shell script in QEMU's place: this machine has no KVM that works. It starts, or not, by the model it is given. */
+const simulations = [
+  {
+    behaves:
+      "case $* in *arch-capabilities=off*) echo 'Linux version 6';; *) echo 'failed to set MSR 0x10a' >&2; exit 134;; esac",
+    found: kvmProcessors.at(-1) ?? kvmProcessors[0],
+  },
+  { behaves: "echo 'Linux version 6'; sleep 60", found: kvmProcessors[0] },
+] as const;
+for (const { behaves, found } of simulations) {
+  test(`guests get the processor ${found.model} where KVM takes that (simulated QEMU)`, async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'kiln-probe-'));
+    const binary = join(directory, 'qemu');
+    await writeFile(binary, `#!/bin/sh\n${behaves}\n`, { mode: 0o755 });
+    assert.deepEqual(await createKvmProbe({ binary, kernel: binary, device: binary })(signal), found);
+    await rm(directory, { recursive: true });
+  });
+}
+
+test('a guest that never starts is not tried with other processors, and the cause says so (simulated QEMU)', async () => {
+  const directory = await mkdtemp(join(tmpdir(), 'kiln-probe-'));
+  const binary = join(directory, 'qemu');
+  await writeFile(binary, `#!/bin/sh\necho run >>${directory}/runs\nexec sleep 60\n`, { mode: 0o755 });
+  const probe = createKvmProbe({ binary, kernel: binary, device: binary });
+  assert.match(await problemOf(probe, 'cause'), /printed nothing for 8 s/);
+  assert.equal(await readFile(join(directory, 'runs'), 'utf8'), 'run\n');
+  await rm(directory, { recursive: true });
+});
+
+test('the host key is taken from a whole line of the console, never from one still being written', () => {
+  const line =
+    'kiln-host-key ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHhAacE+GxFJKJaYyP8GzBKMIiuBur8gkb9gJs4OHqIH\r\n';
+  const key = line.trim().slice('kiln-host-key '.length);
+  const booting = `[    0.000000] Linux version 6\r\n`;
+  for (let end = 0; end < line.length; end += 1)
+    assert.equal(findHostKey(booting + line.slice(0, end)), null);
+  assert.equal(findHostKey(`${booting}${line}login: `), key);
 });
 
 test('the forwarded port is read from the table of QEMU 7.2', () => {
