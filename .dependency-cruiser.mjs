@@ -13,7 +13,7 @@ const rows = [
   ['images'],
   ['http', 'grpc'],
   ['config.ts'],
-  ['usage.ts', 'addresses.ts'],
+  ['usage.ts', 'addresses.ts', 'host-setup.ts'],
   ['service.ts'],
   ['main.ts'],
 ];

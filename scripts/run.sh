@@ -17,8 +17,8 @@ if ! cmp -s package-lock.json node_modules/.kiln-lock.json; then
   cp package-lock.json node_modules/.kiln-lock.json
 fi
 
-node=node_modules/.bin/node
-[ -x "$node" ] || node=$(command -v node)
+# By its own name: npm 9 makes no link in node_modules/.bin where two packages, one for each processor, want the same.
+node=$(ls -d node_modules/node-linux-*/bin/node 2>/dev/null) || node=$(command -v node)
 case "$("$node" --version)" in
   v2[4-9].* | v[3-9][0-9].*) ;;
   *) echo "kiln: Node 24 or newer is needed, found $("$node" --version). Get it from https://nodejs.org" >&2; exit 1 ;;

@@ -3,6 +3,7 @@ import { isAbsolute, join } from 'node:path';
 import { z } from 'zod';
 import { KilnError } from './model/error.ts';
 
+const rootCacheDirectory = '/var/cache/kiln';
 const gibibyte = 1024 ** 3;
 
 const count = (smallest: number, fallback: number) => z.coerce.number().int().min(smallest).default(fallback);
@@ -95,6 +96,8 @@ export function listSettings(): { name: string; fallback: string; description: s
 export type Config = z.output<typeof settings> & {
   readonly dataDirectory: string;
   readonly cacheDirectory: string;
+  /** Where root's VM images lie, for whoever is not root and set no folder of their own. */
+  readonly sharedCacheDirectory: string | null;
   readonly asRoot: boolean;
 };
 
@@ -117,8 +120,9 @@ export function parseConfig(env: NodeJS.ProcessEnv, asRoot: boolean): Config {
     ),
     cacheDirectory: directory(
       parsed.data.KILN_CACHE_DIR,
-      asRoot ? '/var/cache/kiln' : xdg(env['XDG_CACHE_HOME'], '.cache'),
+      asRoot ? rootCacheDirectory : xdg(env['XDG_CACHE_HOME'], '.cache'),
     ),
+    sharedCacheDirectory: asRoot || parsed.data.KILN_CACHE_DIR !== undefined ? null : rootCacheDirectory,
   };
   for (const name of ['KILN_LISTEN', 'KILN_GRPC_LISTEN'] as const) refusePublic(name, config[name]);
   return config;

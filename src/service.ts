@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { refuseTakenAddress } from './addresses.ts';
 import { openArtifactStore } from './artifacts/artifact-store.ts';
 import { readGuestFiles } from './buildkit/guest-files.ts';
@@ -13,9 +12,8 @@ import { type Config, splitAddress } from './config.ts';
 import { createEgressPolicy } from './egress/egress-policy.ts';
 import { parseEgressAllow, parseRegistryMirrors, registryConfig } from './egress/settings.ts';
 import { createGrpcServer, defaultGrpcSettings } from './grpc/server.ts';
+import { prepareHost } from './host-setup.ts';
 import { createHttpServer } from './http/server.ts';
-import { ensureVmImage } from './images/ensure-vm-image.ts';
-import { ensureHostTools, vmTools } from './images/host-tools.ts';
 import { removeQuietly } from './lib/files.ts';
 import type { Log } from './lib/log.ts';
 import type { Readiness } from './model/builds.ts';
@@ -29,9 +27,6 @@ import { findQemu } from './vm/find-qemu.ts';
 import { createProcessUsers } from './vm/process-users.ts';
 import { sweepVms } from './vm/sweep.ts';
 import { opensRamReadOnly, type VmHost } from './vm/vm.ts';
-
-/** The archive entry this version of kiln serves. */
-const entry = 'buildkit-v0.20.2';
 
 export type ServiceOptions = {
   readonly config: Config;
@@ -67,19 +62,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     progress(`swept  ${swept.processes} processes, ${swept.folders} VM folders of an earlier run`);
   await recoverBuilds({ store, buildsDirectory: folders.builds, log });
 
-  const context = { logDirectory: join(config.cacheDirectory, 'logs'), progress, signal };
-  await ensureHostTools(vmTools, { ...context, asRoot: config.asRoot, path: options.path });
-  const image = await ensureVmImage({
-    ...context,
-    entry,
-    imagesDirectory: fileURLToPath(new URL('../images', import.meta.url)),
-    cacheDirectory: config.cacheDirectory,
-    sources: config.KILN_IMAGE_SOURCES,
-    buildkitHost: config.BUILDKIT_HOST,
-    asRoot: config.asRoot,
-    path: options.path,
-  });
-
+  const image = await prepareHost(config, options);
   const qemu = await findQemu(signal);
   const accelerator = await chooseAccelerator(
     // parseConfig refuses any address but loopback, and there are no tokens yet.

@@ -20,11 +20,17 @@ type Step = {
  */
 export async function cachedStep(
   step: Step,
-  context: StepContext & { cacheDirectory: string },
+  context: StepContext & { cacheDirectory: string; sharedCacheDirectory: string | null },
 ): Promise<string> {
   const parent = join(context.cacheDirectory, step.name);
-  const result = join(parent, contentKey(step.inputs));
+  const key = contentKey(step.inputs);
+  const result = join(parent, key);
   const title = `${step.name}  ${step.what}`;
+  const shared = context.sharedCacheDirectory && join(context.sharedCacheDirectory, step.name, key);
+  if (shared && (await exists(shared))) {
+    context.progress(`${title}: there already, in ${shared}`);
+    return shared;
+  }
   if (!(await exists(result))) {
     await mkdir(parent, { recursive: true });
     await using _lock = await holdLock(`${parent}.lock`, {

@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { shellQuote } from '../lib/text.ts';
 import { KilnError } from '../model/error.ts';
 import type { VmImage } from '../model/vm-image.ts';
 import { ensureBase } from './base.ts';
@@ -46,9 +47,13 @@ async function imageInputs(request: ImageRequest, pins: Pins): Promise<(string |
 
 async function makeImage(request: ImageRequest, pins: Pins, directory: string): Promise<void> {
   if (!request.asRoot && request.buildkitHost === undefined) {
+    const folder =
+      request.sharedCacheDirectory === null
+        ? `env KILN_CACHE_DIR=${shellQuote(request.cacheDirectory)} `
+        : '';
     throw new KilnError(
       'REQUIREMENT_MISSING',
-      'The first VM image is made as root: run "sudo npm start" once, or set BUILDKIT_HOST to a buildkitd that you may use.',
+      `The VM image is made as root, once: sudo ${folder}npm run image. Or set BUILDKIT_HOST to a buildkitd that you may use.`,
     );
   }
   await ensureHostTools(imageTools, request);

@@ -6,6 +6,8 @@ export type ImageRequest = StepContext & {
   /** The project's images/ folder. */
   readonly imagesDirectory: string;
   readonly cacheDirectory: string;
+  /** Another user's results, to read only. */
+  readonly sharedCacheDirectory: string | null;
   /** What the image is made from; auto takes a container registry where one answers. */
   readonly sources: 'auto' | 'registry' | 'packages';
   /** Address of a buildkitd to build with, in place of one that is started for it. */

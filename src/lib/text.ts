@@ -7,6 +7,11 @@ export function printable(text: string, limit = 256): string {
   return escaped.length > limit ? `${escaped.slice(0, limit)}…` : escaped;
 }
 
+/** One word for a shell, for commands that people are shown. */
+export function shellQuote(word: string): string {
+  return /^[\w./:=@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;
+}
+
 function escapeUnit(unit: string): string {
   return `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`;
 }

@@ -2,8 +2,8 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
-import { ensureVmImage } from '../../src/images/ensure-vm-image.ts';
+import { parseConfig } from '../../src/config.ts';
+import { prepareHost } from '../../src/host-setup.ts';
 import type { VmImage } from '../../src/model/vm-image.ts';
 import { capture } from '../../src/ssh/capture.ts';
 import { connectSsh, type SshConnection } from '../../src/ssh/connection.ts';
@@ -69,18 +69,8 @@ async function coldBootMs(processor: Processor): Promise<number> {
 }
 
 function findImage(): Promise<VmImage> {
-  return ensureVmImage({
-    entry: 'buildkit-v0.20.2',
-    imagesDirectory: fileURLToPath(new URL('../../images', import.meta.url)),
-    cacheDirectory: '/var/cache/kiln',
-    logDirectory: '/var/cache/kiln/logs',
-    sources: 'auto',
-    buildkitHost: undefined,
-    asRoot: true,
-    path: process.env['PATH'] ?? '',
-    progress: () => undefined,
-    signal,
-  });
+  const path = process.env['PATH'] ?? '';
+  return prepareHost(parseConfig({}, true), { path, progress: () => undefined, signal });
 }
 
 async function connectWhenUp(target: Parameters<typeof connectSsh>[0]): Promise<SshConnection> {

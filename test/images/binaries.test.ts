@@ -86,7 +86,7 @@ function ensure(
   const request: ImageRequest = {
     entry: 'buildkit-v0.20.2',
     imagesDirectory: join(directory, 'images'),
-    cacheDirectory: directory,
+    ...{ cacheDirectory: directory, sharedCacheDirectory: null },
     logDirectory: join(directory, 'logs'),
     sources: 'packages',
     buildkitHost: undefined,

@@ -31,7 +31,7 @@ test('a step is made once for the same inputs, again for others, and an interrup
           if (fail) throw new Error('interrupted');
         },
       },
-      { ...quiet, cacheDirectory },
+      { ...quiet, cacheDirectory, sharedCacheDirectory: null },
     );
   await assert.rejects(run('a', true), /interrupted/);
   assert.deepEqual(await readdir(join(cacheDirectory, 'step')), []);

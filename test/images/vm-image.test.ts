@@ -120,7 +120,7 @@ function imageRequest(): ImageRequest {
   return {
     entry: 'buildkit-v0.20.2',
     imagesDirectory: fileURLToPath(new URL('../../images', import.meta.url)),
-    cacheDirectory: config.cacheDirectory,
+    ...{ cacheDirectory: config.cacheDirectory, sharedCacheDirectory: null },
     logDirectory: join(config.cacheDirectory, 'logs'),
     sources: config.KILN_IMAGE_SOURCES,
     buildkitHost: undefined,

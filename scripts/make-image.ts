@@ -1,0 +1,22 @@
+import { parseConfig } from '../src/config.ts';
+import { prepareHost } from '../src/host-setup.ts';
+import { KilnError } from '../src/model/error.ts';
+
+/** `npm run image`: what kiln needs root for, once. `npm start` does the same on its own where it is root. */
+const stopping = new AbortController();
+for (const signal of ['SIGINT', 'SIGTERM'] as const)
+  process.once(signal, () => stopping.abort(new KilnError('CANCELLED', 'stopped')));
+
+try {
+  const config = parseConfig(process.env, process.getuid?.() === 0);
+  await prepareHost(config, {
+    path: process.env['PATH'] ?? '',
+    progress: (line) => console.log(`kiln: ${line}`),
+    signal: stopping.signal,
+  });
+  console.log('kiln: the VM image is there; npm start serves builds with it');
+} catch (error) {
+  const { code, message, cause } = KilnError.from(error);
+  console.error(code === 'INTERNAL' ? cause : `kiln: ${message}`);
+  process.exitCode = 1;
+}
