@@ -58,6 +58,9 @@ const settings = z.object({
   KILN_CONTEXT_MAX_BYTES: count(1, 8 * gibibyte).describe('Largest context, unpacked to a tar.'),
   KILN_CONTEXT_MAX_ENTRIES: count(1, 200_000).describe('Most entries of a context.'),
   KILN_ARTIFACT_MAX_BYTES: count(1024 * 1024, 10 * gibibyte).describe('Largest artifact.'),
+  KILN_LOG_MAX_BYTES: count(1024 * 1024, 2 * gibibyte).describe(
+    'Largest log of a build, its events included; a build that prints more fails.',
+  ),
   KILN_CUSTOM_FRONTENDS: flag('true').describe(
     'Whether a Dockerfile may name another frontend with # syntax=.',
   ),

@@ -116,6 +116,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     buildsDirectory: folders.builds,
     stagingDirectory: folders.staging,
     maxArtifactBytes: config.KILN_ARTIFACT_MAX_BYTES,
+    maxLogBytes: config.KILN_LOG_MAX_BYTES,
     defaultTimeoutSeconds: config.KILN_BUILD_TIMEOUT_SECONDS,
     entry: { name: image.entry, imageDigest: image.digest, versions: image.versions },
     limits: {

@@ -10,20 +10,19 @@ import type { BuildRequest, Builds, Readiness } from '../model/builds.ts';
 import type { ContextLimits, DockerfilePolicy } from '../model/context.ts';
 import { KilnError } from '../model/error.ts';
 import type { Queue } from '../queue/queue.ts';
-import type { BuildStore } from '../store/build-store.ts';
-import { Journal } from './journal.ts';
+import { Journal, type JournalOptions } from './journal.ts';
 import { type AcceptedBuild, type RunDependencies, runBuild } from './run-build.ts';
 
-export type BuildsOptions = RunDependencies & {
-  readonly store: BuildStore;
-  readonly queue: Queue;
-  readonly stagingDirectory: string;
-  readonly entry: EntrySummary;
-  readonly limits: ContextLimits & { readonly maxUploadBytes: number };
-  readonly policy: DockerfilePolicy;
-  readonly readiness: (draining: boolean) => Readiness;
-  readonly log: Log;
-};
+export type BuildsOptions = Omit<RunDependencies, 'stopping'> &
+  JournalOptions & {
+    readonly queue: Queue;
+    readonly stagingDirectory: string;
+    readonly entry: EntrySummary;
+    readonly limits: ContextLimits & { readonly maxUploadBytes: number };
+    readonly policy: DockerfilePolicy;
+    readonly readiness: (draining: boolean) => Readiness;
+    readonly log: Log;
+  };
 
 type ActiveBuild = {
   readonly journal: Journal;
@@ -42,6 +41,7 @@ export type RunningBuilds = Builds & {
 export function createBuilds(options: BuildsOptions): RunningBuilds {
   const { store, queue, artifacts, buildsDirectory, policy, log } = options;
   const active = new Map<string, ActiveBuild>();
+  const stopping = new AbortController();
   let draining = false;
 
   const filesOf = async (id: string): Promise<BuildLog> => {
@@ -67,7 +67,7 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
       undo.use(request.context);
       await checkRequest(request, { policy, served: options.entry.name });
       request.context?.forgetNames();
-      const journal = await Journal.open(newRecord(request, options.entry), buildsDirectory, store);
+      const journal = await Journal.open(newRecord(request, options.entry), options);
       undo.defer(() => journal.discard());
       const { id } = journal.record;
       const cancel = new AbortController();
@@ -79,7 +79,7 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
       undo.defer(() => leave(turn, cancel));
       await journal.begin();
       const build: AcceptedBuild = { ...request, journal, turn };
-      const done = runBuild(build, options, cancel.signal)
+      const done = runBuild(build, { ...options, stopping: stopping.signal }, cancel.signal)
         .catch((error: unknown) => log.error({ error, build: id }, 'a build could not be recorded'))
         .finally(() => active.delete(id));
       active.set(id, { journal, cancel, done });
@@ -126,6 +126,7 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
     },
     abort() {
       const reason = new KilnError('DRAINING', 'The service was stopped.');
+      stopping.abort(reason);
       for (const { cancel } of active.values()) cancel.abort(reason);
     },
   };

@@ -1,12 +1,27 @@
 import { join } from 'node:path';
 import { removeQuietly } from '../lib/files.ts';
 import { appendEvent, type BuildLog, createBuildLog } from '../logs/build-log.ts';
-import type { BuildRecord, EgressDestination, Phase, Verdict } from '../model/build.ts';
+import {
+  type BuildRecord,
+  type EgressDestination,
+  isTerminal,
+  type Phase,
+  type Verdict,
+} from '../model/build.ts';
+import { KilnError } from '../model/error.ts';
 import type { BuildEvent } from '../model/event.ts';
 import { type BuildStore, endRecord } from '../store/build-store.ts';
 
 /** `Omit` that keeps the members of a union apart. */
 type WithoutTime<Event> = Event extends BuildEvent ? Omit<Event, 'at'> : never;
+
+export type JournalOptions = {
+  readonly store: BuildStore;
+  /** Holds a folder for each build. */
+  readonly buildsDirectory: string;
+  /** Bytes of log and events together. */
+  readonly maxLogBytes: number;
+};
 
 /**
  * The one writer of a build: its record in the store, its events, its plain log. Writes happen in the order they were asked
@@ -14,21 +29,17 @@ type WithoutTime<Event> = Event extends BuildEvent ? Omit<Event, 'at'> : never;
  */
 export class Journal {
   readonly files: BuildLog;
-  readonly #store: BuildStore;
-  readonly #directory: string;
+  readonly #options: JournalOptions;
   #record: BuildRecord;
 
-  private constructor(record: BuildRecord, directory: string, files: BuildLog, store: BuildStore) {
+  private constructor(record: BuildRecord, files: BuildLog, options: JournalOptions) {
     this.#record = record;
-    this.#directory = directory;
     this.files = files;
-    this.#store = store;
+    this.#options = options;
   }
 
-  /** @param parent Holds a folder for each build. */
-  static async open(record: BuildRecord, parent: string, store: BuildStore): Promise<Journal> {
-    const directory = join(parent, record.id);
-    return new Journal(record, directory, await createBuildLog(directory), store);
+  static async open(record: BuildRecord, options: JournalOptions): Promise<Journal> {
+    return new Journal(record, await createBuildLog(join(options.buildsDirectory, record.id)), options);
   }
 
   get record(): BuildRecord {
@@ -40,45 +51,69 @@ export class Journal {
     await this.event({ type: 'state', state: 'queued' });
     for (const message of this.#record.context?.warnings ?? [])
       await this.event({ type: 'warning', message });
-    await this.#store.insert(this.#record);
+    await this.#options.store.insert(this.#record);
   }
 
   /** Of a build that was not begun: leaves nothing of it. */
   async discard(): Promise<void> {
+    await this.close();
+    await removeQuietly(join(this.#options.buildsDirectory, this.#record.id));
+  }
+
+  /** Ends the files as they are. */
+  async close(): Promise<void> {
     await Promise.all([this.files.log.end(), this.files.events.end()]);
-    await removeQuietly(this.#directory);
   }
 
   event(event: WithoutTime<BuildEvent>): Promise<void> {
     return appendEvent(this.files, { ...event, at: new Date().toISOString() });
   }
 
-  log(bytes: Buffer): Promise<void> {
-    return this.files.log.append(bytes);
+  /** Bytes of the plain log. @throws KilnError LOG_TOO_LARGE */
+  async log(bytes: Buffer): Promise<void> {
+    this.#refuseBeyondLimit();
+    await this.files.log.append(bytes);
+  }
+
+  /** An object of the trace. @throws KilnError LOG_TOO_LARGE */
+  async status(status: unknown): Promise<void> {
+    this.#refuseBeyondLimit();
+    await this.event({ type: 'status', status });
+  }
+
+  /** A build may print without end, and all of it is kept. */
+  #refuseBeyondLimit(): void {
+    const { maxLogBytes } = this.#options;
+    if (this.files.log.size + this.files.events.size < maxLogBytes) return;
+    throw new KilnError(
+      'LOG_TOO_LARGE',
+      `The build printed more than is kept of one: ${maxLogBytes} bytes, its events included.`,
+      { details: { limit: maxLogBytes } },
+    );
   }
 
   /** Changes the record, in memory and in the store. */
   async change(change: Partial<BuildRecord>): Promise<void> {
     this.#record = { ...this.#record, ...change };
-    await this.#store.update(this.#record);
+    await this.#options.store.update(this.#record);
   }
 
   async reach(phase: Phase, change: Partial<BuildRecord> = {}): Promise<void> {
     await this.change({ ...change, times: { ...this.#record.times, [phase]: new Date().toISOString() } });
   }
 
-  /** Ends the build. Whoever sees the verdict event finds the whole log in the file and a terminal record. */
-  async finish(verdict: Verdict, egress: readonly EgressDestination[]): Promise<BuildRecord> {
+  /**
+   * Ends the build. Whoever sees the verdict event finds the whole log in the file and a terminal record. Where the disk is
+   * full it may be called again and goes on where it failed.
+   */
+  async finish(verdict: Verdict, egress: readonly EgressDestination[]): Promise<void> {
     await this.files.log.end();
-    const at = new Date().toISOString();
-    const ended = endRecord({ ...this.#record, egress }, verdict, at);
-    try {
-      await this.#store.update(ended);
+    if (!isTerminal(this.#record.state)) {
+      const ended = endRecord({ ...this.#record, egress }, verdict, new Date().toISOString());
+      await this.#options.store.update(ended);
       this.#record = ended;
-      await this.event({ type: 'verdict', verdict });
-    } finally {
-      await this.files.events.end();
     }
-    return ended;
+    await this.event({ type: 'verdict', verdict });
+    await this.files.events.end();
   }
 }

@@ -1,5 +1,6 @@
 import { link, rename, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { ArtifactStore } from '../artifacts/artifact-store.ts';
 import { type BuildctlResult, runBuildctl } from '../buildkit/run-buildctl.ts';
 import { withDeadline } from '../lib/abort.ts';
@@ -22,12 +23,15 @@ export type AcceptedBuild = {
   readonly turn: ReturnType<Queue['enter']>;
 };
 
+const fullDiskRetryMs = 1000;
+
 export type RunDependencies = {
   readonly pool: Pool<WarmVm>;
   readonly artifacts: ArtifactStore;
-  readonly buildsDirectory: string;
   readonly maxArtifactBytes: number;
   readonly defaultTimeoutSeconds: number;
+  /** Aborts when the service ends its builds. */
+  readonly stopping: AbortSignal;
 };
 
 /**
@@ -50,7 +54,28 @@ export async function runBuild(
   } finally {
     await build.context?.[Symbol.asyncDispose]();
   }
-  await journal.finish(verdict, egress);
+  await finish(journal, { verdict, egress }, deps.stopping);
+}
+
+/** A full disk leaves no build without its end, which is written once there is room, unless the service stops first. */
+async function finish(
+  journal: Journal,
+  { verdict, egress }: { verdict: Verdict; egress: readonly EgressDestination[] },
+  stopping: AbortSignal,
+): Promise<void> {
+  for (;;) {
+    try {
+      await journal.finish(verdict, egress);
+      return;
+    } catch (error) {
+      if (KilnError.from(error).code === 'STORAGE_FULL' && !stopping.aborted) {
+        await sleep(fullDiskRetryMs, undefined, { signal: stopping }).catch(() => undefined);
+        continue;
+      }
+      await journal.close();
+      throw error;
+    }
+  }
 }
 
 /** How many VMs one build may lose. */
@@ -130,7 +155,7 @@ async function runInGuest(
       artifactDisk: spec.output === 'none' ? null : artifactSerial,
       dockerfile,
       onLog: (bytes) => journal.log(bytes),
-      onStatus: (status) => journal.event({ type: 'status', status }),
+      onStatus: (status) => journal.status(status),
       onContextReady: () => journal.reach('contextReady'),
     },
     linked,

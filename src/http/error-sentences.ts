@@ -63,5 +63,6 @@ export const errorSentences: Readonly<Record<ErrorCode, string>> = {
   INFRA: 'The VM of the build failed; send the build again.',
   TRANSFER_STALLED: 'A transfer made no progress.',
   ARTIFACT_INVALID: 'What the build put out is not the tar it should be.',
+  LOG_TOO_LARGE: 'The build printed more than is kept of one build; let its steps print less.',
   INTERNAL: 'Something failed that should not; the log of the service tells more under the request id.',
 };

@@ -17,6 +17,7 @@ export const imageTools: readonly HostTool[] = [
   { find: 'mmdebstrap', package: 'mmdebstrap' },
   { find: 'go', package: 'golang-go' },
   { find: 'gcc', package: 'gcc' },
+  { find: '/usr/include/stdlib.h', package: 'libc6-dev' },
   { find: '/usr/include/seccomp.h', package: 'libseccomp-dev' },
   { find: 'pkg-config', package: 'pkg-config' },
   { find: '/etc/ssl/certs/ca-certificates.crt', package: 'ca-certificates' },

@@ -70,6 +70,7 @@ export const errorKinds = {
   INFRA: 'internal',
   TRANSFER_STALLED: 'internal',
   ARTIFACT_INVALID: 'internal',
+  LOG_TOO_LARGE: 'too-large',
   INTERNAL: 'internal',
 } as const;
 

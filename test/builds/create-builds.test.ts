@@ -27,7 +27,12 @@ async function createParts({ path }: TemporaryFolder, queue: Queue): Promise<Par
     ...{ store, queue, log, entry: queuedRecord().entry, buildsDirectory, stagingDirectory: path },
     pool: new Pool({ size: 0, max: 1, create, log }),
     artifacts: await openArtifactStore(join(path, 'artifacts')),
-    ...{ maxArtifactBytes: 1, defaultTimeoutSeconds: 1, policy: { customFrontends: true } },
+    ...{
+      maxArtifactBytes: 1,
+      maxLogBytes: 1024 * 1024,
+      defaultTimeoutSeconds: 1,
+      policy: { customFrontends: true },
+    },
     limits: { maxBytes: 1, maxEntries: 1, maxUploadBytes: 1 },
     readiness: () => assert.fail('not asked for'),
   });

@@ -74,6 +74,7 @@ test('the document and its pages name every code a request can get', () => {
       'CONFIG_INVALID',
       'IMAGE_CORRUPT',
       'INFRA',
+      'LOG_TOO_LARGE',
     ],
     ...[
       'REQUIREMENT_MISSING',

@@ -1,0 +1,96 @@
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { mkdir, open, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { promisify } from 'node:util';
+import { Journal } from '../../src/builds/journal.ts';
+import { openBuildLog } from '../../src/logs/build-log.ts';
+import type { Verdict } from '../../src/model/build.ts';
+import { openBuildStore } from '../../src/store/build-store.ts';
+import { createFolder, queuedRecord } from '../store/harness.ts';
+
+const run = promisify(execFile);
+const verdict: Verdict = { state: 'failed', exitCode: 1, code: null, message: 'buildctl exited with 1.' };
+const MiB = 1024 * 1024;
+
+/** A file system of 2 MiB. */
+async function createDisk(): Promise<AsyncDisposable & { path: string }> {
+  const folder = await createFolder();
+  await run('mount', ['-t', 'tmpfs', '-o', 'size=2m', 'tmpfs', folder.path]);
+  return {
+    path: folder.path,
+    async [Symbol.asyncDispose]() {
+      await run('umount', ['--lazy', folder.path]);
+      await folder[Symbol.asyncDispose]();
+    },
+  };
+}
+
+async function fill(path: string): Promise<void> {
+  await using file = await open(path, 'w');
+  const block = Buffer.alloc(4096, 1);
+  for (;;) {
+    try {
+      await file.write(block);
+    } catch {
+      return;
+    }
+  }
+}
+
+test('a build whose end does not fit on a full disk ends once there is room: record, events and log, each once', async () => {
+  await using disk = await createDisk();
+  await using store = await openBuildStore(disk.path);
+  const buildsDirectory = join(disk.path, 'builds');
+  await mkdir(buildsDirectory);
+  const journal = await Journal.open(queuedRecord(), { store, buildsDirectory, maxLogBytes: MiB });
+  await journal.begin();
+  await journal.log(Buffer.from('#1 a line\n'));
+  await journal.reach('leased', { state: 'running' });
+
+  const ballast = join(disk.path, 'ballast');
+  await fill(ballast);
+  await assert.rejects(
+    async () => {
+      // The write-ahead log of the database and the last block of a file may have room for some.
+      for (;;) await journal.change({ imageDigest: `sha256:${'a'.repeat(64)}` });
+    },
+    { code: 'STORAGE_FULL' },
+  );
+  await assert.rejects(journal.finish(verdict, []), { code: 'STORAGE_FULL' });
+  await assert.rejects(journal.finish(verdict, []), { code: 'STORAGE_FULL' });
+
+  await rm(ballast);
+  await journal.finish(verdict, []);
+  const { id } = journal.record;
+  assert.equal((await store.get(id)).state, 'failed');
+  const signal = new AbortController().signal;
+  const { log, events } = await openBuildLog(join(buildsDirectory, id));
+  const read = async (file: typeof log): Promise<string> =>
+    Buffer.concat(await Array.fromAsync(file.read({ offset: 0, follow: true, signal }))).toString();
+  assert.equal(await read(log), '#1 a line\n');
+  assert.equal((await read(events)).match(/"type":"verdict"/g)?.length, 1);
+});
+
+test('a build that prints more than is kept of one is told so, and still gets its verdict', async () => {
+  await using folder = await createFolder();
+  await using store = await openBuildStore(folder.path);
+  const journal = await Journal.open(queuedRecord(), {
+    store,
+    buildsDirectory: folder.path,
+    maxLogBytes: MiB,
+  });
+  await journal.begin();
+  const chunk = Buffer.alloc(64 * 1024, 'x');
+  for (let written = 0; written + chunk.length < MiB / 2; written += chunk.length) await journal.log(chunk);
+  const many = async (): Promise<void> => {
+    for (let round = 0; round < 100; round += 1) await journal.status({ logs: [chunk.toString()] });
+  };
+  await assert.rejects(many, { code: 'LOG_TOO_LARGE', message: /1048576 bytes/ });
+  await assert.rejects(journal.log(chunk), { code: 'LOG_TOO_LARGE' });
+  await journal.finish(verdict, []);
+  const { log, events } = journal.files;
+  assert.ok(log.size + events.size < MiB + 2 * chunk.length, `${log.size} + ${events.size}`);
+  assert.equal((await store.get(journal.record.id)).state, 'failed');
+});
