@@ -26,6 +26,7 @@ function toRouteConfig({ id, query, errors, responses, path, ...route }: RouteDe
     ...route,
     path,
     operationId: id,
+    tags: [/^\/(v1\/)?build/.test(path) ? 'Builds' : 'Service'],
     request: {
       ...(hasId && { params: z.object({ id: z.string().meta({ description: 'Id of the build.' }) }) }),
       ...(query && { query }),
