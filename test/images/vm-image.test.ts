@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { chmod, mkdtemp, rm } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { chmod, mkdir, mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -12,11 +13,11 @@ import type { VmImage } from '../../src/model/vm-image.ts';
 import { capture } from '../../src/ssh/capture.ts';
 import { connectSsh, type SshConnection } from '../../src/ssh/connection.ts';
 import { ensureKeyPair, type SshKeyPair } from '../../src/ssh/keys.ts';
+import { ensureTemplate } from '../../src/vm/ensure-template.ts';
 import { findQemu } from '../../src/vm/find-qemu.ts';
-import { makeTemplate } from '../../src/vm/make-template.ts';
 import { createProcessUsers } from '../../src/vm/process-users.ts';
 import { emulatedProcessor } from '../../src/vm/qemu-arguments.ts';
-import { templateFiles } from '../../src/vm/template.ts';
+import type { Template, TemplateRequest } from '../../src/vm/template.ts';
 import type { SshEndpoint } from '../../src/vm/vm.ts';
 
 /** What the archived VM says of itself, asked in the VM. */
@@ -75,6 +76,8 @@ const answers = new Map<string, string>();
 let image: VmImage;
 let directory: string;
 let strangerRefused = false;
+let request: TemplateRequest;
+let template: Template;
 
 before(
   async () => {
@@ -115,6 +118,18 @@ test('an image that is there is used as it is, within seconds', async () => {
   assert.deepEqual(lines, ['image  buildkit-v0.20.2: there already']);
 });
 
+test('a template is kept while nothing changes; a changed byte, guest or machine makes another', async () => {
+  assert.equal(await askForTemplate(), 'kept');
+  await using state = await open(template.files.state, 'r+');
+  const [byte = 0] = (await state.read(Buffer.alloc(1), 0, 1, 1000)).buffer;
+  await state.write(Buffer.of(byte ^ 1), 0, 1, 1000);
+  assert.equal(await askForTemplate(), 'made anew');
+  assert.equal(existsSync(template.files.state), false, 'the damaged one is gone');
+  const preparation = { ...request.preparation, fingerprint: 'other' };
+  assert.equal(await askForTemplate({ preparation }), 'made anew');
+  assert.equal(await askForTemplate({ host: { ...request.host, memoryMiB: 2048 } }), 'made anew');
+});
+
 function imageRequest(): ImageRequest {
   const config = parseConfig({}, true);
   return {
@@ -134,6 +149,7 @@ function imageRequest(): ImageRequest {
 /** Boots the image as a template is booted, and asks it everything while it runs. */
 async function bootAndAsk(image: VmImage): Promise<void> {
   const keys = await ensureKeyPair(directory);
+  await mkdir(join(directory, 'templates'), { mode: 0o711 });
   const host = {
     installation: 'vm-image-test',
     qemu: await findQemu(signal),
@@ -142,11 +158,27 @@ async function bootAndAsk(image: VmImage): Promise<void> {
     memoryMiB: 1024,
     users: createProcessUsers(true),
     vmsDirectory: directory,
-    templatesDirectory: directory,
+    templatesDirectory: join(directory, 'templates'),
   } as const;
   const preparation = { fingerprint: 'test', prepare: (vm: SshEndpoint) => ask(vm, keys) };
-  const request = { host, image, authorizedKey: keys.publicKey, preparation, progress: console.log };
-  await makeTemplate(request, templateFiles(join(directory, 'template')), signal);
+  request = { host, image, authorizedKey: keys.publicKey, preparation, progress: console.log };
+  template = await ensureTemplate(request, signal);
+}
+
+/** What becomes of a request: a template that was there, or the beginning of another one, which is not waited for. */
+async function askForTemplate(change: Partial<TemplateRequest> = {}): Promise<'kept' | 'made anew'> {
+  const booting = new AbortController();
+  const progress = (line: string): void => {
+    if (line.includes('booting')) booting.abort();
+  };
+  try {
+    const again = await ensureTemplate({ ...request, progress, ...change }, booting.signal);
+    assert.deepEqual(again, template);
+    return 'kept';
+  } catch (error) {
+    if (!booting.signal.aborted) throw error;
+    return 'made anew';
+  }
 }
 
 async function ask(vm: SshEndpoint, keys: SshKeyPair): Promise<void> {
