@@ -98,15 +98,23 @@ const xattrPrefixes = [
 /** The largest set of xattrs an inode can have, in bytes as encoded. */
 export const maxXattrBytes = xattrHeaderBytes + 0xfffe * 4;
 
-const noXattrs = Buffer.alloc(0);
+/** Linux's own limits (linux/limits.h): of a name without its namespace, and of a value. */
+const maxXattrNameBytes = 255;
+const maxXattrValueBytes = 65_535;
 
-/** What follows an inode: its xattrs, in those namespaces that tar sets; empty for none. */
-export function encodeXattrs(xattrs: readonly Xattr[]): Buffer {
+export const noXattrs = Buffer.alloc(0);
+
+/** What follows an inode: its xattrs, in those namespaces that tar sets; empty for none, null where one is larger than can be. */
+export function encodeXattrs(xattrs: readonly Xattr[]): Buffer | null {
   if (xattrs.length === 0) return noXattrs;
-  const entries = xattrs.flatMap(({ name, value }) => {
-    const known = xattrPrefixes.find(({ prefix }) => name.startsWith(prefix));
-    return known ? [encodeXattr(known.index, Buffer.from(name.slice(known.prefix.length)), value)] : [];
+  const known = xattrs.flatMap(({ name, value }) => {
+    const namespace = xattrPrefixes.find(({ prefix }) => name.startsWith(prefix));
+    if (!namespace) return [];
+    return [{ index: namespace.index, name: Buffer.from(name.slice(namespace.prefix.length)), value }];
   });
+  if (known.some(({ name, value }) => name.length > maxXattrNameBytes || value.length > maxXattrValueBytes))
+    return null;
+  const entries = known.map(encodeXattr);
   return entries.length === 0 ? noXattrs : Buffer.concat([Buffer.alloc(xattrHeaderBytes), ...entries]);
 }
 
@@ -114,7 +122,7 @@ export function writeXattrCount(inode: Buffer, xattrs: Buffer): void {
   if (xattrs.length > 0) inode.writeUInt16LE((xattrs.length - xattrHeaderBytes) / 4 + 1, 2);
 }
 
-function encodeXattr(index: number, name: Buffer, value: Buffer): Buffer {
+function encodeXattr({ index, name, value }: { index: number; name: Buffer; value: Buffer }): Buffer {
   const bytes = Buffer.alloc(Math.ceil((4 + name.length + value.length) / 4) * 4);
   bytes.writeUInt8(name.length, 0);
   bytes.writeUInt8(index, 1);

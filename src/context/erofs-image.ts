@@ -11,6 +11,7 @@ import {
   type Metadata,
   maxXattrBytes,
   nodeTypeOf,
+  noXattrs,
   writeDirectoryData,
   writeInode,
   writeXattrCount,
@@ -122,8 +123,8 @@ export class ErofsImage {
 
   #addNode(path: string, type: 'file' | 'directory' | 'symlink', metadata: Metadata, size = 0): void {
     // The root's inode must be among the first, and nothing that a build sees has the root's xattrs.
-    const xattrs = encodeXattrs(path === '' ? [] : metadata.xattrs);
-    if (xattrs.length > maxXattrBytes || metadata.xattrs.some(({ value }) => value.length > 0xffff))
+    const xattrs = path === '' ? noXattrs : encodeXattrs(metadata.xattrs);
+    if (xattrs === null || xattrs.length > maxXattrBytes)
       throw refuse('ARCHIVE_HEADER_TOO_LARGE', path, 'has larger extended attributes than a file can have');
     const known = this.#slots.get(path);
     const slot =

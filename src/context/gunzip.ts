@@ -1,17 +1,20 @@
 import { crc32, createInflateRaw, type InflateRaw } from 'node:zlib';
 import { KilnError } from '../model/error.ts';
+import { isZero } from './tar-header.ts';
 
 const chunkSize = 256 * 1024;
 const trailerBytes = 8;
 const maxHeaderBytes = 64 * 1024;
+/** bsdtar, the tar of macOS and Windows, fills its last record with zeros when it writes to a pipe, behind the gzip stream. */
+const recordBytes = 10_240;
 
 /**
- * One gzip member, and nothing after it. node:zlib's own Gunzip joins members and ignores what follows them, which other
+ * One gzip member, and nothing after it but a record's padding. node:zlib's own Gunzip joins members and ignores what follows them, which other
  * readers do not; so the frame (RFC 1952) is read here and zlib inflates.
  * @throws ARCHIVE_CORRUPT, ARCHIVE_TRUNCATED, ARCHIVE_TRAILING_DATA
  */
 export async function* gunzip(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
-  const input = source[Symbol.asyncIterator]();
+  const input = new CountedInput(source);
   const first = await readHeader(input);
   const inflate = createInflateRaw({ chunkSize });
   const feed = feedInflate(inflate, first, input);
@@ -30,19 +33,19 @@ export async function* gunzip(source: AsyncIterable<Buffer>): AsyncGenerator<Buf
     // Not `await using`: that fails for a stream whose input was not ended.
     inflate.destroy();
   }
-  checkTrailer(await feed, checksum, length);
+  checkTrailer(await feed, { checksum, length, inputBytes: input.bytes });
 }
 
 /** Reads up to the compressed data; returns what of the input was read beyond the header. */
-async function readHeader(input: AsyncIterator<Buffer>): Promise<Buffer> {
+async function readHeader(input: CountedInput): Promise<Buffer> {
   let bytes = Buffer.alloc(0);
   for (;;) {
     const end = headerEnd(bytes);
     if (end !== null) return bytes.subarray(end);
     if (bytes.length > maxHeaderBytes) throw corrupt('has a header that is too long');
-    const { done, value } = await input.next();
-    if (done) throw truncated();
-    bytes = Buffer.concat([bytes, value]);
+    const chunk = await input.next();
+    if (!chunk) throw truncated();
+    bytes = Buffer.concat([bytes, chunk]);
   }
 }
 
@@ -68,20 +71,16 @@ function headerEnd(bytes: Buffer): number | null {
 }
 
 /** Feeds all of the input; resolves with what came after the compressed data, as far as it matters. */
-async function feedInflate(
-  inflate: InflateRaw,
-  first: Buffer,
-  input: AsyncIterator<Buffer>,
-): Promise<Buffer> {
+async function feedInflate(inflate: InflateRaw, first: Buffer, input: CountedInput): Promise<Buffer> {
   const { promise: ended, resolve: onEnd } = Promise.withResolvers<void>();
   inflate.once('end', onEnd).once('close', onEnd);
   // Bytes that zlib left alone, which it does once the data has ended; from then on it must be given no more.
   let rest: Buffer = Buffer.alloc(0);
-  for (let chunk: Buffer | null = first; chunk; chunk = await next(input)) {
+  for (let chunk: Buffer | null = first; chunk; chunk = await input.next()) {
     if (rest.length > 0) rest = Buffer.concat([rest, chunk]);
     else rest = await feedChunk(inflate, chunk, ended);
     // Destroyed: whoever read the tar has refused it.
-    if (rest.length > trailerBytes || inflate.destroyed) break;
+    if (rest.length >= trailerBytes + recordBytes || inflate.destroyed) break;
   }
   if (rest.length === 0) inflate.end();
   await ended;
@@ -95,14 +94,31 @@ async function feedChunk(inflate: InflateRaw, chunk: Buffer, ended: Promise<void
   return Buffer.from(chunk.subarray(inflate.bytesWritten - before));
 }
 
-async function next(input: AsyncIterator<Buffer>): Promise<Buffer | null> {
-  const { done, value } = await input.next();
-  return done ? null : value;
+class CountedInput {
+  bytes = 0;
+  readonly #source: AsyncIterator<Buffer>;
+
+  constructor(source: AsyncIterable<Buffer>) {
+    this.#source = source[Symbol.asyncIterator]();
+  }
+
+  /** Null at the end. */
+  async next(): Promise<Buffer | null> {
+    const { done, value } = await this.#source.next();
+    if (done) return null;
+    this.bytes += value.length;
+    return value;
+  }
 }
 
-function checkTrailer(rest: Buffer, checksum: number, length: number): void {
+function checkTrailer(
+  rest: Buffer,
+  { checksum, length, inputBytes }: { checksum: number; length: number; inputBytes: number },
+): void {
   if (rest.length < trailerBytes) throw truncated();
-  if (rest.length > trailerBytes) {
+  const padding = rest.subarray(trailerBytes);
+  const fillsRecord = padding.length < recordBytes && inputBytes % recordBytes === 0;
+  if (padding.length > 0 && !(fillsRecord && isZero(padding))) {
     throw new KilnError(
       'ARCHIVE_TRAILING_DATA',
       'There is more data after the end of the gzip stream; send one archive alone.',

@@ -24,6 +24,8 @@ export type StageOptions = {
 /** A small archive may well be text; one that unpacks to this many times its size is a bomb. */
 const maxRatio = 100;
 const ratioFreeBytes = 10 * 1024 * 1024;
+/** What comes first may be nothing but zeros, and the rest not: while an archive arrives, it may be ahead of its ratio by this much. */
+const ratioLeadBytes = 256 * 1024 * 1024;
 
 /**
  * Streams an archive through the guard: bytes → format → plain tar → every entry checked → the image of a read-only file
@@ -79,8 +81,8 @@ async function writeChecked(
   for await (const chunk of rechunk(tar)) {
     signal.throwIfAborted();
     size += chunk.length;
-    if (size > limits.maxBytes || (size > ratioFreeBytes && size > input.bytes * maxRatio))
-      throw tooLarge(limits.maxBytes);
+    if (size > limits.maxBytes) throw tooLarge(limits.maxBytes);
+    if (size > input.bytes * maxRatio + ratioLeadBytes) throw bomb();
     walker.push(chunk);
     const written = writeAll(file, image.take());
     // While the disk is busy.
@@ -88,6 +90,7 @@ async function writeChecked(
     await written;
   }
   walker.end();
+  if (size > ratioFreeBytes && size > input.bytes * maxRatio) throw bomb();
   await writeRest(image, file, signal);
   return { size, digest: hash.digest('hex') };
 }
@@ -178,7 +181,12 @@ function uploadTooLarge(limit: number): KilnError {
 function tooLarge(limit: number): KilnError {
   return new KilnError(
     'ARCHIVE_TOO_LARGE',
-    `The archive unpacks to more than ${limit} bytes or to more than ${maxRatio} times its size.`,
+    `The archive unpacks to more than ${limit} bytes; leave out what the build does not need.`,
     { details: { limit } },
   );
+}
+
+function bomb(): KilnError {
+  const message = `The archive unpacks to more than ${maxRatio} times its size, which is more than any honest one; leave out files of nothing but zeros.`;
+  return new KilnError('ARCHIVE_TOO_LARGE', message, { details: { limit: maxRatio } });
 }

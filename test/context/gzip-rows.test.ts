@@ -6,6 +6,8 @@ import type { ErrorCode } from '../../src/model/error.ts';
 import { accept, inChunks, refuseWith, Staging } from './staging.ts';
 import { file, tar, tarEnd } from './tar.ts';
 
+const recordBytes = 10_240;
+
 const archive = tar(file('Dockerfile', 'FROM scratch\n'), file('noise', noise(60_000)));
 const zipped = gzipSync(archive);
 const half = Math.floor(zipped.length / 2);
@@ -29,6 +31,17 @@ const refused: readonly (readonly [row: string, codes: ErrorCode | readonly Erro
       Buffer.concat([zipped, gzipSync(Buffer.alloc(0))]),
     ],
     ['28: a trailing byte', 'ARCHIVE_TRAILING_DATA', Buffer.concat([zipped, Buffer.from('x')])],
+    ['28: zeros beyond a record', 'ARCHIVE_TRAILING_DATA', fillRecord(zipped, 1)],
+    [
+      '28: zeros that fill no record',
+      'ARCHIVE_TRAILING_DATA',
+      Buffer.concat([fillRecord(zipped), Buffer.alloc(512)]),
+    ],
+    [
+      '28: a record filled with something else',
+      'ARCHIVE_TRAILING_DATA',
+      flipped(fillRecord(zipped), zipped.length + 9),
+    ],
     ['28: trailing zeros', 'ARCHIVE_TRAILING_DATA', Buffer.concat([zipped, Buffer.alloc(100_000)])],
     ['39: gzip of nothing', 'ARCHIVE_EMPTY', gzipSync(Buffer.alloc(0))],
   ];
@@ -37,6 +50,20 @@ for (const [row, codes, upload] of refused) {
     await refuseWith(codes, upload);
   });
 }
+
+for (const size of [1021, 7, zipped.length, zipped.length + 1]) {
+  test(`gzip, row 28: the zeros with which bsdtar fills its last record are none (chunks of ${size} bytes)`, async () => {
+    await using staging = await Staging.create();
+    await using staged = await staging.stage(inChunks(fillRecord(zipped), size));
+    assert.equal(staged.summary.entries, 2);
+  });
+}
+
+test('gzip, row 29: the whole archive counts, whatever comes first in it', async () => {
+  const [zeros, rest] = [file('zeros', '\0'.repeat(20 << 20)), file('rest', noise(1 << 20))];
+  assert.equal((await accept(gzipSync(tar(zeros, rest)))).entries, 2);
+  assert.equal((await accept(gzipSync(tar(rest, zeros)))).entries, 2);
+});
 
 test('gzip, row 29: 2 MB that unpack to 2 GiB stop at a hundred times their size', async () => {
   const zeros = tar(file('zeros', '\0'.repeat(64 << 20)));
@@ -76,6 +103,12 @@ for (const size of [1, 7, 4096, zipped.length - 8, zipped.length - 1]) {
       warnings: [],
     });
   });
+}
+
+/** As bsdtar ends what it writes to a pipe. */
+function fillRecord(bytes: Buffer, moreRecords = 0): Buffer {
+  const records = Math.ceil(bytes.length / recordBytes) + moreRecords;
+  return Buffer.concat([bytes, Buffer.alloc(records * recordBytes - bytes.length)]);
 }
 
 /** Bytes that do not compress, the same in every run. */

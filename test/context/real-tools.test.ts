@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { gunzipSync } from 'node:zlib';
+import { installTools } from '../install-tools.ts';
 import { extractImage, listTree } from './image.ts';
 import { accept, Staging } from './staging.ts';
 
@@ -64,6 +65,22 @@ for (const format of ['ustar', 'v7']) {
     ];
     const { stdout } = await run('tar', options, { encoding: 'buffer' });
     assert.equal((await accept(stdout)).entries, 4);
+  });
+}
+
+for (const format of ['pax', 'ustar', 'gnutar']) {
+  test(`bsdtar --format=${format}, the tar of macOS, writing to a pipe is accepted, and becomes the same tree`, async () => {
+    await installTools([{ find: 'bsdtar', package: 'libarchive-tools' }]);
+    await using tree = await makeTree();
+    await using staging = await Staging.create();
+    // What ustar has no place for.
+    const left = format === 'ustar' ? ['--exclude=long-link', '--exclude=deep'] : [];
+    const options = ['-C', tree.path, `--format=${format}`, ...left, '-czf', '-', '.'];
+    const { stdout } = await run('bsdtar', options, { encoding: 'buffer', maxBuffer: GiB });
+    assert.equal(stdout.length % 10_240, 0, 'it fills its last record behind the gzip stream');
+    await using staged = await staging.stage(stdout);
+    await using image = await extractImage(staged.path);
+    await run('diff', ['--recursive', '--no-dereference', ...left, tree.path, image.directory]);
   });
 }
 

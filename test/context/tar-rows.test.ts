@@ -148,6 +148,16 @@ const refused: readonly (readonly [row: string, code: ErrorCode, archive: Buffer
     Buffer.concat([tar(file('a')), tarEnd, tar(file('b'))]),
   ],
   ['26: a few bytes', 'ARCHIVE_TRAILING_DATA', Buffer.concat([tar(file('a')), Buffer.from('more')])],
+  [
+    '23: an xattr larger than a file can have',
+    'ARCHIVE_HEADER_TOO_LARGE',
+    tar(pax({ 'SCHILY.xattr.user.big': 'v'.repeat(65_536) }), file('x')),
+  ],
+  [
+    '23: an xattr with a longer name than one can have',
+    'ARCHIVE_HEADER_TOO_LARGE',
+    tar(pax({ [`SCHILY.xattr.user.${'n'.repeat(256)}`]: 'v' }), file('x')),
+  ],
   ['29: more than the limit', 'ARCHIVE_TOO_LARGE', tar(file('a', 'x'.repeat(9000))), { maxBytes: 8192 }],
   [
     '30: one entry too many',
