@@ -95,7 +95,7 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
       const running = active.get(id);
       if (!running) {
         const { state } = await getRecord(id);
-        throw new KilnError('BUILD_TERMINAL', `Build ${id} has already ${state}.`);
+        throw new KilnError('BUILD_TERMINAL', `Build ${id} has ended already: ${state}.`);
       }
       running.cancel.abort(new KilnError('CANCELLED', reason));
       await running.done;
@@ -113,7 +113,7 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
       const record = await getRecord(id);
       if (!isTerminal(record.state)) throw new KilnError('NOT_READY', `Build ${id} has not ended yet.`);
       if (!record.artifact)
-        throw new KilnError('NOT_FOUND', `Build ${id} kept no artifact; ask for one with output=docker.`);
+        throw new KilnError('NOT_FOUND', `Build ${id} kept no artifact: ${reasonForNone(record)}.`);
       return { artifact: record.artifact, path: artifacts.path(record.artifact.digest) };
     },
 
@@ -130,6 +130,12 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
       for (const { cancel } of active.values()) cancel.abort(reason);
     },
   };
+}
+
+function reasonForNone({ state, spec }: BuildRecord): string {
+  return spec.output === 'none'
+    ? 'it was not asked for one, with output=docker, oci or local'
+    : `it is ${state}`;
 }
 
 /** Gives a turn back that came already, and waits no longer for one that did not. */

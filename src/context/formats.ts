@@ -1,3 +1,4 @@
+import type { ArchiveUpload } from '../model/context.ts';
 import { KilnError } from '../model/error.ts';
 import { blockBytes, looksLikeTar } from './tar-header.ts';
 
@@ -18,8 +19,18 @@ const refusedMagics: readonly (readonly [name: string, magic: Buffer])[] = [
   ['rar', Buffer.from('Rar!')],
 ];
 
-/** What the bytes themselves say, whatever the sender called them. @throws ARCHIVE_FORMAT, ARCHIVE_EMPTY */
-export function detectFormat(head: Buffer): ArchiveFormat {
+/** What the bytes themselves say, which the sender's word must not contradict. @throws ARCHIVE_FORMAT, ARCHIVE_EMPTY */
+export function detectFormat(head: Buffer, declared: ArchiveUpload['declared']): ArchiveFormat {
+  const format = readMagic(head);
+  const kind = format === 'zip' ? 'zip' : 'tar';
+  if (declared === null || declared === kind) return format;
+  throw new KilnError(
+    'ARCHIVE_FORMAT',
+    `The context is called a ${declared} by its type or name, and is a ${kind}; send it as what it is.`,
+  );
+}
+
+function readMagic(head: Buffer): ArchiveFormat {
   if (head.length === 0) throw new KilnError('ARCHIVE_EMPTY', 'The archive is empty (0 bytes).');
   if (startsWith(head, gzipMagic)) return 'gzip';
   if (zipMagics.some((magic) => startsWith(head, magic))) return 'zip';

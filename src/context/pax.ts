@@ -1,3 +1,4 @@
+import { printable } from '../lib/text.ts';
 import { sparse } from './entry-rules.ts';
 import type { Metadata, Xattr } from './erofs-format.ts';
 import { ambiguous, corrupt } from './tar-header.ts';
@@ -16,6 +17,9 @@ export type PaxHeader = {
   readonly xattrs: readonly Xattr[];
 };
 
+/** The name of an entry whose own header comes later. */
+const unnamed = Buffer.from('?');
+
 const xattrKey = 'SCHILY.xattr.';
 
 /**
@@ -23,12 +27,16 @@ const xattrKey = 'SCHILY.xattr.';
  */
 export function parsePaxHeader(data: Buffer): PaxHeader {
   const records = new Map<string, Buffer>();
+  let twice: string | null = null;
   for (const [key, value] of parseRecords(data)) {
-    if (sparseKey.test(key)) throw sparse(records.get('path') ?? Buffer.alloc(0));
-    if (records.has(key)) throw ambiguous(value, `has two PAX records '${key}'`);
+    if (records.has(key)) twice ??= key;
     records.set(key, value);
   }
   const path = records.get('path');
+  // GNU's newer form has the real name in a record of its own.
+  if ([...records.keys()].some((key) => sparseKey.test(key)))
+    throw sparse(records.get('GNU.sparse.name') ?? path ?? unnamed);
+  if (twice !== null) throw ambiguous(path ?? unnamed, `has two PAX records '${printable(twice)}'`);
   const linkPath = records.get('linkpath');
   const [size, uid, gid, mtime] = ['size', 'uid', 'gid', 'mtime'].map((key) => records.get(key));
   return {
@@ -46,8 +54,8 @@ export function parsePaxHeader(data: Buffer): PaxHeader {
 
 /** A `g` header holds for all entries after it: only a comment, which git archive writes, changes none of them. */
 export function checkGlobalHeader(data: Buffer): void {
-  for (const [key, value] of parseRecords(data)) {
-    if (key !== 'comment') throw ambiguous(value, `comes from a global PAX record '${key}'`);
+  for (const [key] of parseRecords(data)) {
+    if (key !== 'comment') throw ambiguous(unnamed, `comes after a global PAX record '${printable(key)}'`);
   }
 }
 

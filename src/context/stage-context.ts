@@ -3,7 +3,7 @@ import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { raceAbort } from '../lib/abort.ts';
 import { removeQuietly } from '../lib/files.ts';
-import type { ContextLimits, StagedContext } from '../model/context.ts';
+import type { ArchiveUpload, ContextLimits, StagedContext } from '../model/context.ts';
 import { KilnError } from '../model/error.ts';
 import { checkContextDockerfile, checkContextDockerignore } from './context-dockerfile.ts';
 import { EntryRules } from './entry-rules.ts';
@@ -32,17 +32,17 @@ const ratioLeadBytes = 256 * 1024 * 1024;
  * system, which only the guest mounts. Nothing is unpacked here, and memory does not grow with the archive. On any failure nothing is left behind.
  */
 export async function stageContext(
-  upload: AsyncIterable<Buffer>,
+  { bytes, declared }: ArchiveUpload,
   options: StageOptions,
 ): Promise<StagedContext> {
   const path = join(options.directory, `${randomUUID()}.erofs`);
   await using undo = new AsyncDisposableStack();
   undo.defer(() => removeQuietly(path));
   const rules = new EntryRules(options.limits.maxEntries);
-  const input = new Counted(upload, options);
+  const input = new Counted(bytes, options);
   await using file = await open(path, 'wx', 0o600);
   try {
-    const tar = await decode(input, options);
+    const tar = await decode(input, declared, options);
     const { size, digest } = await writeChecked(tar, { file, rules, input }, options);
     undo.move();
     return {
@@ -62,9 +62,13 @@ export async function stageContext(
 }
 
 /** The archive as a plain tar. */
-async function decode(input: Counted, options: StageOptions): Promise<AsyncIterable<Buffer>> {
+async function decode(
+  input: Counted,
+  declared: ArchiveUpload['declared'],
+  options: StageOptions,
+): Promise<AsyncIterable<Buffer>> {
   const { head, all } = await peek(input.chunks, sniffBytes);
-  const format = detectFormat(head);
+  const format = detectFormat(head, declared);
   if (format === 'tar') return all;
   return format === 'gzip' ? gunzip(rechunk(all)) : unzipToTar(all, options);
 }

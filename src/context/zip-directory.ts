@@ -26,7 +26,8 @@ export type ZipEntry = {
 const headerBytes = 46;
 const storeMethod = 0;
 export const deflateMethod = 8;
-const encryptedFlags = 0x1 | 0x40;
+/** Traditional, strong, and with a masked directory. */
+const encryptedFlags = 0x1 | 0x40 | 0x2000;
 const utf8Flag = 0x800;
 const unicodePathExtra = 0x7075;
 

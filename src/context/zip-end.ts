@@ -38,13 +38,13 @@ export async function readZipEnd(file: FileHandle): Promise<ZipEnd> {
   const { end, endsAt } = hasZip64
     ? await readZip64(file, record, start - zip64LocatorBytes)
     : { end: readPlain(record), endsAt: start };
-  if (end.entries === 0)
-    throw new KilnError('ARCHIVE_EMPTY', 'The zip is empty; send a context with at least one file.');
   if (end.directoryBytes > maxDirectoryBytes) throw directoryTooLarge();
   if (end.directoryOffset + end.directoryBytes > endsAt)
     throw corrupt('has a central directory that lies beyond its end');
   if (end.directoryOffset + end.directoryBytes < endsAt)
     throw zipAmbiguous('has data before its beginning or its end');
+  if (end.entries === 0)
+    throw new KilnError('ARCHIVE_EMPTY', 'The zip is empty; send a context with at least one file.');
   return end;
 }
 

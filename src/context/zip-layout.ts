@@ -1,4 +1,5 @@
 import type { FileHandle } from 'node:fs/promises';
+import type { ExtraField } from 'yauzl';
 import { refuse } from './entry-rules.ts';
 import { checkUnicodePath, readExtraFields, type ZipEntry } from './zip-directory.ts';
 import { readAt, type ZipEnd, zipAmbiguous } from './zip-end.ts';
@@ -8,6 +9,8 @@ const localHeaderBytes = 30;
 const localSignature = 0x04034b50;
 const descriptorSignature = 0x08074b50;
 const descriptorFlag = 8;
+const zip64Extra = 0x0001;
+const seeZip64 = 0xffffffff;
 /** Name and extra field are at most 65 535 bytes each. */
 const maxLocalBytes = localHeaderBytes + 2 * 65_535 + 16;
 
@@ -43,18 +46,19 @@ async function checkEntry(file: FileHandle, entry: ZipEntry, next: number): Prom
   const extraEnd = nameEnd + local.readUInt16LE(28);
   const described = (entry.flags & descriptorFlag) !== 0;
   const name = Buffer.from(entry.name);
+  const extra = readExtraFields(local.subarray(nameEnd, extraEnd));
   const same =
     local.readUInt32LE(0) === localSignature &&
     local.readUInt16LE(6) === entry.flags &&
     local.readUInt16LE(8) === entry.method &&
     local.subarray(localHeaderBytes, nameEnd).equals(name) &&
-    sizesAgree(local.subarray(14), entry, described);
+    sizesAgree(readLocalSizes(local, extra), entry, described);
   if (!same) throw describedTwice(entry);
   const contentAt = entry.offset + extraEnd;
   const descriptorBytes = next - contentAt - entry.compressedSize;
   if (described) await checkDescriptor(file, entry, { at: next - descriptorBytes, bytes: descriptorBytes });
   else if (descriptorBytes !== 0) throw gapOrOverlap();
-  checkUnicodePath(entry.name, readExtraFields(local.subarray(nameEnd, extraEnd)));
+  checkUnicodePath(entry.name, extra);
   return contentAt;
 }
 
@@ -64,23 +68,54 @@ async function checkDescriptor(
   entry: ZipEntry,
   { at, bytes }: { at: number; bytes: number },
 ): Promise<void> {
-  if (bytes !== 12 && bytes !== 16) throw gapOrOverlap();
+  const form = descriptorForms[bytes];
+  if (!form) throw gapOrOverlap();
   const descriptor = await readAt(file, at, bytes);
-  const signed = bytes === 16 && descriptor.readUInt32LE(0) === descriptorSignature;
-  if (signed !== (bytes === 16) || !sizesAgree(descriptor.subarray(bytes - 12), entry, false))
+  const signed = !form.signed || descriptor.readUInt32LE(0) === descriptorSignature;
+  const sizes = descriptor.subarray(form.signed ? 4 : 0);
+  if (!signed || !sizesAgree(form.wide ? readWideSizes(sizes) : readSizes(sizes), entry, false))
     throw describedTwice(entry);
 }
 
-/** Checksum, compressed size, size: in this order in local headers and in descriptors. One not known yet is 0. */
-function sizesAgree(bytes: Buffer, entry: ZipEntry, mayBeUnknown: boolean): boolean {
-  return [entry.crc32, entry.compressedSize, entry.size].every((expected, index) => {
-    const written = bytes.readUInt32LE(index * 4);
-    return written === expected || (mayBeUnknown && written === 0);
-  });
+/** By their length in bytes; of a zip64 the sizes are wide. */
+const descriptorForms: Readonly<Record<number, { readonly signed: boolean; readonly wide: boolean }>> = {
+  12: { signed: false, wide: false },
+  16: { signed: true, wide: false },
+  20: { signed: false, wide: true },
+  24: { signed: true, wide: true },
+};
+
+/** What is written of an entry's content, in this order everywhere. */
+type Sizes = readonly [crc32: number, compressedSize: number, size: number];
+
+function readSizes(bytes: Buffer): Sizes {
+  return [bytes.readUInt32LE(0), bytes.readUInt32LE(4), bytes.readUInt32LE(8)];
+}
+
+function readWideSizes(bytes: Buffer): Sizes {
+  return [bytes.readUInt32LE(0), Number(bytes.readBigUInt64LE(4)), Number(bytes.readBigUInt64LE(12))];
+}
+
+/** Of a local header; sizes that say "see zip64" are in the extra field of that kind, the size first. */
+function readLocalSizes(local: Buffer, extra: readonly ExtraField[]): Sizes {
+  const sizes = readSizes(local.subarray(14));
+  const wide = extra.find(({ id }) => id === zip64Extra)?.data;
+  if (!wide || wide.length < 16 || !sizes.includes(seeZip64, 1)) return sizes;
+  return [sizes[0], Number(wide.readBigUInt64LE(8)), Number(wide.readBigUInt64LE(0))];
+}
+
+/** One that was not known yet is 0. */
+function sizesAgree(sizes: Sizes, entry: ZipEntry, mayBeUnknown: boolean): boolean {
+  const expected = [entry.crc32, entry.compressedSize, entry.size];
+  return sizes.every((written, index) => written === expected[index] || (mayBeUnknown && written === 0));
 }
 
 function describedTwice({ name }: ZipEntry): Error {
-  return refuse('ARCHIVE_AMBIGUOUS', name, 'is described differently in two places');
+  return refuse(
+    'ARCHIVE_AMBIGUOUS',
+    name,
+    'is described differently in two places; make the zip with another tool, or send a tar.gz',
+  );
 }
 
 function gapOrOverlap(): Error {

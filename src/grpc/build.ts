@@ -24,7 +24,8 @@ export async function runBuildCall(
   const spec = toSpec(start.spec);
   const dockerfile = start.dockerfile === undefined ? null : Buffer.from(start.dockerfile);
   if (context === null && dockerfile === null) throw nothingToBuild();
-  const staged = context && (await builds.stageContext(context, signal));
+  if (dockerfile !== null && start.spec?.dockerfile !== undefined) throw twoDockerfiles();
+  const staged = context && (await builds.stageContext({ bytes: context, declared: null }, signal));
   const record = await builds.start({ spec, context: staged, dockerfile });
   log.info({ build: record.id }, 'build accepted');
   try {
@@ -53,6 +54,11 @@ async function cancelQuietly(id: string, builds: Builds, log: Log): Promise<void
     if (KilnError.from(error).code !== 'BUILD_TERMINAL')
       log.warn({ build: id, error }, 'build was not cancelled');
   }
+}
+
+function twoDockerfiles(): KilnError {
+  const message = "A Dockerfile is given in 'dockerfile' and as a path in 'spec'; give one of them.";
+  return new KilnError('PARAM_INVALID', message, { details: { field: 'dockerfile' } });
 }
 
 function nothingToBuild(): KilnError {

@@ -1,4 +1,4 @@
-import { type BuildSpec, type BuildSpecInput, parseSpec } from '../model/spec.ts';
+import { type BuildSpec, type BuildSpecInput, parseSpec, recordOf } from '../model/spec.ts';
 import { type NameValue, Output, type BuildSpec as ProtoSpec } from './generated/kiln/v1/build.ts';
 
 const outputs: Readonly<Record<number, BuildSpecInput['output']>> = {
@@ -13,15 +13,14 @@ export function toSpec(spec: ProtoSpec | undefined): BuildSpec {
   const { buildArgs = [], labels = [], output = Output.OUTPUT_UNSPECIFIED, ...rest } = spec ?? {};
   const given = {
     ...rest,
-    buildArgs: toRecord(buildArgs),
-    labels: toRecord(labels),
+    buildArgs: recordOf('buildArgs', toPairs(buildArgs)),
+    labels: recordOf('labels', toPairs(labels)),
     // A number that is none of ours is left for the schema to refuse.
     output: output === Output.OUTPUT_UNSPECIFIED ? undefined : (outputs[output] ?? output),
   };
   return parseSpec(Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)));
 }
 
-/** As with `docker build`, the last value of a name counts. */
-function toRecord(pairs: readonly NameValue[]): Record<string, string> {
-  return Object.fromEntries(pairs.map(({ name, value }) => [name, value]));
+function toPairs(pairs: readonly NameValue[]): [name: string, value: string][] {
+  return pairs.map(({ name, value }) => [name, value]);
 }

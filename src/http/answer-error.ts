@@ -5,8 +5,8 @@ import { KilnError } from '../model/error.ts';
 import { cutOff } from './cut-off.ts';
 import { toProblem } from './error-table.ts';
 
-/** How long a refused upload is read on, in ms: a connection closed under it would bury the answer. */
-const lingerMs = 1000;
+/** How long a refused upload is read on, in ms: a connection closed under it would bury the answer for who writes before reading. */
+const lingerMs = 5000;
 
 /** The one place where a failed request is logged and answered; a stream that broke off is cut. */
 export function answerErrors(log: Log, stallMs: number): ErrorRequestHandler {

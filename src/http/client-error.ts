@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { type RequestListener, type Server, type ServerResponse, STATUS_CODES } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { KilnError } from '../model/error.ts';
@@ -38,10 +39,18 @@ function encode(error: NodeJS.ErrnoException): string {
 
 function explain({ code }: NodeJS.ErrnoException): { status: number; problem: object } {
   const problem = (kiln: 'REQUEST_INVALID' | 'UPLOAD_TIMEOUT', message: string): object =>
-    toProblem(new KilnError(kiln, message), '');
+    toProblem(new KilnError(kiln, message), randomUUID());
   if (code === 'ERR_HTTP_REQUEST_TIMEOUT')
     return { status: 408, problem: problem('UPLOAD_TIMEOUT', 'The request did not arrive in time.') };
   if (code === 'HPE_HEADER_OVERFLOW')
-    return { status: 431, problem: problem('REQUEST_INVALID', 'The headers are larger than 16 KiB.') };
+    return {
+      status: 431,
+      problem: problem('REQUEST_INVALID', 'The headers are larger than 16 KiB, or too many.'),
+    };
+  if (code === 'HPE_INVALID_EOF_STATE')
+    return {
+      status: 400,
+      problem: problem('REQUEST_INVALID', 'The request ended before all of it was sent.'),
+    };
   return { status: 400, problem: problem('REQUEST_INVALID', 'The request is not valid HTTP/1.1.') };
 }

@@ -1,6 +1,6 @@
 import { printable } from '../lib/text.ts';
 import { KilnError } from '../model/error.ts';
-import { type BuildSpec, parseSpec, specSchema } from '../model/spec.ts';
+import { type BuildSpec, parseSpec, recordOf, specSchema } from '../model/spec.ts';
 
 /** The text fields of a build request, by form field or query parameter, in `docker build`'s words. */
 export type Fields = ReadonlyMap<string, readonly string[]>;
@@ -30,6 +30,11 @@ export const fieldInfos: Readonly<Record<string, FieldInfo>> = {
   async: { description: 'Answer 202 with the record at once, as Prefer: respond-async does.' },
 };
 
+/** Fields that have another name than their part of the spec. */
+const fieldNames: Readonly<Record<string, string>> = {
+  ...{ buildArgs: 'build-arg', labels: 'label', noCache: 'no-cache', tags: 'tag', timeoutSeconds: 'timeout' },
+};
+
 /** What concerns the answer and not the build. */
 export type AnswerOptions = { readonly onFailure: 'cut' | 'end'; readonly async: boolean };
 
@@ -51,20 +56,23 @@ export function checkNames(fields: Fields): void {
 export function parseFields(fields: Fields): { spec: BuildSpec; answer: AnswerOptions } {
   checkNames(fields);
   const one = (name: string): string | undefined => fields.get(name)?.[0];
+  // As with `docker build --target ""`: scripts pass variables that may be empty.
+  const given = (name: string): string | undefined => one(name) || undefined;
   const many = (name: string): readonly string[] => fields.get(name) ?? [];
   const spec = parseSpec(
     withoutUndefined({
-      entry: one('entry'),
-      dockerfile: one('dockerfile'),
-      target: one('target'),
+      entry: given('entry'),
+      dockerfile: given('dockerfile'),
+      target: given('target'),
       buildArgs: parsePairs('build-arg', many('build-arg')),
       labels: parsePairs('label', many('label')),
       noCache: parseChoice('no-cache', one('no-cache'), booleans),
-      platform: one('platform'),
+      platform: given('platform'),
       tags: [...many('tag'), ...many('t')],
-      output: one('output'),
-      timeoutSeconds: parseDuration(one('timeout')),
+      output: given('output'),
+      timeoutSeconds: parseDuration(given('timeout')),
     }),
+    fieldNames,
   );
   const onFailure = parseChoice('on-failure', one('on-failure'), { cut: 'cut', end: 'end' } as const);
   const async = parseChoice('async', one('async'), booleans);
@@ -109,13 +117,13 @@ function parseChoice<T>(
 }
 
 function parsePairs(name: string, values: readonly string[]): Record<string, string> {
-  const pairs = values.map((text) => {
+  const pairs = values.map((text): [name: string, value: string] => {
     const at = text.indexOf('=');
     if (at < 1)
       throw new KilnError('PARAM_INVALID', `Field '${name}' is '${printable(text)}'; it must be NAME=value.`);
     return [text.slice(0, at), text.slice(at + 1)];
   });
-  return Object.fromEntries(pairs);
+  return recordOf(name, pairs);
 }
 
 /** Seconds: `90`, `90s`, `10m`, `1h30m`. */

@@ -9,11 +9,23 @@ const loopbackNames = ['localhost', '127.0.0.1', '[::1]'];
 /** Node drops what is beyond its own limit without a word; one more than ours must be let through to be seen. */
 export const headersSeen = maxHeaders + 1;
 
+/** Refuses what Node lets through and others in front of us could take differently. */
 export const guardHeaders: RequestHandler = (request, _response, next) => {
-  const names = request.rawHeaders.filter((_, index) => index % 2 === 0);
-  if (names.length > maxHeaders || names.some((name) => name.toLowerCase() === '__proto__')) {
-    throw new KilnError('REQUEST_INVALID', `The request has more than ${maxHeaders} headers, or a bad one.`);
-  }
+  const names = request.rawHeaders.filter((_, index) => index % 2 === 0).map((name) => name.toLowerCase());
+  const problems: readonly (readonly [isSo: boolean, what: string])[] = [
+    [
+      names.length > maxHeaders || names.includes('__proto__'),
+      `has more than ${maxHeaders} headers, or a bad one`,
+    ],
+    [names.indexOf('host') !== names.lastIndexOf('host'), 'has more than one Host'],
+    [
+      /,\s*chunked$/i.test(request.headers['transfer-encoding'] ?? ''),
+      'has another transfer coding besides chunked',
+    ],
+    [!request.url.startsWith('/'), 'must name a path, not a whole URL'],
+  ];
+  const found = problems.find(([isSo]) => isSo);
+  if (found) throw new KilnError('REQUEST_INVALID', `The request ${found[1]}.`);
   next();
 };
 

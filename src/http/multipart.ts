@@ -2,8 +2,9 @@ import { type Readable, Transform, type TransformCallback } from 'node:stream';
 import type { Request, Response } from 'express';
 import multer, { MulterError } from 'multer';
 import { printable } from '../lib/text.ts';
-import type { StagedContext } from '../model/context.ts';
+import type { ArchiveUpload, StagedContext } from '../model/context.ts';
 import { KilnError } from '../model/error.ts';
+import { declaredFormat } from './archive-types.ts';
 import type { Fields } from './fields.ts';
 
 /** What a multipart body held. */
@@ -13,7 +14,7 @@ export type Multipart = {
   readonly dockerfile: Buffer | null;
 };
 
-export type StageUpload = (upload: AsyncIterable<Buffer>) => Promise<StagedContext>;
+export type StageUpload = (upload: ArchiveUpload) => Promise<StagedContext>;
 
 const maxDockerfileBytes = 1024 * 1024;
 /** Everything in the form but its files: what a Dockerfile's build arguments can hold, with room. */
@@ -53,6 +54,8 @@ export async function readMultipart(
     throw toKilnError(error);
   } finally {
     signal.removeEventListener('abort', giveUp);
+    // Whoever answers reads on what is still coming.
+    request.unpipe(body);
     body.destroy();
   }
 }
@@ -63,6 +66,7 @@ function runMulter(body: FormBody, storage: FileParts): Promise<void> {
     limits,
     // On a failure multer would read the body to its end before it says so.
     streamHandler(source: FormBody, parser: NodeJS.WritableStream) {
+      nameFiles(parser);
       parser.once('unpipe', () => {
         if (!source.readableEnded) source.destroy();
       });
@@ -80,6 +84,16 @@ function runMulter(body: FormBody, storage: FileParts): Promise<void> {
     else resolve();
   });
   return promise;
+}
+
+/** multer drops a file without a name, and goes on as if it had not been sent. Names mean nothing here, so each file gets one. */
+function nameFiles(parser: NodeJS.WritableStream): void {
+  const emit = parser.emit.bind(parser);
+  parser.emit = (event: string | symbol, ...args: readonly unknown[]): boolean => {
+    if (event !== 'file') return emit(event, ...args);
+    const [field, stream, info] = args as [string, Readable, { filename?: string }];
+    return emit(event, field, stream, { ...info, filename: info.filename || 'unnamed' });
+  };
 }
 
 /** The request as multer sees it: its body and not its connection, so that giving up leaves that for the answer. */
@@ -120,7 +134,10 @@ class FileParts implements multer.StorageEngine {
 
   _handleFile(_request: Request, file: Express.Multer.File, done: (error?: unknown) => void): void {
     const bytes = this.#count(file.stream);
-    const received = file.fieldname === 'context' ? this.#takeContext(bytes) : this.#takeDockerfile(bytes);
+    const received =
+      file.fieldname === 'context'
+        ? this.#takeContext({ bytes, declared: declaredFormat(file.mimetype, file.originalname) })
+        : this.#takeDockerfile(bytes);
     this.#received.push(received);
     received.then(() => done(), done);
   }
@@ -144,8 +161,8 @@ class FileParts implements multer.StorageEngine {
     }
   }
 
-  async #takeContext(bytes: AsyncIterable<Buffer>): Promise<void> {
-    this.context = await this.#stage(bytes);
+  async #takeContext(upload: ArchiveUpload): Promise<void> {
+    this.context = await this.#stage(upload);
   }
 
   async #takeDockerfile(bytes: AsyncIterable<Buffer>): Promise<void> {
@@ -175,7 +192,13 @@ function formTooLarge(): KilnError {
 
 function readTextFields(body: unknown): Fields {
   const entries = Object.entries(typeof body === 'object' && body !== null ? body : {});
-  return new Map(entries.map(([name, value]) => [name, [value].flat().map(String)]));
+  return new Map(entries.map(([name, value]) => [name, [value].flat().map((text) => readText(name, text))]));
+}
+
+/** Of a text in a charset it does not know the parser makes nothing at all. */
+function readText(name: string, value: unknown): string {
+  if (typeof value === 'string') return value;
+  throw new KilnError('MULTIPART_FIELD', `Field '${printable(name)}' is in an unknown charset; send UTF-8.`);
 }
 
 function toKilnError(error: unknown): KilnError {

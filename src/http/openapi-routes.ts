@@ -1,6 +1,7 @@
 import type { RouteConfig } from '@asteasolutions/zod-to-openapi';
 import { z } from 'zod';
 import { type ErrorCode, errorKinds } from '../model/error.ts';
+import { archiveTypes } from './archive-types.ts';
 import { fieldInfos } from './fields.ts';
 import {
   eventSchema,
@@ -11,7 +12,6 @@ import {
   recordSchema,
   versionSchema,
 } from './schemas.ts';
-import { archiveTypes } from './upload.ts';
 
 export type RouteDescription = Pick<
   RouteConfig,

@@ -118,10 +118,10 @@ const natural = (text: string) =>
 export const rangeQuery = z.strictObject({
   offset: natural('Byte to start at. Default 0.').default('0').transform(Number),
   follow: z
-    .enum(['true', 'false'])
+    .enum(['true', 'false', '1', '0'], 'must be true or false')
     .default('false')
     .meta({ description: 'Whether to go on until the build has ended.' })
-    .transform((text) => text === 'true'),
+    .transform((text) => text === 'true' || text === '1'),
 });
 
 export const listQuery = z.strictObject({

@@ -3,6 +3,7 @@ import type { Builds } from '../model/builds.ts';
 import type { StagedContext } from '../model/context.ts';
 import { KilnError } from '../model/error.ts';
 import type { BuildSpec } from '../model/spec.ts';
+import { archiveTypes, declaredFormat } from './archive-types.ts';
 import { type AnswerOptions, checkNames, type Fields, joinFields, parseFields } from './fields.ts';
 import { readMultipart, type StageUpload } from './multipart.ts';
 import { watchPace } from './pace.ts';
@@ -15,18 +16,6 @@ export type ReceivedBuild = {
   readonly context: StagedContext | null;
   readonly dockerfile: Buffer | null;
 };
-
-/** Types under which an archive is sent as the body itself; the last is what `curl --data-binary` says. */
-export const archiveTypes = [
-  'application/x-tar',
-  'application/tar',
-  'application/gzip',
-  'application/x-gzip',
-  'application/zip',
-  'application/x-zip-compressed',
-  'application/octet-stream',
-  'application/x-www-form-urlencoded',
-];
 
 /**
  * Receives a build request: a form, or an archive as the body with its fields in the URL. What the headers and the URL
@@ -50,7 +39,9 @@ export async function receiveBuild(
     const parsed = parseFields(query);
     const body = invite(request, response);
     // Leaving the iteration must not destroy the request: the answer goes out on its connection.
-    const context = await stage(body.iterator({ destroyOnReturn: false }));
+    const bytes = body.iterator({ destroyOnReturn: false });
+    const declared = declaredFormat(body.headers['content-type']?.split(';')[0]?.trim().toLowerCase() ?? '');
+    const context = await stage({ bytes, declared });
     return { ...parsed, context, dockerfile: null };
   } catch (error) {
     linked.throwIfAborted();
@@ -88,7 +79,7 @@ function isFormRequest(request: Request): boolean {
   const isForm = request.is('multipart/form-data');
   if (isForm === null || request.headers['content-length'] === '0') throw fileMissing();
   if (isForm !== false) return true;
-  if (request.headers['content-type'] === undefined || request.is(archiveTypes) !== false) return false;
+  if (request.headers['content-type'] === undefined || request.is([...archiveTypes]) !== false) return false;
   throw new KilnError(
     'CONTENT_TYPE',
     'Send the context as multipart/form-data, or as the body with a type such as application/x-tar.',
@@ -96,7 +87,7 @@ function isFormRequest(request: Request): boolean {
 }
 
 function refuseEarly({ headers }: Request, maxBytes: number): void {
-  if (headers['content-encoding'] !== undefined) {
+  if (!['', 'identity'].includes(headers['content-encoding'] ?? '')) {
     throw new KilnError('CONTENT_ENCODING', 'Send the archive as it is, without Content-Encoding.');
   }
   if (Number(headers['content-length'] ?? 0) > maxBytes) {

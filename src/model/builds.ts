@@ -1,12 +1,12 @@
 import type { Artifact, BuildRecord } from './build.ts';
-import type { StagedContext } from './context.ts';
+import type { ArchiveUpload, StagedContext } from './context.ts';
 import type { WatchItem } from './event.ts';
 import type { BuildSpec } from './spec.ts';
 
 /** The use-cases, as the edges see them. Every promise rejects with a KilnError. */
 export type Builds = {
   /** Streams an uploaded archive (tar, gzip, zip) through the context guard into a staged image for the VM. */
-  stageContext(upload: AsyncIterable<Buffer>, signal: AbortSignal): Promise<StagedContext>;
+  stageContext(upload: ArchiveUpload, signal: AbortSignal): Promise<StagedContext>;
 
   /**
    * Takes ownership of the context and queues the build; resolves as soon as it has a record.

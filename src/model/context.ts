@@ -1,5 +1,12 @@
 import type { ContextSummary } from './build.ts';
 
+/** An archive as it arrives. */
+export type ArchiveUpload = {
+  readonly bytes: AsyncIterable<Buffer>;
+  /** What its sender says it is, tar.gz among tar; null where nothing is said. */
+  readonly declared: 'tar' | 'zip' | null;
+};
+
 /**
  * A context that passed the guard, staged as the image of a read-only file system (EROFS). Whoever holds it owns the file:
  * disposing removes it, which is harmless after it was moved away.

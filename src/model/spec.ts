@@ -21,48 +21,76 @@ const value = z.string().refine((text) => Buffer.byteLength(text) <= maxValueByt
   message: `must be at most ${maxValueBytes} bytes and hold no NUL`,
 });
 
-const pairs = (key: RegExp) =>
+const maxKeyLength = 256;
+
+const pairs = (key: RegExp, rule: string) =>
   z
-    .record(z.string().max(256).regex(key, `names must match ${key.source}`), value)
-    .refine((record) => Object.keys(record).length <= maxPairs, { message: `at most ${maxPairs} entries` });
+    .record(z.string(), value)
+    .refine((record) => Object.keys(record).length <= maxPairs, { message: `at most ${maxPairs} are taken` })
+    .superRefine((record, context) => {
+      const bad = Object.keys(record).find((name) => !key.test(name) || name.length > maxKeyLength);
+      if (bad !== undefined) context.addIssue({ code: 'custom', path: [bad], message: rule });
+    });
 
 export const specSchema = z
   .strictObject({
-    entry: z.string().regex(stageName).max(128).optional().meta({
-      description:
-        'Archive entry to build with, such as buildkit-v0.20.2. Default: the entry this service runs.',
-    }),
+    entry: z
+      .string()
+      .regex(stageName, 'is no name of an archive entry')
+      .max(128, 'is too long')
+      .optional()
+      .meta({
+        description:
+          'Archive entry to build with, such as buildkit-v0.20.2. Default: the entry this service runs.',
+      }),
     dockerfile: z
       .string()
-      .min(1)
-      .max(4096)
+      .min(1, 'is empty')
+      .max(4096, 'is longer than 4096 characters')
       .refine((path) => !path.startsWith('/') && !path.split('/').includes('..') && !path.includes('\0'), {
         message: 'must be a path inside the context',
       })
       .default('Dockerfile')
       .meta({ description: 'Path of the Dockerfile in the context.' }),
-    target: z.string().regex(stageName).max(128).optional().meta({ description: 'Stage to build.' }),
-    buildArgs: pairs(argumentName).default({}).meta({ description: 'Build arguments, NAME=value.' }),
-    labels: pairs(labelKey).default({}).meta({ description: 'Labels of the image, key=value.' }),
+    target: z
+      .string()
+      .regex(stageName, 'is no name of a stage')
+      .max(128, 'is too long')
+      .optional()
+      .meta({ description: 'Stage to build.' }),
+    buildArgs: pairs(argumentName, 'names are letters, digits, _ and ., and do not begin with a digit')
+      .default({})
+      .meta({ description: 'Build arguments, NAME=value.' }),
+    labels: pairs(labelKey, 'keys are letters, digits and . _ / -, and begin with a letter or digit')
+      .default({})
+      .meta({ description: 'Labels of the image, key=value.' }),
     noCache: z.boolean().default(false).meta({ description: 'Do not use cached steps.' }),
     platform: z
-      .enum(['linux/amd64'])
+      .enum(['linux/amd64'], 'only linux/amd64 is offered')
       .optional()
       .meta({ description: "Platform of the image; only the VM's own is offered." }),
     tags: z
-      .array(z.string().max(255).refine(isReference, { message: 'is not a valid image reference' }))
-      .max(16)
+      .array(
+        z
+          .string()
+          .max(255, 'is longer than 255 characters')
+          .refine(isReference, { message: 'is not a valid image reference' }),
+      )
+      .max(16, 'at most 16 are taken')
       .default([])
       .meta({ description: 'Names given to the image.' }),
-    output: z.enum(['none', 'docker', 'oci', 'local']).default('none').meta({
-      description:
-        'What to keep: a tar for docker load, an OCI layout as tar, or the files of the last stage as tar.',
-    }),
+    output: z
+      .enum(['none', 'docker', 'oci', 'local'], 'must be none, docker, oci or local')
+      .default('none')
+      .meta({
+        description:
+          'What to keep: a tar for docker load, an OCI layout as tar, or the files of the last stage as tar.',
+      }),
     timeoutSeconds: z
       .number()
-      .int()
-      .min(1)
-      .max(24 * 3600)
+      .int('must be whole seconds')
+      .min(1, 'must be at least 1 second')
+      .max(24 * 3600, 'must be at most 24 hours')
       .optional()
       .meta({ description: 'Longest time the build may run in its VM.' }),
   })
@@ -72,18 +100,35 @@ export type BuildSpec = z.output<typeof specSchema>;
 /** A spec as a caller may give it, defaults left out. */
 export type BuildSpecInput = z.input<typeof specSchema>;
 
-/** @throws KilnError PARAM_INVALID, REF_INVALID or PLATFORM_UNSUPPORTED, naming the field. */
-export function parseSpec(input: unknown): BuildSpec {
+/**
+ * @param names What the caller calls the parts of the spec, where that is something else.
+ * @throws KilnError PARAM_INVALID, REF_INVALID or PLATFORM_UNSUPPORTED, naming the field.
+ */
+export function parseSpec(input: unknown, names: Readonly<Record<string, string>> = {}): BuildSpec {
   const parsed = specSchema.safeParse(input);
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   const path = issue?.path ?? [];
   const codes: Record<string, ErrorCode> = { tags: 'REF_INVALID', platform: 'PLATFORM_UNSUPPORTED' };
-  const code = codes[String(path[0])] ?? 'PARAM_INVALID';
-  const field = printable(path.join('.') || 'spec');
+  const [part = 'spec', ...rest] = path.map(String);
+  const code = codes[part] ?? 'PARAM_INVALID';
+  const field = printable([names[part] ?? part, ...rest].join('.'));
   throw new KilnError(code, `Field '${field}': ${printable(issue?.message ?? 'invalid')}.`, {
     details: { field },
   });
+}
+
+/** Named values as a record; of one name the last counts, as with `docker build`. @throws KilnError PARAM_INVALID */
+export function recordOf(
+  field: string,
+  pairs: readonly (readonly [name: string, value: string])[],
+): Record<string, string> {
+  // The one name that no record keeps.
+  if (pairs.some(([name]) => name === '__proto__'))
+    throw new KilnError('PARAM_INVALID', `Field '${field}': nothing can be called __proto__.`, {
+      details: { field },
+    });
+  return Object.fromEntries(pairs);
 }
 
 function isReference(text: string): boolean {

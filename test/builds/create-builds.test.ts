@@ -66,7 +66,9 @@ test('a full line refuses a context before a byte of it is read', async () => {
   await using _store = store;
   using _taken = await queue.enter({ signal, onPlace: () => undefined });
   const upload = { [Symbol.asyncIterator]: () => assert.fail('it was read') };
-  await assert.rejects(builds.stageContext(upload, signal), { code: 'NO_CAPACITY' });
+  await assert.rejects(builds.stageContext({ bytes: upload, declared: null }, signal), {
+    code: 'NO_CAPACITY',
+  });
 });
 
 test('a build that cannot be recorded gives its turn back and leaves nothing', async () => {

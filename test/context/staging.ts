@@ -3,7 +3,7 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type StageOptions, stageContext } from '../../src/context/stage-context.ts';
-import type { StagedContext } from '../../src/model/context.ts';
+import type { ArchiveUpload, StagedContext } from '../../src/model/context.ts';
 import { type ErrorCode, KilnError } from '../../src/model/error.ts';
 
 const GiB = 1024 ** 3;
@@ -26,12 +26,17 @@ export class Staging implements AsyncDisposable {
     upload: Buffer | AsyncIterable<Buffer>,
     limits: Limits = {},
     signal = new AbortController().signal,
+    declared: ArchiveUpload['declared'] = null,
   ): Promise<StagedContext> {
-    return stageContext(Buffer.isBuffer(upload) ? inChunks(upload) : upload, {
-      directory: this.directory,
-      limits: { maxBytes: 4 * GiB, maxUploadBytes: 4 * GiB, maxEntries: 200_000, ...limits },
-      signal,
-    });
+    const bytes = Buffer.isBuffer(upload) ? inChunks(upload) : upload;
+    return stageContext(
+      { bytes, declared },
+      {
+        directory: this.directory,
+        limits: { maxBytes: 4 * GiB, maxUploadBytes: 4 * GiB, maxEntries: 200_000, ...limits },
+        signal,
+      },
+    );
   }
 
   files(): Promise<string[]> {

@@ -80,7 +80,10 @@ test('owners, fractions of seconds, link counts and xattrs are those of the arch
     hardlink('again', 'owned'),
     file('implied/folder/file', 'y'.repeat(10_000)),
   );
-  await using context = await service.builds.stageContext(inChunks(archive), signal);
+  await using context = await service.builds.stageContext(
+    { bytes: inChunks(archive), declared: null },
+    signal,
+  );
   await using lease = await service.pool.acquire(signal);
   const image = join(lease.vm.machine.directory, 'context.erofs');
   await link(context.path, image);

@@ -64,7 +64,7 @@ export function simulateBuilds(overrides: Partial<Builds> = {}): SimulatedBuilds
     firstCancel,
     async stageContext(upload) {
       const chunks: Buffer[] = [];
-      for await (const chunk of upload) chunks.push(chunk);
+      for await (const chunk of upload.bytes) chunks.push(chunk);
       simulated.staged.push(Buffer.concat(chunks));
       return {
         path: '/nowhere',
