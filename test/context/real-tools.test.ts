@@ -114,6 +114,8 @@ const recorded: readonly (readonly [name: string, entries: number])[] = [
   ['python-pax.tar.gz', 7],
   ['python-gnu.tar.gz', 7],
   ['python.zip.gz', 7],
+  ['python-zip64.zip.gz', 2],
+  ['python-zip64-piped.zip.gz', 2],
   ['info-zip.zip.gz', 6],
   ['info-zip-piped.zip.gz', 5],
 ];

@@ -29,7 +29,7 @@ for (const [name, start] of otherFormats) {
   });
 }
 
-test('row 45: the bytes say what an archive is, nothing else does', async () => {
+test('row 45: the bytes say what an archive is', async () => {
   const content = file('a', 'same');
   const summaries = [
     await accept(tar(content)),
@@ -42,6 +42,28 @@ test('row 45: the bytes say what an archive is, nothing else does', async () => 
   );
   assert.equal(summaries[0]?.digest, summaries[1]?.digest);
 });
+
+const archives = [
+  ['tar', tar(file('a', 'same'))],
+  ['tar', gzipSync(tar(file('a', 'same')))],
+  ['zip', zip([{ name: 'a', content: 'same' }])],
+] as const;
+for (const declared of ['tar', 'zip'] as const) {
+  for (const [kind, bytes] of archives) {
+    test(`row 45: a ${kind} of ${bytes.length} bytes that is declared as ${declared} is ${kind === declared ? 'accepted' : 'refused'}`, async () => {
+      await using staging = await Staging.create();
+      const staged = staging.stage(bytes, {}, new AbortController().signal, declared);
+      if (kind === declared) {
+        await using context = await staged;
+        assert.equal(context.summary.entries, 1);
+      } else {
+        const message = `The context is called a ${declared} by its type or name, and is a ${kind}; send it as what it is.`;
+        await assert.rejects(staged, { code: 'ARCHIVE_FORMAT', message });
+        assert.deepEqual(await staging.files(), []);
+      }
+    });
+  }
+}
 
 test('the files arrive byte for byte, in an image readable by its owner alone', async () => {
   await using staging = await Staging.create();

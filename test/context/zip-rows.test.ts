@@ -71,6 +71,7 @@ const refused: readonly (readonly [row: string, code: ErrorCode, archive: Buffer
   ['33: zip64 with another count', 'ARCHIVE_AMBIGUOUS', zip64((records) => records.writeBigUInt64LE(2n, 32))],
   ['33: zip64 in another place', 'ARCHIVE_AMBIGUOUS', zip64((records) => records.writeBigUInt64LE(3n, 64))],
   ['33: zip64 without its signature', 'ARCHIVE_AMBIGUOUS', zip64((records) => records.write('xxxx'))],
+  ['33: an empty end record after a zip', 'ARCHIVE_AMBIGUOUS', Buffer.concat([zip([a]), endRecord()])],
   ['34: more bytes than declared', 'ARCHIVE_CORRUPT', zip([declaring(5)])],
   ['34: fewer bytes than declared', 'ARCHIVE_CORRUPT', zip([declaring(50)])],
   ['34: wrong checksum', 'ARCHIVE_CORRUPT', zip([{ ...b, patchContent: flipFirst }])],

@@ -33,10 +33,30 @@ const rawForm = (body: string | Buffer): [Record<string, string>, string | Buffe
 const disposed = (disposition: string): string =>
   `--${boundary}\r\nContent-Disposition: ${disposition}\r\n\r\nx\r\n${end}`;
 const whole = encodePart(contextPart);
+const typed = (name: string, type: string, value: string): Buffer =>
+  Buffer.from(
+    `--${boundary}\r\nContent-Disposition: form-data; name="${name}"\r\nContent-Type: ${type}\r\n\r\n${value}\r\n`,
+  );
 
 const refusals: Record<string, Refusal> = {
   '47 no file part': [400, 'FILE_MISSING', ...asForm(text('target', 'a'))],
   '47 an empty form': [400, 'FILE_MISSING', ...rawForm(end)],
+  '45 a tar as the body of type zip': [415, 'ARCHIVE_FORMAT', { 'Content-Type': 'application/zip' }, archive],
+  '45 a file that is called a zip': [
+    415,
+    'ARCHIVE_FORMAT',
+    ...asForm({ ...contextPart, filename: 'Ctx.ZIP' }),
+  ],
+  '49 a field sent as a file without a name': [
+    400,
+    'MULTIPART_FIELD',
+    ...rawForm(Buffer.concat([whole, typed('target', 'application/octet-stream', 'a'), Buffer.from(end)])),
+  ],
+  '49 a field in a charset that nobody knows': [
+    400,
+    'MULTIPART_FIELD',
+    ...rawForm(Buffer.concat([whole, typed('target', 'text/plain; charset=zzz', 'a'), Buffer.from(end)])),
+  ],
   '47 JSON': [415, 'CONTENT_TYPE', { 'Content-Type': 'application/json' }, '{}'],
   '47 another multipart': [415, 'CONTENT_TYPE', { 'Content-Type': 'multipart/mixed; boundary=b' }, 'x'],
   '47 no body at all': [400, 'FILE_MISSING', { 'Content-Length': '0' }, ''],

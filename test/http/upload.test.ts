@@ -10,6 +10,7 @@ import {
   contextPart,
   curl,
   encodePart,
+  form,
   formType,
   open,
   type Part,
@@ -36,6 +37,55 @@ for (const [query, status, code] of [
     assert.ok(answer.includes(`"${code}"`), answer);
   });
 }
+
+for (const disposition of ['form-data; name="context"', 'form-data; name="context"; filename=""']) {
+  test(`row 58: the context is taken under whatever name: ${disposition} (simulated builds)`, async () => {
+    await using harness = await serve();
+    const head = `--${boundary}\r\nContent-Disposition: ${disposition}\r\nContent-Type: application/octet-stream\r\n\r\n`;
+    const body = Buffer.concat([Buffer.from(head), archive, Buffer.from(`\r\n${end}`)]);
+    const answer = await send(harness, '/build', { headers: { 'Content-Type': formType }, body });
+    assert.equal(answer.status, 200, answer.body);
+    assert.equal(harness.builds.started.length, 1);
+    assert.ok(harness.builds.started[0]?.context);
+  });
+}
+
+test('who writes all of a refused form before reading gets the answer (simulated builds)', async () => {
+  await using harness = await serve();
+  const rest = Array.from({ length: 40 }, (_, index) => file(`r${index}`, 'x'.repeat(1 << 20)));
+  const body = form({ ...contextPart, value: tar(file('../evil'), ...rest) });
+  const head = `POST /build HTTP/1.1\r\nHost: localhost\r\nContent-Type: ${formType}\r\nContent-Length: ${body.length}\r\n\r\n`;
+  const socket = await open(harness, head);
+  await new Promise<void>((resolve, reject) =>
+    socket.write(body, (error) => (error ? reject(error) : resolve())),
+  );
+  const [answer] = (await once(socket, 'data')) as [Buffer];
+  assert.match(answer.toString(), /^HTTP\/1\.1 422 [\s\S]*ENTRY_ESCAPES/);
+  socket.destroy();
+});
+
+test('empty fields are as if they were left out, follow takes 1, fields are called as they were sent (simulated builds)', async () => {
+  await using harness = await serve();
+  const empty = ['target', 'platform', 'output', 'timeout', 'dockerfile'].map((name) => text(name, ''));
+  const answer = await post(harness, [contextPart, ...empty]);
+  assert.equal(answer.status, 200, answer.body);
+  assert.equal(harness.builds.started[0]?.spec.target, undefined);
+  const cases: readonly (readonly [Part, string])[] = [
+    [text('tag', 'UPPER'), "Field 'tag.0': is not a valid image reference."],
+    [text('output', 'rpm'), "Field 'output': must be none, docker, oci or local."],
+    [text('platform', 'linux/arm64'), "Field 'platform': only linux/amd64 is offered."],
+    [
+      text('build-arg', '1A=x'),
+      "Field 'build-arg.1A': names are letters, digits, _ and ., and do not begin with a digit.",
+    ],
+    [text('build-arg', '__proto__=x'), "Field 'build-arg': nothing can be called __proto__."],
+    [text('timeout', '0'), "Field 'timeout': must be at least 1 second."],
+  ];
+  for (const [part, detail] of cases) {
+    const refused = await post(harness, [contextPart, part]);
+    assert.equal(JSON.parse(refused.body).detail, detail);
+  }
+});
 
 test('a field both in the form and in the URL is refused (simulated builds)', async () => {
   await using harness = await serve();
