@@ -61,6 +61,9 @@ const settings = z.object({
   KILN_LOG_MAX_BYTES: count(1024 * 1024, 2 * gibibyte).describe(
     'Largest log of a build, its events included; a build that prints more fails.',
   ),
+  KILN_MIN_FREE_BYTES: count(0, gibibyte).describe(
+    'Builds are taken while the disk of KILN_DATA_DIR has this much free; else they get 503.',
+  ),
   KILN_CUSTOM_FRONTENDS: flag('true').describe(
     'Whether a Dockerfile may name another frontend with # syntax=.',
   ),

@@ -117,6 +117,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     stagingDirectory: folders.staging,
     maxArtifactBytes: config.KILN_ARTIFACT_MAX_BYTES,
     maxLogBytes: config.KILN_LOG_MAX_BYTES,
+    minFreeBytes: config.KILN_MIN_FREE_BYTES,
     defaultTimeoutSeconds: config.KILN_BUILD_TIMEOUT_SECONDS,
     entry: { name: image.entry, imageDigest: image.digest, versions: image.versions },
     limits: {

@@ -11,12 +11,14 @@ import type { ContextLimits, DockerfilePolicy } from '../model/context.ts';
 import { KilnError } from '../model/error.ts';
 import type { Queue } from '../queue/queue.ts';
 import { Journal, type JournalOptions } from './journal.ts';
+import { refuseWithoutRoom } from './refuse-without-room.ts';
 import { type AcceptedBuild, type RunDependencies, runBuild } from './run-build.ts';
 
 export type BuildsOptions = Omit<RunDependencies, 'stopping'> &
   JournalOptions & {
     readonly queue: Queue;
     readonly stagingDirectory: string;
+    readonly minFreeBytes: number;
     readonly entry: EntrySummary;
     readonly limits: ContextLimits & { readonly maxUploadBytes: number };
     readonly policy: DockerfilePolicy;
@@ -59,12 +61,14 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
   return {
     async stageContext(upload, signal) {
       queue.refuseIfFull();
+      await refuseWithoutRoom(options.stagingDirectory, options.minFreeBytes);
       return stageContext(upload, { directory: options.stagingDirectory, limits: options.limits, signal });
     },
 
     async start(request) {
       await using undo = new AsyncDisposableStack();
       undo.use(request.context);
+      await refuseWithoutRoom(buildsDirectory, options.minFreeBytes);
       await checkRequest(request, { policy, served: options.entry.name });
       request.context?.forgetNames();
       const journal = await Journal.open(newRecord(request, options.entry), options);

@@ -5,7 +5,13 @@ import type { Verdict } from '../model/build.ts';
 import type { BuildEvent } from '../model/event.ts';
 import type { BuildStore } from '../store/build-store.ts';
 
-/** A build that an earlier run of the service left unfinished never ends by itself: it is interrupted, in record and events. */
+/** Far more than can have been ending when an earlier run died. */
+const recentBuilds = 200;
+
+/**
+ * A build that an earlier run of the service left unfinished never ends by itself: it is interrupted, in record and events.
+ * Where that run died between the end of a record and the last event, the event is added.
+ */
 export async function recoverBuilds(options: {
   store: BuildStore;
   buildsDirectory: string;
@@ -18,8 +24,12 @@ export async function recoverBuilds(options: {
     code: 'INFRA',
     message: 'The service stopped while this build ran; send it again.',
   };
-  for (const { id } of await options.store.interruptUnfinished(verdict, at)) {
-    const event: BuildEvent = { at, type: 'verdict', verdict };
+  const interrupted = await options.store.interruptUnfinished(verdict, at);
+  const recent = await options.store.list({ limit: recentBuilds });
+  for (const record of new Map([...recent, ...interrupted].map((found) => [found.id, found])).values()) {
+    const { id, times } = record;
+    if (!record.verdict) continue;
+    const event: BuildEvent = { at: times.finished ?? at, type: 'verdict', verdict: record.verdict };
     try {
       await endBuildLog(join(options.buildsDirectory, id), event);
     } catch (error) {

@@ -1,4 +1,4 @@
-import { mkdir, truncate } from 'node:fs/promises';
+import { mkdir, open, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { splitLines } from '../lib/lines.ts';
 import { mergeIterables } from '../lib/merge.ts';
@@ -8,6 +8,9 @@ import { AppendFile } from './append-file.ts';
 
 /** Twice the longest line of a trace that is taken. */
 const maxEventBytes = 16 * 1024 * 1024;
+
+/** Its message may quote what a guest said last. */
+const maxVerdictBytes = 64 * 1024;
 
 const lineFeed = 10;
 
@@ -34,9 +37,13 @@ export async function openBuildLog(directory: string): Promise<BuildLog> {
   return { log, events };
 }
 
-/** Ends what a run of the service left that died: an event it had half written is cut off, `event` is the last one. */
+/**
+ * Ends what a run of the service left that died: an event it had half written is cut off, `event` is the last one. Events that
+ * end with a verdict stay as they are.
+ */
 export async function endBuildLog(directory: string, event: BuildEvent): Promise<void> {
   const path = eventsPath(directory);
+  if (await endsWithVerdict(path)) return;
   await truncate(path, await bytesOfWholeLines(path));
   const events = await AppendFile.reopen(path);
   try {
@@ -132,6 +139,22 @@ async function startsEvent(events: AppendFile, offset: number, signal: AbortSign
     return chunk[0] === lineFeed;
   }
   return false;
+}
+
+/** A verdict is short: the end of the file tells. */
+async function endsWithVerdict(path: string): Promise<boolean> {
+  await using handle = await open(path, 'r');
+  const { size } = await handle.stat();
+  const length = Math.min(size, maxVerdictBytes);
+  const { buffer } = await handle.read(Buffer.alloc(length), 0, length, size - length);
+  const last = buffer.toString('utf8').split('\n').at(-2);
+  try {
+    return (
+      last !== undefined && buffer.at(-1) === lineFeed && parseEvent(Buffer.from(last)).type === 'verdict'
+    );
+  } catch {
+    return false;
+  }
 }
 
 async function bytesOfWholeLines(path: string): Promise<number> {

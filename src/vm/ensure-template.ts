@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { readdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { removeQuietly } from '../lib/files.ts';
@@ -56,6 +57,8 @@ function templateKey(request: TemplateRequest): string {
     request.host.users.template,
     machine,
     request.preparation.fingerprint,
+    // Its state is that of the processor it ran on: data that moved to another machine makes another.
+    ...(request.host.processor.accelerator === 'kvm' ? [cpus()[0]?.model] : []),
   ];
   return createHash('sha256').update(JSON.stringify(inputs)).digest('hex').slice(0, 32);
 }

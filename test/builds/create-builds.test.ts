@@ -18,7 +18,7 @@ const log = { info: () => undefined, warn: () => undefined, error: () => undefin
 type Parts = { readonly builds: RunningBuilds; readonly buildsDirectory: string; readonly store: BuildStore };
 
 /** The use-cases on a real store and queue. No build here gets as far as a VM. */
-async function createParts({ path }: TemporaryFolder, queue: Queue): Promise<Parts> {
+async function createParts({ path }: TemporaryFolder, queue: Queue, minFreeBytes = 0): Promise<Parts> {
   const store = await openBuildStore(path);
   const buildsDirectory = join(path, 'builds');
   await mkdir(buildsDirectory);
@@ -30,6 +30,7 @@ async function createParts({ path }: TemporaryFolder, queue: Queue): Promise<Par
     ...{
       maxArtifactBytes: 1,
       maxLogBytes: 1024 * 1024,
+      minFreeBytes,
       defaultTimeoutSeconds: 1,
       policy: { customFrontends: true },
     },
@@ -69,6 +70,21 @@ test('a full line refuses a context before a byte of it is read', async () => {
   await assert.rejects(builds.stageContext({ bytes: upload, declared: null }, signal), {
     code: 'NO_CAPACITY',
   });
+});
+
+test('a disk that is nearly full refuses builds, before a byte of a context is read', async () => {
+  await using folder = await createFolder();
+  const { builds, buildsDirectory, store } = await createParts(
+    folder,
+    new Queue({ slots: 1, limit: 0 }),
+    Number.MAX_SAFE_INTEGER,
+  );
+  await using _store = store;
+  const bytes = { [Symbol.asyncIterator]: () => assert.fail('it was read') };
+  const refused = { code: 'NO_CAPACITY', message: /nearly full: \d+ bytes are free/ };
+  await assert.rejects(builds.stageContext({ bytes, declared: null }, signal), refused);
+  await assert.rejects(builds.start(request), refused);
+  await assertNothingLeft(buildsDirectory);
 });
 
 test('a build that cannot be recorded gives its turn back and leaves nothing', async () => {

@@ -2,10 +2,44 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { Journal } from '../../src/builds/journal.ts';
 import { recoverBuilds } from '../../src/builds/recover-builds.ts';
 import { createBuildLog } from '../../src/logs/build-log.ts';
-import { openBuildStore } from '../../src/store/build-store.ts';
-import { createFolder, queuedRecord } from '../store/harness.ts';
+import { endRecord, openBuildStore } from '../../src/store/build-store.ts';
+import { createFolder, queuedRecord, verdict } from '../store/harness.ts';
+
+test('a build whose record ended and whose events did not gets its verdict as its last event, once', async () => {
+  await using folder = await createFolder();
+  await using store = await openBuildStore(folder.path);
+  const options = { store, buildsDirectory: folder.path, maxLogBytes: 1024 * 1024 };
+  const log = { info: assert.fail, warn: assert.fail, error: assert.fail };
+  const died = await Journal.open(queuedRecord(), options);
+  const whole = await Journal.open(queuedRecord(), options);
+  for (const journal of [died, whole]) await journal.begin();
+  await whole.finish(verdict, []);
+  await store.update(endRecord(died.record, { ...verdict, state: 'succeeded' }, '2026-01-02T03:04:06.000Z'));
+  // An event that was half written.
+  await died.files.events.append(Buffer.from('{"type":"stat'));
+  await died.close();
+
+  for (let start = 0; start < 2; start += 1) {
+    await recoverBuilds({ ...options, log });
+    for (const [{ record }, state] of [
+      [died, 'succeeded'],
+      [whole, verdict.state],
+    ] as const) {
+      const text = await readFile(join(folder.path, record.id, 'events.ndjson'), 'utf8');
+      const events = text
+        .trim()
+        .split('\n')
+        .map((line) => JSON.parse(line));
+      assert.deepEqual(
+        events.map(({ type, verdict: ended }) => ended?.state ?? type),
+        ['state', 'warning', state],
+      );
+    }
+  }
+});
 
 test('what an earlier run left unfinished is interrupted, also where its files are gone', async () => {
   await using folder = await createFolder();
