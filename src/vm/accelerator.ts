@@ -21,7 +21,7 @@ export type KvmProblem = { readonly cause: string; readonly cure: string };
 export type KvmProbe = (signal: AbortSignal) => Promise<Processor | KvmProblem>;
 
 /** A healthy host prints the kernel's first line within about a second. */
-const probeDeadlineMs = 8000;
+const probeDeadlineMs = 6000;
 
 /**
  * Decides what guests run on. Emulation is no isolation boundary: `auto` falls back to it only while nobody but this

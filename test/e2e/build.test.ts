@@ -5,12 +5,16 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
-import { recordSchema } from '../../src/http/schemas.ts';
+import { parseConfig } from '../../src/config.ts';
+import { prepareHost } from '../../src/host-setup.ts';
+import { readinessSchema, recordSchema } from '../../src/http/schemas.ts';
+import { createKvmProbe } from '../../src/vm/accelerator.ts';
 import { build, createContext, curl, startForFile } from './harness.ts';
 
 const run = promisify(execFile);
+const { signal } = new AbortController();
 
-const { service } = await startForFile();
+const { service } = await startForFile({ KILN_ACCEL: 'auto' });
 
 test('FROM scratch with COPY builds, and the record tells what it ran on', async () => {
   const { exit, body, headers, id } = await build(service, {
@@ -32,6 +36,25 @@ test('FROM scratch with COPY builds, and the record tells what it ran on', async
   );
   assert.equal(record.entry.versions['runc'], '1.2.5');
   assert.ok(Object.values(record.times).every((time) => time !== null));
+});
+
+test('VMs run on KVM where guests start under it, else on emulation, which readiness and record say with its cause', async () => {
+  const image = await prepareHost(parseConfig({}, true), {
+    path: process.env['PATH'] ?? '',
+    progress: () => undefined,
+    signal,
+  });
+  const probe = createKvmProbe({ binary: 'qemu-system-x86_64', kernel: image.kernel });
+  const found = await probe(signal);
+  const { accelerator } = readinessSchema.parse(await (await fetch(`${service.httpUrl}/readyz`)).json());
+  const { id } = await build(service, { Dockerfile: 'FROM scratch\nCOPY Dockerfile /\n' });
+  assert.equal((await service.builds.get(id)).vm?.accelerator, accelerator.name);
+  if ('model' in found) assert.deepEqual(accelerator, { name: 'kvm', note: null });
+  else {
+    assert.equal(accelerator.name, 'tcg');
+    assert.match(accelerator.note ?? '', /^Software emulation, slow and no isolation boundary, because /);
+    assert.ok(accelerator.note?.includes(found.cure), accelerator.note ?? '');
+  }
 });
 
 test('FROM busybox with RUN echo prints what the archived VM prints, line by line in its shape', async () => {
