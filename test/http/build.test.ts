@@ -99,13 +99,6 @@ test('a Dockerfile alone, or beside a context, reaches the build as it is (simul
   assert.equal(beside?.context?.summary.entries, 1);
 });
 
-test('over HTTP/1.0 too a failed build makes curl fail, after every byte (simulated builds)', async () => {
-  await using harness = await serve({ script: [log('x'.repeat(100_000)), log('\n'), verdict(failed)] });
-  const { body, exit } = await curl(['--http1.0', '-F', 'context=@-', `${harness.url}/build`], archive);
-  assert.equal(exit, 56, 'the connection is reset');
-  assert.match(body, /^x{100000}\nkiln: build \S+ failed after [\d.]+ s: buildctl exited with 1\.\n$/);
-});
-
 test('a failed build makes curl exit with 18 and loses no byte, run after run (simulated builds)', async () => {
   const block = `${'x'.repeat(1023)}\n`;
   const script: WatchItem[] = [
