@@ -26,6 +26,12 @@ let passed = 0;
 let failed = 0;
 
 const paths = process.argv.slice(2);
+if (paths.length === 0 && process.getuid?.() !== 0) {
+  console.error(
+    'npm test needs root: it installs Debian packages, mounts, and starts servers and VMs. As you are: npm run check, npm test -- test/context test/http',
+  );
+  process.exit(1);
+}
 if (paths.length === 0) await runCheck();
 const files = await findTests(paths);
 for (const group of groups) await runGroup(group, files.filter(group.holds));

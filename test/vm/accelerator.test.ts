@@ -70,7 +70,7 @@ const simulations = [
       "case $* in *arch-capabilities=off*) echo 'Linux version 6';; *) echo 'failed to set MSR 0x10a' >&2; exit 134;; esac",
     found: kvmProcessors.at(-1) ?? kvmProcessors[0],
   },
-  { behaves: "echo 'Linux version 6'; sleep 60", found: kvmProcessors[0] },
+  { behaves: "echo 'Linux version 6'; exec sleep 60", found: kvmProcessors[0] },
 ] as const;
 for (const { behaves, found } of simulations) {
   test(`guests get the processor ${found.model} where KVM takes that (simulated QEMU)`, async () => {
