@@ -2,10 +2,16 @@ import { parseConfig } from '../src/config.ts';
 import { prepareHost } from '../src/host-setup.ts';
 import { KilnError } from '../src/model/error.ts';
 
-/** `npm run image`: what kiln needs root for, once. `npm start` does the same on its own where it is root. */
+/**
+ * `sudo sh scripts/run.sh scripts/make-image.ts`: what kiln needs root for, once. `npm start` does the same on its own where it
+ * is root, and prints this command where it is not.
+ */
 const stopping = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM'] as const)
   process.once(signal, () => stopping.abort(new KilnError('CANCELLED', 'stopped')));
+
+// Everyone shall see what root made, whatever root's own habit.
+process.umask(0o022);
 
 try {
   const config = parseConfig(process.env, process.getuid?.() === 0);

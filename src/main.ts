@@ -42,6 +42,8 @@ async function serve(): Promise<void> {
   process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
 
   const config = parseConfig(process.env, process.getuid?.() === 0);
+  // What is private says so; VMs run as other users, and images are for all.
+  process.umask(0o022);
   const serializers = { error: pino.stdSerializers.err, cause: pino.stdSerializers.err };
   const log = pino({ level: process.stdout.isTTY ? 'warn' : 'info', serializers }, pino.destination(2));
   const service = await startService({

@@ -1,6 +1,8 @@
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { validate as isUuid, v7 as uuid } from 'uuid';
 import { checkDockerfileBytes, checkFrontendArgument } from '../context/dockerfile.ts';
+import { refuseWithoutRoom } from '../context/refuse-without-room.ts';
 import { stageContext } from '../context/stage-context.ts';
 import type { Log } from '../lib/log.ts';
 import { printable } from '../lib/text.ts';
@@ -11,7 +13,6 @@ import type { ContextLimits, DockerfilePolicy } from '../model/context.ts';
 import { KilnError } from '../model/error.ts';
 import type { Queue } from '../queue/queue.ts';
 import { Journal, type JournalOptions } from './journal.ts';
-import { refuseWithoutRoom } from './refuse-without-room.ts';
 import { type AcceptedBuild, type RunDependencies, runBuild } from './run-build.ts';
 
 export type BuildsOptions = Omit<RunDependencies, 'stopping'> &
@@ -32,6 +33,9 @@ type ActiveBuild = {
   /** Resolves, never rejects, when the build is terminal and its VM is gone. */
   readonly done: Promise<void>;
 };
+
+/** A VM is gone within seconds; only a full disk keeps a build from its end for longer. */
+const cancelDeadlineMs = 30_000;
 
 export type RunningBuilds = Builds & {
   /** Refuses new builds and those that wait; resolves when the running ones have ended. */
@@ -61,8 +65,8 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
   return {
     async stageContext(upload, signal) {
       queue.refuseIfFull();
-      await refuseWithoutRoom(options.stagingDirectory, options.minFreeBytes);
-      return stageContext(upload, { directory: options.stagingDirectory, limits: options.limits, signal });
+      const { stagingDirectory, limits, minFreeBytes } = options;
+      return stageContext(upload, { directory: stagingDirectory, limits, minFreeBytes, signal });
     },
 
     async start(request) {
@@ -102,8 +106,13 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
         throw new KilnError('BUILD_TERMINAL', `Build ${id} has ended already: ${state}.`);
       }
       running.cancel.abort(new KilnError('CANCELLED', reason));
-      await running.done;
-      return store.get(id);
+      await Promise.race([running.done, sleep(cancelDeadlineMs, undefined, { ref: false })]);
+      const record = await getRecord(id);
+      if (isTerminal(record.state)) return record;
+      throw new KilnError(
+        'STORAGE_FULL',
+        `Build ${id} is being cancelled; that cannot be recorded yet, as the disk is full.`,
+      );
     },
 
     async readLog(id, range) {

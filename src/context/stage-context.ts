@@ -11,6 +11,7 @@ import { ErofsImage } from './erofs-image.ts';
 import { detectFormat, sniffBytes } from './formats.ts';
 import { gunzip } from './gunzip.ts';
 import { rechunk } from './rechunk.ts';
+import { refuseWithoutRoom } from './refuse-without-room.ts';
 import { TarWalker } from './tar-walker.ts';
 import { unzipToTar } from './unzip.ts';
 
@@ -18,6 +19,8 @@ export type StageOptions = {
   /** Holds the staged files until the build takes them. */
   readonly directory: string;
   readonly limits: ContextLimits & { readonly maxUploadBytes: number };
+  /** What the disk must have left, at the beginning and all along. */
+  readonly minFreeBytes: number;
   readonly signal: AbortSignal;
 };
 
@@ -26,6 +29,7 @@ const maxRatio = 100;
 const ratioFreeBytes = 10 * 1024 * 1024;
 /** What comes first may be nothing but zeros, and the rest not: while an archive arrives, it may be ahead of its ratio by this much. */
 const ratioLeadBytes = 256 * 1024 * 1024;
+const bytesPerRoomCheck = 32 * 1024 * 1024;
 
 /**
  * Streams an archive through the guard: bytes → format → plain tar → every entry checked → the image of a read-only file
@@ -35,6 +39,7 @@ export async function stageContext(
   { bytes, declared }: ArchiveUpload,
   options: StageOptions,
 ): Promise<StagedContext> {
+  await refuseWithoutRoom(options.directory, options.minFreeBytes);
   const path = join(options.directory, `${randomUUID()}.erofs`);
   await using undo = new AsyncDisposableStack();
   undo.defer(() => removeQuietly(path));
@@ -76,12 +81,13 @@ async function decode(
 async function writeChecked(
   tar: AsyncIterable<Buffer>,
   { file, rules, input }: { file: FileHandle; rules: EntryRules; input: Counted },
-  { limits, signal }: StageOptions,
+  { directory, limits, minFreeBytes, signal }: StageOptions,
 ): Promise<{ size: number; digest: string }> {
   const image = new ErofsImage();
   const walker = new TarWalker(rules, image);
   const hash = createHash('sha256');
   let size = 0;
+  let checkedAt = 0;
   for await (const chunk of rechunk(tar)) {
     signal.throwIfAborted();
     size += chunk.length;
@@ -92,6 +98,9 @@ async function writeChecked(
     // While the disk is busy.
     hash.update(chunk);
     await written;
+    if (size - checkedAt < bytesPerRoomCheck) continue;
+    checkedAt = size;
+    await refuseWithoutRoom(directory, minFreeBytes);
   }
   walker.end();
   if (size > ratioFreeBytes && size > input.bytes * maxRatio) throw bomb();

@@ -96,12 +96,16 @@ function readWideSizes(bytes: Buffer): Sizes {
   return [bytes.readUInt32LE(0), Number(bytes.readBigUInt64LE(4)), Number(bytes.readBigUInt64LE(12))];
 }
 
-/** Of a local header; sizes that say "see zip64" are in the extra field of that kind, the size first. */
+/**
+ * Of a local header. Where both sizes say "see zip64" they are in the one extra field of that kind, the size first; where only one
+ * does, or there are several fields, readers differ: the sizes stay as they are, and agree with nothing.
+ */
 function readLocalSizes(local: Buffer, extra: readonly ExtraField[]): Sizes {
   const sizes = readSizes(local.subarray(14));
-  const wide = extra.find(({ id }) => id === zip64Extra)?.data;
-  if (!wide || wide.length < 16 || !sizes.includes(seeZip64, 1)) return sizes;
-  return [sizes[0], Number(wide.readBigUInt64LE(8)), Number(wide.readBigUInt64LE(0))];
+  const [wide, another] = extra.filter(({ id }) => id === zip64Extra);
+  if (!wide || another || wide.data.length < 16 || sizes[1] !== seeZip64 || sizes[2] !== seeZip64)
+    return sizes;
+  return [sizes[0], Number(wide.data.readBigUInt64LE(8)), Number(wide.data.readBigUInt64LE(0))];
 }
 
 /** One that was not known yet is 0. */

@@ -47,13 +47,9 @@ async function imageInputs(request: ImageRequest, pins: Pins): Promise<(string |
 
 async function makeImage(request: ImageRequest, pins: Pins, directory: string): Promise<void> {
   if (!request.asRoot && request.buildkitHost === undefined) {
-    const folder =
-      request.sharedCacheDirectory === null
-        ? `env KILN_CACHE_DIR=${shellQuote(request.cacheDirectory)} `
-        : '';
     throw new KilnError(
       'REQUIREMENT_MISSING',
-      `The VM image is made as root, once: sudo ${folder}npm run image. Or set BUILDKIT_HOST to a buildkitd that you may use.`,
+      `The VM image is made as root, once: ${commandAsRoot(request)}\nOr set BUILDKIT_HOST to a buildkitd that you may use.`,
     );
   }
   await ensureHostTools(imageTools, request);
@@ -66,6 +62,15 @@ async function makeImage(request: ImageRequest, pins: Pins, directory: string): 
   const contexts = [...binsContext(bins), ...(base ? baseContext(base) : [])];
   await buildImage({ request, pins, contexts, ...builtBy }, directory);
   await writeManifest({ directory, entry: request.entry, source }, request.signal);
+}
+
+/** Not by npm, which in versions 7 and 8 runs a folder's scripts as its owner. What the image depends on passes through sudo. */
+function commandAsRoot({ sharedCacheDirectory, cacheDirectory, sources }: ImageRequest): string {
+  const settings = [
+    ...(sharedCacheDirectory === null ? [`KILN_CACHE_DIR=${shellQuote(cacheDirectory)}`] : []),
+    ...(sources === 'auto' ? [] : [`KILN_IMAGE_SOURCES=${sources}`]),
+  ];
+  return ['sudo env "PATH=$PATH"', ...settings, 'sh scripts/run.sh scripts/make-image.ts'].join(' ');
 }
 
 /** Named contexts replace the Dockerfile's stages of the same names. */

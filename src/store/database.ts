@@ -1,3 +1,4 @@
+import { open } from 'node:fs/promises';
 import Sqlite from 'better-sqlite3';
 import { Kysely, SqliteDialect } from 'kysely';
 import { DEFAULT_MIGRATION_TABLE, type Migration, Migrator } from 'kysely/migration';
@@ -38,6 +39,7 @@ const lockDeadlineMs = 1000;
  * it ends. @throws KilnError CONFIG_INVALID, STORAGE_FULL
  */
 export async function openDatabase(path: string): Promise<Kysely<Tables>> {
+  await makePrivate(path);
   const sqlite = new Sqlite(path, { timeout: lockDeadlineMs });
   try {
     prepare(sqlite, path);
@@ -49,6 +51,12 @@ export async function openDatabase(path: string): Promise<Kysely<Tables>> {
     sqlite.close();
     throw translate(error, path);
   }
+}
+
+/** SQLite would make the file for everyone to read; its further files get the mode of this one. */
+async function makePrivate(path: string): Promise<void> {
+  await using file = await open(path, 'a', 0o600);
+  await file.chmod(0o600);
 }
 
 /** Waits for a query; what SQLite says of the disk becomes a KilnError. */
@@ -98,7 +106,8 @@ function translate(error: unknown, database: string): KilnError {
     const message = `Another kiln already runs on ${database}; give this one a KILN_DATA_DIR of its own.`;
     return new KilnError('CONFIG_INVALID', message, { cause: error });
   }
-  if (code === 'SQLITE_FULL') {
+  // A quota that is used up is, to SQLite, a failed write.
+  if (code === 'SQLITE_FULL' || code === 'SQLITE_IOERR_WRITE') {
     return new KilnError('STORAGE_FULL', 'The disk of the build service is full; try again later.', {
       cause: error,
     });

@@ -27,7 +27,10 @@ const rows: Row[] = [];
 for (const [name, bench] of Object.entries(benches)) {
   if (values.only !== undefined && values.only !== name) continue;
   console.log(`measuring  ${name} …`);
-  rows.push(...(await bench(service)));
+  for (const row of await bench(service)) {
+    rows.push(row);
+    console.log(`  ${row.what}: ${row.ratio.toPrecision(3)} ${row.goal && `(goal ${row.goal})`}`);
+  }
 }
 const rounded = (value: number): number => Number(value.toPrecision(4));
 console.table(

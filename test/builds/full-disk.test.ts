@@ -1,31 +1,16 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
 import { mkdir, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { promisify } from 'node:util';
 import { Journal } from '../../src/builds/journal.ts';
 import { openBuildLog } from '../../src/logs/build-log.ts';
 import type { Verdict } from '../../src/model/build.ts';
 import { openBuildStore } from '../../src/store/build-store.ts';
+import { createSmallDisk } from '../small-disk.ts';
 import { createFolder, queuedRecord } from '../store/harness.ts';
 
-const run = promisify(execFile);
 const verdict: Verdict = { state: 'failed', exitCode: 1, code: null, message: 'buildctl exited with 1.' };
 const MiB = 1024 * 1024;
-
-/** A file system of 2 MiB. */
-async function createDisk(): Promise<AsyncDisposable & { path: string }> {
-  const folder = await createFolder();
-  await run('mount', ['-t', 'tmpfs', '-o', 'size=2m', 'tmpfs', folder.path]);
-  return {
-    path: folder.path,
-    async [Symbol.asyncDispose]() {
-      await run('umount', ['--lazy', folder.path]);
-      await folder[Symbol.asyncDispose]();
-    },
-  };
-}
 
 async function fill(path: string): Promise<void> {
   await using file = await open(path, 'w');
@@ -40,7 +25,7 @@ async function fill(path: string): Promise<void> {
 }
 
 test('a build whose end does not fit on a full disk ends once there is room: record, events and log, each once', async () => {
-  await using disk = await createDisk();
+  await using disk = await createSmallDisk(2);
   await using store = await openBuildStore(disk.path);
   const buildsDirectory = join(disk.path, 'builds');
   await mkdir(buildsDirectory);

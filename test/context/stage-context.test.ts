@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
-import { readFile, stat } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
+import { stageContext } from '../../src/context/stage-context.ts';
 import { KilnError } from '../../src/model/error.ts';
+import { createSmallDisk } from '../small-disk.ts';
 import { extractImage } from './image.ts';
 import { accept, inChunks, refuseWith, Staging } from './staging.ts';
 import { file, tar } from './tar.ts';
@@ -76,6 +78,21 @@ test('the files arrive byte for byte, in an image readable by its owner alone', 
     assert.equal(mode & 0o777, 0o600);
     assert.equal(bytes % 4096, 0);
   }
+});
+
+test('an upload that would fill the disk ends in NO_CAPACITY while it arrives, and leaves nothing', async () => {
+  await using disk = await createSmallDisk(100);
+  const files = Array.from({ length: 70 }, (_, index) => file(`f${index}`, 'x'.repeat(1 << 20)));
+  const bytes = inChunks(tar(...files), 1 << 20);
+  const staged = stageContext(
+    { bytes, declared: null },
+    {
+      ...{ directory: disk.path, minFreeBytes: 60 << 20, signal: new AbortController().signal },
+      limits: { maxBytes: 1e9, maxUploadBytes: 1e9, maxEntries: 1000 },
+    },
+  );
+  await assert.rejects(staged, { code: 'NO_CAPACITY', message: /nearly full/ });
+  assert.deepEqual(await readdir(disk.path), []);
 });
 
 test('disposing removes the file, and is harmless when it was moved away or removed', async () => {

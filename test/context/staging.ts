@@ -33,6 +33,7 @@ export class Staging implements AsyncDisposable {
       { bytes, declared },
       {
         directory: this.directory,
+        minFreeBytes: 0,
         limits: { maxBytes: 4 * GiB, maxUploadBytes: 4 * GiB, maxEntries: 200_000, ...limits },
         signal,
       },

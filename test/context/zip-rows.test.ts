@@ -11,6 +11,9 @@ const link = (name: string, content: string): ZipItem => ({ name, content, mode:
 const a: ZipItem = { name: 'a', content: 'content of a' };
 const b: ZipItem = { name: 'b', content: 'content of b', method: 0 };
 
+/** A stored entry of 40 bytes, whose local header may also speak in zip64's terms. */
+const hiding = { name: 'a', content: 'x'.repeat(40), method: 0, extra: zip64Field(40, 40) };
+
 const refused: readonly (readonly [row: string, code: ErrorCode, archive: Buffer, limits?: Limits])[] = [
   ['1: ../evil', 'ENTRY_ESCAPES', zip([{ name: '../evil' }])],
   ['2: /abs', 'ENTRY_ABSOLUTE', zip([{ name: '/abs' }])],
@@ -71,6 +74,19 @@ const refused: readonly (readonly [row: string, code: ErrorCode, archive: Buffer
   ['33: zip64 with another count', 'ARCHIVE_AMBIGUOUS', zip64((records) => records.writeBigUInt64LE(2n, 32))],
   ['33: zip64 in another place', 'ARCHIVE_AMBIGUOUS', zip64((records) => records.writeBigUInt64LE(3n, 64))],
   ['33: zip64 without its signature', 'ARCHIVE_AMBIGUOUS', zip64((records) => records.write('xxxx'))],
+  [
+    '32: one size from zip64, the other not: what lies between is another entry to some readers',
+    'ARCHIVE_AMBIGUOUS',
+    zip([{ ...hiding, patchLocal: onlySizeWide }]),
+  ],
+  ['32: the other way round', 'ARCHIVE_AMBIGUOUS', zip([{ ...hiding, patchLocal: onlyCompressedSizeWide }])],
+  [
+    '32: two zip64 fields',
+    'ARCHIVE_AMBIGUOUS',
+    zip([
+      { ...hiding, extra: Buffer.concat([zip64Field(40, 40), zip64Field(40, 40)]), patchLocal: seeZip64 },
+    ]),
+  ],
   ['33: an empty end record after a zip', 'ARCHIVE_AMBIGUOUS', Buffer.concat([zip([a]), endRecord()])],
   ['34: more bytes than declared', 'ARCHIVE_CORRUPT', zip([declaring(5)])],
   ['34: fewer bytes than declared', 'ARCHIVE_CORRUPT', zip([declaring(50)])],
@@ -205,4 +221,35 @@ function flipFirst(bytes: Buffer): Buffer {
 
 function splitZip(): Buffer {
   return Buffer.concat([Buffer.from('PK\x07\x08'), zip([a], { patchEnd: (end) => end.writeUInt16LE(1, 4) })]);
+}
+
+test('a zip64 field in the local header is read where both sizes say so', async () => {
+  assert.equal((await accept(zip([{ ...hiding, patchLocal: seeZip64 }]))).entries, 1);
+  await refuseWith(
+    'ARCHIVE_AMBIGUOUS',
+    zip([{ ...hiding, extra: zip64Field(40, 41), patchLocal: seeZip64 }]),
+  );
+});
+
+function onlySizeWide(header: Buffer): void {
+  header.writeUInt32LE(2, 18);
+  header.writeUInt32LE(0xffffffff, 22);
+}
+
+function onlyCompressedSizeWide(header: Buffer): void {
+  header.writeUInt32LE(0xffffffff, 18);
+}
+
+function seeZip64(header: Buffer): void {
+  header.writeUInt32LE(0xffffffff, 18);
+  header.writeUInt32LE(0xffffffff, 22);
+}
+
+function zip64Field(size: number, compressedSize: number): Buffer {
+  const field = Buffer.alloc(20);
+  field.writeUInt16LE(1, 0);
+  field.writeUInt16LE(16, 2);
+  field.writeBigUInt64LE(BigInt(size), 4);
+  field.writeBigUInt64LE(BigInt(compressedSize), 12);
+  return field;
 }

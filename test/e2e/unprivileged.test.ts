@@ -38,14 +38,14 @@ function start(env: Record<string, string> = {}): ChildProcess {
 }
 
 test('who is not root and has no VM image is told the one command that makes it', async () => {
-  const child = start({ KILN_CACHE_DIR: join(home, 'empty') });
+  const child = start({ KILN_CACHE_DIR: join(home, 'empty'), KILN_IMAGE_SOURCES: 'packages' });
   const { stderr } = child;
   assert.ok(stderr);
   const [errors, [status]] = await Promise.all([text(stderr), once(child, 'close')]);
   assert.equal(status, 1);
   assert.equal(
     errors,
-    `kiln: The VM image is made as root, once: sudo env KILN_CACHE_DIR=${home}/empty npm run image. Or set BUILDKIT_HOST to a buildkitd that you may use.\n`,
+    `kiln: The VM image is made as root, once: sudo env "PATH=$PATH" KILN_CACHE_DIR=${home}/empty KILN_IMAGE_SOURCES=packages sh scripts/run.sh scripts/make-image.ts\nOr set BUILDKIT_HOST to a buildkitd that you may use.\n`,
   );
 });
 

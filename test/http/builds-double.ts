@@ -96,7 +96,8 @@ export function simulateBuilds(options: {
     started: [],
     cancelled: [],
     firstCancel,
-    stageContext: (upload, signal) => stageContext(upload, { directory: staging, limits, signal }),
+    stageContext: (upload, signal) =>
+      stageContext(upload, { directory: staging, limits, minFreeBytes: 0, signal }),
     async start(request) {
       simulated.started.push(request);
       return record;

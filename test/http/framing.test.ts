@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { test } from 'node:test';
-import { failed, log, verdict } from './builds-double.ts';
-import { archive, curl, exchange, open, send, serve, waitFor } from './harness.ts';
+import { exchange, open, send, serve, waitFor } from './harness.ts';
 
 const host = 'Host: localhost\r\n';
 const post = `POST /build HTTP/1.1\r\n${host}Content-Type: application/x-tar\r\n`;
@@ -100,10 +99,3 @@ for (const [given, kept] of [
     assert.equal(harness.logged[0]?.['requestId'], id);
   });
 }
-
-test('over HTTP/1.0 too a failed build makes curl fail, after every byte (simulated builds)', async () => {
-  await using harness = await serve({ script: [log('x'.repeat(100_000)), log('\n'), verdict(failed)] });
-  const { body, exit } = await curl(['--http1.0', '-F', 'context=@-', `${harness.url}/build`], archive);
-  assert.equal(exit, 56, 'the connection is reset');
-  assert.match(body, /^x{100000}\nkiln: build \S+ failed after [\d.]+ s: buildctl exited with 1\.\n$/);
-});

@@ -55,6 +55,17 @@ test('a second store in the same process is refused too, and the first goes on',
   assert.deepEqual(await store.get(record.id), record);
 });
 
+test('records are for the service alone to read, also those of an earlier version', async () => {
+  await using folder = await createFolder();
+  await writeFile(join(folder.path, 'kiln.db'), '', { mode: 0o644 });
+  await using store = await openBuildStore(folder.path);
+  await store.insert(queuedRecord());
+  for (const name of await readdir(folder.path)) {
+    const { mode } = await stat(join(folder.path, name));
+    assert.equal(mode & 0o777, 0o600, name);
+  }
+});
+
 test('every change is on disk when it is acknowledged', async () => {
   await using folder = await createFolder();
   const db = await openDatabase(join(folder.path, 'kiln.db'));
