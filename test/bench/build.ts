@@ -42,7 +42,8 @@ export const benchBuild: Bench = async (service) => {
   return [{ what, kiln, baseline, unit: 'ms', ratio: kiln / baseline, goal: '≤ 1.15' }];
 };
 
-const lines = 100_000;
+/** More would fail under emulation, by hand too: v0.20.2 gives its log three seconds after the build's end (moby/buildkit #6940). */
+const lines = 20_000;
 
 /** One step that prints: lines a second from the step's command to the client. */
 export const benchLog: Bench = async (service) => {

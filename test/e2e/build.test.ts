@@ -174,10 +174,11 @@ test('output=local keeps the files of the last stage as a tar, modes and links a
 });
 
 test('a log of 50 MiB arrives unclipped', async () => {
-  const line = 'x'.repeat(1023);
+  // Long lines: of many short ones buildctl itself would fail under emulation (moby/buildkit #6940).
+  const line = 'x'.repeat(8191);
   const files = { Dockerfile: `FROM busybox\nRUN yes ${line} | head -c ${50 * 1024 * 1024}\n` };
   const { exit, body, id } = await build(service, files);
   assert.equal(exit, 0, body.slice(-2000));
-  assert.equal(body.match(/^#5 [\d.]+ x{1023}$/gm)?.length, 50 * 1024);
+  assert.equal(body.match(/^#5 [\d.]+ x{8191}$/gm)?.length, (50 * 1024) / 8);
   assert.ok(body.includes(await (await fetch(`${service.httpUrl}/v1/builds/${id}/log`)).text()));
 });
