@@ -42,6 +42,7 @@ export function fingerprintOf(files: readonly GuestFile[]): string {
 
 const programs = [
   { path: buildScript, name: 'build.sh' },
+  { path: '/usr/local/lib/kiln/send', name: 'send.pl' },
   { path: reseedScript, name: 'reseed.pl' },
   { path: prepareScript, name: 'prepare.sh' },
 ];

@@ -10,26 +10,23 @@
 # Folders and pipes are the template's (prepare.sh).
 set -u
 cd /var/lib/kiln/build || exit 125
-# Nobody writes into `never` before the build's end: what reads it waits.
+# Nobody ever writes into `never`: what reads it waits.
 exec {never}<>never || exit 125
 : >progress
 : >trace
 
+# buildctl writes into files, which are sent on as they grow: a transport slower than the build must not hold buildctl up,
+# which v0.20.2 takes for a failure three seconds after the build's end (moby/buildkit #6940).
+exec {sending}> >(exec /usr/local/lib/kiln/send progress trace)
+sender=$!
+finish_sending() {
+  exec {sending}>&-
+  wait "$sender"
+}
+
 read -r context
 read -r artifact
 read -r dockerfile_bytes
-
-# buildctl writes into files and `tail` sends them on as they grow: a transport slower than the build must not hold buildctl
-# up, which v0.20.2 takes for a failure three seconds after the build's end (moby/buildkit #6940).
-read -ru "$never" &
-sending=$!
-# Without inotify: buildctl writes line by line, and waking `tail` for each would take the processor away from it.
-tail ---disable-inotify --bytes=+1 --follow --sleep-interval=0.01 --pid="$sending" progress >&2 &
-tail ---disable-inotify --bytes=+1 --follow --sleep-interval=0.05 --pid="$sending" trace &
-finish_sending() {
-  echo >&"$never"
-  wait
-}
 
 fail() {
   finish_sending

@@ -11,4 +11,5 @@ modprobe erofs
 mount --version >/dev/null
 dd --version >/dev/null
 perl -c /usr/local/lib/kiln/reseed 2>/dev/null
+perl -c /usr/local/lib/kiln/send 2>/dev/null
 sync
