@@ -101,10 +101,9 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
 
     async cancel(id, reason) {
       const running = active.get(id);
-      if (!running) {
-        const { state } = await getRecord(id);
+      const { state } = await getRecord(id);
+      if (!running || isTerminal(state))
         throw new KilnError('BUILD_TERMINAL', `Build ${id} has ended already: ${state}.`);
-      }
       running.cancel.abort(new KilnError('CANCELLED', reason));
       await Promise.race([running.done, sleep(cancelDeadlineMs, undefined, { ref: false })]);
       const record = await getRecord(id);
