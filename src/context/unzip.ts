@@ -11,7 +11,7 @@ import { refuse, tooManyEntries } from './entry-rules.ts';
 import { rechunk } from './rechunk.ts';
 import { encodeTarHeader, tarEnd, tarPadding } from './tar-encode.ts';
 import { deflateMethod, readZipDirectory, type ZipEntry, zipError } from './zip-directory.ts';
-import { readZipEnd } from './zip-end.ts';
+import { readZipEnd, refuseOtherDisks } from './zip-end.ts';
 import { checkZipLayout, type PlacedEntry } from './zip-layout.ts';
 
 const maxTargetBytes = 4096;
@@ -32,7 +32,9 @@ export async function* unzipToTar(
   const end = await readZipEnd(file);
   if (end.entries > limits.maxEntries) throw tooManyEntries(limits.maxEntries);
   const zip = await openZip(file);
-  const entries = await checkZipLayout(file, end, await readZipDirectory(zip, end));
+  const listed = await readZipDirectory(zip, end);
+  await refuseOtherDisks(file, end);
+  const entries = await checkZipLayout(file, end, listed);
   for (const entry of entries) yield* toTar(zip, entry);
   yield tarEnd;
 }

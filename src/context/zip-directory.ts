@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { type Entry, type ExtraField, parseExtraFields, type ZipFile } from 'yauzl';
 import { KilnError } from '../model/error.ts';
 import { type ArchiveEntry, parsePath, refuse, unknownType } from './entry-rules.ts';
-import { type ZipEnd, zipAmbiguous } from './zip-end.ts';
+import { directoryHeaderBytes, type ZipEnd, zipAmbiguous } from './zip-end.ts';
 
 /** What the central directory says of an entry, without what yauzl keeps with it: there may be 200 000. */
 export type ZipEntry = {
@@ -22,8 +22,6 @@ export type ZipEntry = {
   readonly offset: number;
 };
 
-/** A central directory header without its variable parts (PKWARE APPNOTE 4.3.12). */
-const headerBytes = 46;
 const storeMethod = 0;
 export const deflateMethod = 8;
 /** Traditional, strong, and with a masked directory. */
@@ -48,7 +46,7 @@ export async function readZipDirectory(zip: ZipFile, end: ZipEnd): Promise<ZipEn
   try {
     for await (const entry of zip.eachEntry()) {
       entries.push(toZipEntry(entry));
-      bytes += headerBytes + entry.fileNameLength + entry.extraFieldLength + entry.fileCommentLength;
+      bytes += directoryHeaderBytes + entry.fileNameLength + entry.extraFieldLength + entry.fileCommentLength;
     }
   } catch (error) {
     throw zipError(error);

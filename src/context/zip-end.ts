@@ -101,6 +101,27 @@ async function readZip64(
   return { end, endsAt };
 }
 
+/** A central directory header without its variable parts (PKWARE APPNOTE 4.3.12). */
+export const directoryHeaderBytes = 46;
+const walkBytes = 1024 * 1024;
+
+/** Each entry says on which disk of a split zip it starts, which yauzl does not tell. @throws ARCHIVE_CORRUPT */
+export async function refuseOtherDisks(file: FileHandle, end: ZipEnd): Promise<void> {
+  const last = end.directoryOffset + end.directoryBytes - directoryHeaderBytes;
+  let chunk: Buffer = Buffer.alloc(0);
+  let chunkAt = end.directoryOffset;
+  for (let at = end.directoryOffset; at <= last; ) {
+    if (at + directoryHeaderBytes > chunkAt + chunk.length) {
+      chunk = await readAt(file, at, walkBytes);
+      chunkAt = at;
+    }
+    const header = chunk.subarray(at - chunkAt);
+    if (header.readUInt16LE(34) !== 0) throw split();
+    const variableBytes = header.readUInt16LE(28) + header.readUInt16LE(30) + header.readUInt16LE(32);
+    at += directoryHeaderBytes + variableBytes;
+  }
+}
+
 /** `length` bytes at `position`; zeros where the file ends before them. */
 export async function readAt(file: FileHandle, position: number, length: number): Promise<Buffer> {
   const { buffer } = await file.read(Buffer.alloc(length), 0, length, position);

@@ -103,6 +103,11 @@ const refused: readonly (readonly [row: string, code: ErrorCode, archive: Buffer
   ['37: CP437', 'ENTRY_NAME_ENCODING', zip([{ name: Buffer.from([0x81]), flags: 0 }])],
   ['37: another Unicode path', 'ENTRY_NAME_ENCODING', zip([{ ...a, extra: unicodePath('z') }])],
   ['38: of several disks', 'ARCHIVE_CORRUPT', zip([a], { patchEnd: (end) => end.writeUInt16LE(1, 4) })],
+  [
+    '38: an entry on another disk',
+    'ARCHIVE_CORRUPT',
+    zip([a, { ...b, patchCentral: (header) => void header.writeUInt16LE(3, 34) }]),
+  ],
   ['38: first of several parts', 'ARCHIVE_CORRUPT', splitZip()],
   [
     '38: zip64 record beyond the end',
