@@ -7,13 +7,15 @@
 const rows = [
   ['lib'],
   ['model'],
+  ['host'],
   ['context', 'queue', 'vm', 'ssh', 'egress', 'logs', 'artifacts', 'store'],
   ['pool', 'buildkit'],
+  ['guest'],
   ['builds'],
   ['images'],
   ['http', 'grpc'],
-  ['config.ts'],
-  ['usage.ts', 'addresses.ts', 'host-setup.ts'],
+  ['config'],
+  ['host-setup.ts'],
   ['service.ts'],
   ['main.ts'],
 ];

@@ -1,4 +1,4 @@
-import { parseConfig } from '../src/config.ts';
+import { parseConfig } from '../src/config/config.ts';
 import { prepareHost } from '../src/host-setup.ts';
 import { KilnError } from '../src/model/error.ts';
 

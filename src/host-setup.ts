@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Config } from './config.ts';
+import type { Config } from './config/config.ts';
+import { ensureHostTools, vmTools } from './host/host-tools.ts';
 import { ensureVmImage } from './images/ensure-vm-image.ts';
-import { ensureHostTools, vmTools } from './images/host-tools.ts';
 import type { VmImage } from './model/vm-image.ts';
 
 /** The archive entry this version of kiln serves. */

@@ -1,10 +1,10 @@
 import { parseArgs } from 'node:util';
 import pino from 'pino';
 import manifest from '../package.json' with { type: 'json' };
-import { parseConfig } from './config.ts';
+import { parseConfig } from './config/config.ts';
+import { renderUsage } from './config/usage.ts';
 import { KilnError } from './model/error.ts';
 import { startService } from './service.ts';
-import { renderUsage } from './usage.ts';
 
 /**
  * The process: arguments, environment and signals in, exit code out. The first SIGINT or SIGTERM lets running builds finish, the second,
@@ -45,14 +45,17 @@ async function serve(): Promise<void> {
   // What is private says so; VMs run as other users, and images are for all.
   process.umask(0o022);
   const serializers = { error: pino.stdSerializers.err, cause: pino.stdSerializers.err };
-  const log = pino({ level: process.stdout.isTTY ? 'warn' : 'info', serializers }, pino.destination(2));
+  const pinoLogger = pino(
+    { level: process.stdout.isTTY ? 'warn' : 'info', serializers },
+    pino.destination(2),
+  );
   const service = await startService({
     config,
     path: process.env['PATH'] ?? '',
-    log: {
-      info: (fields, message) => log.info(fields, message),
-      warn: (fields, message) => log.warn(fields, message),
-      error: (fields, message) => log.error(fields, message),
+    logger: {
+      info: (fields, message) => pinoLogger.info(fields, message),
+      warn: (fields, message) => pinoLogger.warn(fields, message),
+      error: (fields, message) => pinoLogger.error(fields, message),
     },
     progress: say,
     signal: starting.signal,

@@ -1,21 +1,21 @@
 import { randomBytes } from 'node:crypto';
 import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { refuseTakenAddress } from './addresses.ts';
 import { openArtifactStore } from './artifacts/artifact-store.ts';
-import { readGuestFiles } from './buildkit/guest-files.ts';
 import { createBuilds, type RunningBuilds } from './builds/create-builds.ts';
-import { createGuestPreparation } from './builds/prepare-guest.ts';
 import { recoverBuilds } from './builds/recover-builds.ts';
-import { createWarmVm, type WarmVm } from './builds/warm-vm.ts';
-import { type Config, splitAddress } from './config.ts';
+import { refuseTakenAddress } from './config/addresses.ts';
+import { type Config, splitAddress } from './config/config.ts';
 import { createEgressPolicy } from './egress/egress-policy.ts';
 import { parseEgressAllow, parseRegistryMirrors, registryConfig } from './egress/settings.ts';
 import { createGrpcServer, defaultGrpcSettings } from './grpc/server.ts';
+import { readGuestFiles } from './guest/guest-files.ts';
+import { createGuestPreparation } from './guest/prepare-guest.ts';
+import { createWarmVm, type WarmVm } from './guest/warm-vm.ts';
 import { prepareHost } from './host-setup.ts';
 import { createHttpServer } from './http/server.ts';
 import { removeQuietly } from './lib/files.ts';
-import type { Log } from './lib/log.ts';
+import type { Logger } from './lib/logger.ts';
 import type { Readiness } from './model/builds.ts';
 import { Pool } from './pool/pool.ts';
 import { Queue } from './queue/queue.ts';
@@ -26,13 +26,13 @@ import { ensureTemplate } from './vm/ensure-template.ts';
 import { findQemu } from './vm/find-qemu.ts';
 import { createProcessUsers } from './vm/process-users.ts';
 import { sweepVms } from './vm/sweep.ts';
-import { opensRamReadOnly, type VmHost } from './vm/vm.ts';
+import { opensRamReadOnly, type VmSetup } from './vm/vm.ts';
 
 export type ServiceOptions = {
   readonly config: Config;
   /** Where programs are looked for, as in $PATH. */
   readonly path: string;
-  readonly log: Log;
+  readonly logger: Logger;
   /** Set-up in lines for people. */
   readonly progress: (line: string) => void;
   /** Ends the set-up. */
@@ -50,7 +50,7 @@ export type Service = {
 
 /** Puts kiln together, bottom up; what was started is stopped again when a later part fails. */
 export async function startService(options: ServiceOptions): Promise<Service> {
-  const { config, log, progress, signal } = options;
+  const { config, logger, progress, signal } = options;
   await using undo = new AsyncDisposableStack();
   for (const name of ['KILN_LISTEN', 'KILN_GRPC_LISTEN'] as const)
     await refuseTakenAddress(name, config[name]);
@@ -60,7 +60,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const swept = await sweepVms({ installation, vmsDirectory: folders.vms }, signal);
   if (swept.processes + swept.folders > 0)
     progress(`swept  ${swept.processes} processes, ${swept.folders} VM folders of an earlier run`);
-  await recoverBuilds({ store, buildsDirectory: folders.builds, log });
+  await recoverBuilds({ store, buildsDirectory: folders.builds, logger });
 
   const image = await prepareHost(config, options);
   const qemu = await findQemu(signal);
@@ -81,7 +81,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
       'note  this QEMU opens templates read-write: a guest that broke out of it could alter the next. QEMU 8.2 and later cannot.',
     );
   }
-  const host: VmHost = {
+  const host: VmSetup = {
     installation,
     qemu,
     processor: accelerator.processor,
@@ -104,7 +104,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     size: config.KILN_POOL_SIZE,
     max: config.KILN_MAX_VMS,
     create: (linked) => createWarmVm({ host, template, keys, policy }, linked),
-    log,
+    logger,
   });
   undo.defer(() => pool.close());
   const queue = new Queue({ slots: config.KILN_MAX_VMS, limit: config.KILN_QUEUE_LIMIT });
@@ -128,7 +128,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     policy: { customFrontends: config.KILN_CUSTOM_FRONTENDS },
     readiness: (draining) =>
       describeReadiness({ draining, pool, queue, config, accelerator, entry: image.entry }),
-    log,
+    logger,
   });
   undo.defer(() => builds.drain());
   pool.refill();
@@ -137,14 +137,14 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const http = createHttpServer({
     builds,
     settings: { hosts, uploadMaxBytes: config.KILN_UPLOAD_MAX_BYTES },
-    log,
+    logger,
   });
   undo.defer(() => http.close());
   const { url } = await http.listen(splitAddress(config.KILN_LISTEN));
   const grpc = createGrpcServer({
     builds,
     settings: { ...defaultGrpcSettings, hosts, uploadMaxBytes: config.KILN_UPLOAD_MAX_BYTES },
-    log,
+    logger,
   });
   undo.defer(() => grpc.close(0));
   const grpcHost = splitAddress(config.KILN_GRPC_LISTEN);

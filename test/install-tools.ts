@@ -1,6 +1,6 @@
 import { mkdir } from 'node:fs/promises';
-import { holdLock } from '../src/images/hold-lock.ts';
-import { ensureHostTools, type HostTool } from '../src/images/host-tools.ts';
+import { holdLock } from '../src/host/hold-lock.ts';
+import { ensureHostTools, type HostTool } from '../src/host/host-tools.ts';
 
 const cache = '/var/cache/kiln';
 

@@ -4,7 +4,7 @@ import { KilnError } from '../model/error.ts';
 import type { BuildSpec } from '../model/spec.ts';
 import type { StartedCommand } from '../ssh/exec.ts';
 import { buildctlArguments } from './buildctl-arguments.ts';
-import { proxyUrl } from './guest-files.ts';
+import { proxyUrl } from './way-out.ts';
 
 /** One run of buildctl: its inputs, by the serial numbers of the disks that are plugged in. */
 export type BuildctlRun = {
@@ -71,7 +71,7 @@ export async function runBuildctl(
   };
 }
 
-/** The format is described at the top of guest/build.sh. */
+/** The format is described at the top of guest/programs/build.sh. */
 function encodeInput({ spec, contextDisk, artifactDisk, dockerfile }: BuildctlRun): Buffer {
   const header = [contextDisk ?? '-', artifactDisk ?? '-', dockerfile?.length ?? '-'].join('\n');
   const args = buildctlArguments(spec, { dockerfileApart: dockerfile !== null, proxy: proxyUrl });

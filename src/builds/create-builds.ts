@@ -1,12 +1,12 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { validate as isUuid, v7 as uuid } from 'uuid';
-import { checkDockerfileBytes, checkFrontendArgument } from '../context/dockerfile.ts';
-import { refuseWithoutRoom } from '../context/refuse-without-room.ts';
+import { checkDockerfileBytes, checkFrontendArgument } from '../context/dockerfile/dockerfile.ts';
 import { stageContext } from '../context/stage-context.ts';
-import type { Log } from '../lib/log.ts';
+import { refuseWithoutRoom } from '../host/disk-room.ts';
+import type { Logger } from '../lib/logger.ts';
 import { printable } from '../lib/text.ts';
-import { type BuildLog, openBuildLog, watchBuildLog } from '../logs/build-log.ts';
+import { type BuildFiles, openBuildFiles, watchBuildFiles } from '../logs/build-files.ts';
 import { type BuildRecord, type EntrySummary, isTerminal, phases } from '../model/build.ts';
 import type { BuildRequest, Builds, Readiness } from '../model/builds.ts';
 import type { ContextLimits, DockerfilePolicy } from '../model/context.ts';
@@ -24,7 +24,7 @@ export type BuildsOptions = Omit<RunDependencies, 'stopping'> &
     readonly limits: ContextLimits & { readonly maxUploadBytes: number };
     readonly policy: DockerfilePolicy;
     readonly readiness: (draining: boolean) => Readiness;
-    readonly log: Log;
+    readonly logger: Logger;
   };
 
 type ActiveBuild = {
@@ -45,16 +45,16 @@ export type RunningBuilds = Builds & {
 };
 
 export function createBuilds(options: BuildsOptions): RunningBuilds {
-  const { store, queue, artifacts, buildsDirectory, policy, log } = options;
+  const { store, queue, artifacts, buildsDirectory, policy, logger } = options;
   const active = new Map<string, ActiveBuild>();
   const stopping = new AbortController();
   let draining = false;
 
-  const filesOf = async (id: string): Promise<BuildLog> => {
+  const filesOf = async (id: string): Promise<BuildFiles> => {
     const running = active.get(id);
     if (running) return running.journal.files;
     await getRecord(id);
-    return openBuildLog(join(buildsDirectory, id));
+    return openBuildFiles(join(buildsDirectory, id));
   };
   const getRecord = async (id: string): Promise<BuildRecord> => {
     // An id becomes part of a path: only what we made ourselves is looked for.
@@ -88,7 +88,7 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
       await journal.begin();
       const build: AcceptedBuild = { ...request, journal, turn };
       const done = runBuild(build, { ...options, stopping: stopping.signal }, cancel.signal)
-        .catch((error: unknown) => log.error({ error, build: id }, 'a build could not be recorded'))
+        .catch((error: unknown) => logger.error({ error, build: id }, 'a build could not be recorded'))
         .finally(() => active.delete(id));
       active.set(id, { journal, cancel, done });
       // From here on the build owns its context, its files and its turn.
@@ -118,7 +118,7 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
       return (await filesOf(id)).log.read(range);
     },
     async watch(id, range) {
-      return watchBuildLog(await filesOf(id), range);
+      return watchBuildFiles(await filesOf(id), range);
     },
 
     async artifact(id) {

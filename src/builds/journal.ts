@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import { removeQuietly } from '../lib/files.ts';
-import { appendEvent, type BuildLog, createBuildLog } from '../logs/build-log.ts';
+import { appendEvent, type BuildFiles, createBuildFiles } from '../logs/build-files.ts';
 import {
   type BuildRecord,
   type EgressDestination,
@@ -28,18 +28,18 @@ export type JournalOptions = {
  * for; a caller that does not wait for one still finds its failure in `finish`.
  */
 export class Journal {
-  readonly files: BuildLog;
+  readonly files: BuildFiles;
   readonly #options: JournalOptions;
   #record: BuildRecord;
 
-  private constructor(record: BuildRecord, files: BuildLog, options: JournalOptions) {
+  private constructor(record: BuildRecord, files: BuildFiles, options: JournalOptions) {
     this.#record = record;
     this.files = files;
     this.#options = options;
   }
 
   static async open(record: BuildRecord, options: JournalOptions): Promise<Journal> {
-    return new Journal(record, await createBuildLog(join(options.buildsDirectory, record.id)), options);
+    return new Journal(record, await createBuildFiles(join(options.buildsDirectory, record.id)), options);
   }
 
   get record(): BuildRecord {

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
-import type { Log } from '../lib/log.ts';
-import { endBuildLog } from '../logs/build-log.ts';
+import type { Logger } from '../lib/logger.ts';
+import { endBuildFiles } from '../logs/build-files.ts';
 import type { Verdict } from '../model/build.ts';
 import type { BuildEvent } from '../model/event.ts';
 import type { BuildStore } from '../store/build-store.ts';
@@ -15,7 +15,7 @@ const recentBuilds = 200;
 export async function recoverBuilds(options: {
   store: BuildStore;
   buildsDirectory: string;
-  log: Log;
+  logger: Logger;
 }): Promise<void> {
   const at = new Date().toISOString();
   const verdict: Verdict = {
@@ -31,10 +31,10 @@ export async function recoverBuilds(options: {
     if (!record.verdict) continue;
     const event: BuildEvent = { at: times.finished ?? at, type: 'verdict', verdict: record.verdict };
     try {
-      await endBuildLog(join(options.buildsDirectory, id), event);
+      await endBuildFiles(join(options.buildsDirectory, id), event);
     } catch (error) {
       // After a power failure a record may have outlived its files; the next builds need neither.
-      options.log.warn({ build: id, error }, 'the events of an interrupted build could not be ended');
+      options.logger.warn({ build: id, error }, 'the events of an interrupted build could not be ended');
     }
   }
 }

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ArtifactStore } from '../artifacts/artifact-store.ts';
 import { type BuildctlResult, runBuildctl } from '../buildkit/run-buildctl.ts';
+import type { WarmVm } from '../guest/warm-vm.ts';
 import { withDeadline } from '../lib/abort.ts';
 import type { Artifact, EgressDestination, Verdict } from '../model/build.ts';
 import type { StagedContext } from '../model/context.ts';
@@ -12,7 +13,6 @@ import type { Lease, Pool } from '../pool/pool.ts';
 import type { Queue } from '../queue/queue.ts';
 import type { Journal } from './journal.ts';
 import { verdictOfError, verdictOfExit } from './verdict.ts';
-import type { WarmVm } from './warm-vm.ts';
 
 /** One accepted build and what it was given. */
 export type AcceptedBuild = {

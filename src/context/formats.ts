@@ -1,6 +1,6 @@
 import type { ArchiveUpload } from '../model/context.ts';
 import { KilnError } from '../model/error.ts';
-import { blockBytes, looksLikeTar } from './tar-header.ts';
+import { blockBytes, looksLikeTar } from './tar/tar-header.ts';
 
 export type ArchiveFormat = 'tar' | 'gzip' | 'zip';
 

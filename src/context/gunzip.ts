@@ -1,6 +1,6 @@
 import { crc32, createInflateRaw, type InflateRaw } from 'node:zlib';
 import { KilnError } from '../model/error.ts';
-import { isZero } from './tar-header.ts';
+import { isZero } from './tar/tar-header.ts';
 
 const chunkSize = 256 * 1024;
 const trailerBytes = 8;

@@ -1,19 +1,19 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
+import { refuseWithoutRoom } from '../host/disk-room.ts';
 import { raceAbort } from '../lib/abort.ts';
 import { removeQuietly } from '../lib/files.ts';
 import type { ArchiveUpload, ContextLimits, StagedContext } from '../model/context.ts';
 import { KilnError } from '../model/error.ts';
-import { checkContextDockerfile, checkContextDockerignore } from './context-dockerfile.ts';
-import { EntryRules } from './entry-rules.ts';
-import { ErofsImage } from './erofs-image.ts';
+import { checkContextDockerfile, checkContextDockerignore } from './dockerfile/context-dockerfile.ts';
+import { ErofsImage } from './erofs/erofs-image.ts';
 import { detectFormat, sniffBytes } from './formats.ts';
 import { gunzip } from './gunzip.ts';
+import { MemberRules } from './member-rules.ts';
 import { rechunk } from './rechunk.ts';
-import { refuseWithoutRoom } from './refuse-without-room.ts';
-import { TarWalker } from './tar-walker.ts';
-import { unzipToTar } from './unzip.ts';
+import { TarWalker } from './tar/tar-walker.ts';
+import { unzipToTar } from './zip/unzip.ts';
 
 export type StageOptions = {
   /** Holds the staged files until the build takes them. */
@@ -43,7 +43,7 @@ export async function stageContext(
   const path = join(options.directory, `${randomUUID()}.erofs`);
   await using undo = new AsyncDisposableStack();
   undo.defer(() => removeQuietly(path));
-  const rules = new EntryRules(options.limits.maxEntries);
+  const rules = new MemberRules(options.limits.maxEntries);
   const input = new Counted(bytes, options);
   await using file = await open(path, 'wx', 0o600);
   try {
@@ -80,7 +80,7 @@ async function decode(
 
 async function writeChecked(
   tar: AsyncIterable<Buffer>,
-  { file, rules, input }: { file: FileHandle; rules: EntryRules; input: Counted },
+  { file, rules, input }: { file: FileHandle; rules: MemberRules; input: Counted },
   { directory, limits, minFreeBytes, signal }: StageOptions,
 ): Promise<{ size: number; digest: string }> {
   const image = new ErofsImage();

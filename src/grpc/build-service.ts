@@ -16,7 +16,7 @@ export function createBuildService(
 ): BuildServiceServer {
   return {
     build: bidiStreaming(context, (requests, send, signal) =>
-      runBuildCall({ requests, send, signal }, { builds, upload, log: context.log }),
+      runBuildCall({ requests, send, signal }, { builds, upload, logger: context.logger }),
     ),
     getBuild: unary(context, async ({ id }) => ({ build: toBuildRecord(await builds.get(id)) })),
     cancelBuild: unary(context, async ({ id, reason }) => ({

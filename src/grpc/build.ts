@@ -1,5 +1,5 @@
 import type { Readable } from 'node:stream';
-import type { Log } from '../lib/log.ts';
+import type { Logger } from '../lib/logger.ts';
 import type { BuildRecord } from '../model/build.ts';
 import type { Builds } from '../model/builds.ts';
 import { KilnError } from '../model/error.ts';
@@ -18,7 +18,7 @@ export type BuildCall = {
 /** The Build call: upload in, then the record, the log and the events out. Its end before the build's cancels the build. */
 export async function runBuildCall(
   { requests, send, signal }: BuildCall,
-  { builds, upload, log }: { builds: Builds; upload: UploadLimits; log: Log },
+  { builds, upload, logger }: { builds: Builds; upload: UploadLimits; logger: Logger },
 ): Promise<void> {
   const { start, context } = await openUpload(requests, upload, signal);
   const spec = toSpec(start.spec);
@@ -27,11 +27,11 @@ export async function runBuildCall(
   if (dockerfile !== null && start.spec?.dockerfile !== undefined) throw twoDockerfiles();
   const staged = context && (await builds.stageContext({ bytes: context, declared: null }, signal));
   const record = await builds.start({ spec, context: staged, dockerfile });
-  log.info({ build: record.id }, 'build accepted');
+  logger.info({ build: record.id }, 'build accepted');
   try {
     await sendBuild(record, builds, send, signal);
   } catch (error) {
-    if (!start.detach) await cancelQuietly(record.id, builds, log);
+    if (!start.detach) await cancelQuietly(record.id, builds, logger);
     throw error;
   }
 }
@@ -47,12 +47,12 @@ async function sendBuild(
   for await (const item of items) await send({ part: toPart(item) });
 }
 
-async function cancelQuietly(id: string, builds: Builds, log: Log): Promise<void> {
+async function cancelQuietly(id: string, builds: Builds, logger: Logger): Promise<void> {
   try {
     await builds.cancel(id, 'The client ended the call.');
   } catch (error) {
     if (KilnError.from(error).code !== 'BUILD_TERMINAL')
-      log.warn({ build: id, error }, 'build was not cancelled');
+      logger.warn({ build: id, error }, 'build was not cancelled');
   }
 }
 

@@ -5,7 +5,7 @@ import type {
   ServerDuplexStream,
   ServerWritableStream,
 } from '@grpc/grpc-js';
-import type { Log } from '../lib/log.ts';
+import type { Logger } from '../lib/logger.ts';
 import { errorKinds, KilnError } from '../model/error.ts';
 import { toServiceError } from './error-table.ts';
 import { startOperation } from './operation.ts';
@@ -13,7 +13,7 @@ import { createSend, type Send } from './send.ts';
 
 /** What every handler needs of the server around it. */
 export type HandlerContext = {
-  readonly log: Log;
+  readonly logger: Logger;
   readonly shutdown: AbortSignal;
   /** Deadline of a call that names none, in ms. */
   readonly maxCallMs: number;
@@ -77,6 +77,6 @@ async function answer<Request, Answer>(
 /** An error as the caller gets it; what is our own fault is logged with its cause. */
 function explain(context: HandlerContext, method: string, thrown: unknown): KilnError {
   const error = KilnError.from(thrown);
-  if (errorKinds[error.code] === 'internal') context.log.error({ method, error }, 'call failed');
+  if (errorKinds[error.code] === 'internal') context.logger.error({ method, error }, 'call failed');
   return error;
 }

@@ -1,5 +1,5 @@
 import { type ChannelOptions, Server, ServerCredentials } from '@grpc/grpc-js';
-import type { Log } from '../lib/log.ts';
+import type { Logger } from '../lib/logger.ts';
 import type { Builds } from '../model/builds.ts';
 import { KilnError } from '../model/error.ts';
 import { createBuildService } from './build-service.ts';
@@ -49,8 +49,12 @@ const channelOptions: ChannelOptions = {
 };
 
 /** The gRPC API: build service, health and reflection, over plaintext HTTP/2. */
-export function createGrpcServer(options: { builds: Builds; settings: GrpcSettings; log: Log }): GrpcServer {
-  const { builds, settings, log } = options;
+export function createGrpcServer(options: {
+  builds: Builds;
+  settings: GrpcSettings;
+  logger: Logger;
+}): GrpcServer {
+  const { builds, settings, logger } = options;
   const shutdown = new AbortController();
   const server = new Server({ ...channelOptions, interceptors: [createHostGuard(settings.hosts)] });
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
@@ -62,7 +66,7 @@ export function createGrpcServer(options: { builds: Builds; settings: GrpcSettin
     builds,
     { maxBytes: settings.uploadMaxBytes, stallMs: settings.stallMs },
     {
-      log,
+      logger,
       shutdown: shutdown.signal,
       maxCallMs: settings.maxCallMs,
       readerStallMs: settings.stallMs,

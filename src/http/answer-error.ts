@@ -1,22 +1,22 @@
 import { once } from 'node:events';
 import type { ErrorRequestHandler, Request, Response } from 'express';
-import type { Log } from '../lib/log.ts';
+import type { Logger } from '../lib/logger.ts';
 import { KilnError } from '../model/error.ts';
-import { cutOff } from './cut-off.ts';
+import { cutOff } from './answer/cut-off.ts';
 import { toProblem } from './error-table.ts';
 
 /** How long a refused upload is read on, in ms: a connection closed under it would bury the answer for who writes before reading. */
 const lingerMs = 5000;
 
 /** The one place where a failed request is logged and answered; a stream that broke off is cut. */
-export function answerErrors(log: Log, stallMs: number): ErrorRequestHandler {
+export function answerErrors(logger: Logger, stallMs: number): ErrorRequestHandler {
   return (thrown: unknown, request, response, _next) => {
     const error = fromExpress(thrown);
     const requestId = String(response.getHeader('X-Request-Id'));
     const { status, code, detail } = toProblem(error, requestId);
     const fields = { requestId, method: request.method, path: request.path, status, code };
-    if (status >= 500) log.error({ ...fields, error: error.cause ?? error }, detail);
-    else log.info(fields, detail);
+    if (status >= 500) logger.error({ ...fields, error: error.cause ?? error }, detail);
+    else logger.info(fields, detail);
     if (code === 'CLIENT_GONE' || request.socket.destroyed) response.destroy();
     else if (response.headersSent) void cutOff(response, stallMs);
     else sendProblem(request, response, error);

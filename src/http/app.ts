@@ -5,7 +5,7 @@ import { KilnError } from '../model/error.ts';
 import { answerErrors, notFound } from './answer-error.ts';
 import { getArtifact } from './artifact.ts';
 import { type BuildEdge, postBuild } from './build.ts';
-import { createDocs } from './docs.ts';
+import { createDocs } from './docs/docs.ts';
 import { guardBrowsers, guardHeaders } from './guards.ts';
 import { getReadiness, getVersion } from './probes.ts';
 import { cancelBuild, getBuild, getEvents, getLog, listBuilds } from './records.ts';
@@ -45,7 +45,7 @@ export function createApp(edge: BuildEdge): Express {
   app.use(() => {
     throw notFound();
   });
-  app.use(answerErrors(edge.log, edge.settings.readerStallMs));
+  app.use(answerErrors(edge.logger, edge.settings.readerStallMs));
   return app;
 }
 

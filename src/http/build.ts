@@ -1,27 +1,27 @@
 import type { Request, RequestHandler, Response } from 'express';
-import type { Log } from '../lib/log.ts';
+import type { Logger } from '../lib/logger.ts';
 import type { BuildRecord } from '../model/build.ts';
 import type { Builds } from '../model/builds.ts';
 import { KilnError } from '../model/error.ts';
-import { type BuildAnswer, endAnswer, sendBuild } from './build-answer.ts';
-import { watchClient } from './client.ts';
+import { type BuildAnswer, endAnswer, sendBuild } from './answer/build-answer.ts';
+import { watchClient } from './answer/client.ts';
 import type { HttpSettings } from './settings.ts';
-import { type ReceivedBuild, receiveBuild } from './upload.ts';
+import { type ReceivedBuild, receiveBuild } from './upload/upload.ts';
 
 export type BuildEdge = {
   readonly builds: Builds;
   readonly settings: HttpSettings;
-  readonly log: Log;
+  readonly logger: Logger;
 };
 
 /** POST /build: the archive in, the plain log (or events) out as it is printed, the verdict last. */
 export function postBuild(edge: BuildEdge): RequestHandler {
-  const { builds, log } = edge;
+  const { builds, logger } = edge;
   return async (request, response) => {
     using client = watchClient(request);
     const received = await receiveBuild({ request, response }, edge, client.signal);
     const record = await startBuild(received, builds);
-    log.info({ build: record.id, requestId: response.getHeader('X-Request-Id') }, 'build accepted');
+    logger.info({ build: record.id, requestId: response.getHeader('X-Request-Id') }, 'build accepted');
     response.set({ 'X-Build-Id': record.id, Location: `/v1/builds/${record.id}` });
     if (received.answer.async || prefersAsync(request)) sendAccepted(request, response, record);
     else await followBuild({ request, response, record, ...received.answer }, edge, client.signal);
@@ -51,12 +51,12 @@ async function followBuild(answer: BuildAnswer, edge: BuildEdge, signal: AbortSi
   }
 }
 
-async function cancelQuietly(id: string, { builds, log }: BuildEdge): Promise<void> {
+async function cancelQuietly(id: string, { builds, logger }: BuildEdge): Promise<void> {
   try {
     await builds.cancel(id, 'The client went away.');
   } catch (error) {
     if (KilnError.from(error).code !== 'BUILD_TERMINAL')
-      log.error({ error, build: id }, 'a build could not be cancelled');
+      logger.error({ error, build: id }, 'a build could not be cancelled');
   }
 }
 

@@ -1,10 +1,10 @@
 import type { Request, RequestHandler, Response } from 'express';
 import { isTerminal } from '../model/build.ts';
 import type { Builds } from '../model/builds.ts';
-import { openStream, watchClient } from './client.ts';
-import { onlyEvents, writeEvents } from './events.ts';
+import { openStream, watchClient } from './answer/client.ts';
+import { onlyEvents, writeEvents } from './answer/events.ts';
+import { listQuery, rangeQuery } from './docs/schemas.ts';
 import { readQuery } from './query.ts';
-import { listQuery, rangeQuery } from './schemas.ts';
 import type { HttpSettings } from './settings.ts';
 
 export type RecordEdge = { readonly builds: Builds; readonly settings: HttpSettings };

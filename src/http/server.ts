@@ -1,5 +1,5 @@
 import { createServer, type Server } from 'node:http';
-import type { Log } from '../lib/log.ts';
+import type { Logger } from '../lib/logger.ts';
 import type { Builds } from '../model/builds.ts';
 import { KilnError } from '../model/error.ts';
 import { createApp } from './app.ts';
@@ -26,12 +26,12 @@ const defaultGraceMs = 2000;
 export function createHttpServer(options: {
   builds: Builds;
   settings: GivenHttpSettings;
-  log: Log;
+  logger: Logger;
 }): HttpServer {
-  const { builds, log } = options;
+  const { builds, logger } = options;
   const settings = completeSettings(options.settings);
   const server = createNodeServer(settings);
-  const app = createApp({ builds, settings, log });
+  const app = createApp({ builds, settings, logger });
   // Without a listener of its own Node asks for a body before anyone has looked at its headers.
   server.on('request', app).on('checkContinue', app);
   answerClientErrors(server);

@@ -1,11 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { runStep } from '../host/run-step.ts';
 import { cachedStep } from './cached-step.ts';
 import type { ImageRequest } from './image-request.ts';
 import { writeOciLayout } from './oci-layout.ts';
 import type { Pins } from './pins.ts';
-import { runLogged } from './run-logged.ts';
 
 const indexSchema = z.object({ manifests: z.tuple([z.object({ digest: z.string() })]) });
 
@@ -36,6 +36,6 @@ async function makeBase(
   const tar = join(directory, 'base.tar');
   const options = ['--variant=minbase', `--include=${include}`, '--dpkgopt=path-exclude=/usr/share/man/*'];
   const env = { TMPDIR: directory };
-  await runLogged('mmdebstrap', [...options, suite, tar], { ...request, name: 'base', env });
+  await runStep('mmdebstrap', [...options, suite, tar], { ...request, name: 'base', env });
   await writeOciLayout({ tar, directory }, request.signal);
 }

@@ -1,11 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { runStep } from '../host/run-step.ts';
 import { removeQuietly } from '../lib/files.ts';
 import { runTool } from '../lib/process.ts';
 import { cachedStep } from './cached-step.ts';
 import type { ImageRequest } from './image-request.ts';
 import type { Pins } from './pins.ts';
-import { runLogged } from './run-logged.ts';
 
 const keyPins = [
   'BUILDKIT_VERSION',
@@ -44,7 +44,7 @@ async function makeBinaries(
     GOCACHE: join(caches, 'build'),
     TMPDIR: directory,
   };
-  await runLogged('sh', [script, join(directory, 'out')], { ...request, name: 'binaries', env });
+  await runStep('sh', [script, join(directory, 'out')], { ...request, name: 'binaries', env });
   // A gigabyte that served once; modules are read-only.
   await runTool('chmod', ['-R', 'u+w', caches], request.signal);
   await removeQuietly(caches);

@@ -3,10 +3,10 @@ import { closeSync, openSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { StepContext } from '../host/run-step.ts';
 import { removeQuietly } from '../lib/files.ts';
 import { runTool } from '../lib/process.ts';
 import { KilnError } from '../model/error.ts';
-import type { StepContext } from './run-logged.ts';
 
 /** A buildkitd on the host that builds the VM image. Disposing ends it and removes its state. */
 export type Builder = AsyncDisposable & { readonly address: string };

@@ -1,10 +1,10 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { access, mkdir, readdir, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
+import { holdLock } from '../host/hold-lock.ts';
+import type { StepContext } from '../host/run-step.ts';
 import { removeQuietly } from '../lib/files.ts';
 import { runTool } from '../lib/process.ts';
-import { holdLock } from './hold-lock.ts';
-import type { StepContext } from './run-logged.ts';
 
 type Step = {
   readonly name: string;

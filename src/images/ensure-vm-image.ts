@@ -1,5 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { ensureHostTools, imageTools } from '../host/host-tools.ts';
+import { runStep } from '../host/run-step.ts';
 import { shellQuote } from '../lib/text.ts';
 import { KilnError } from '../model/error.ts';
 import type { VmImage } from '../model/vm-image.ts';
@@ -8,10 +10,8 @@ import { ensureBinaries } from './binaries.ts';
 import { startBuilder, useBuilder } from './builder.ts';
 import { cachedStep, readTree } from './cached-step.ts';
 import { chooseSource } from './choose-source.ts';
-import { ensureHostTools, imageTools } from './host-tools.ts';
 import type { ImageRequest } from './image-request.ts';
 import { type Pins, readPins } from './pins.ts';
-import { runLogged } from './run-logged.ts';
 import { openVmImage, writeManifest } from './vm-image-files.ts';
 
 /**
@@ -105,5 +105,5 @@ async function buildImage(
     ...Object.entries(pins).map(([name, value]) => `--opt=build-arg:${name}=${value}`),
     `--output=type=local,dest=${directory}`,
   ];
-  await runLogged(buildctl, args, { ...request, name: 'image' });
+  await runStep(buildctl, args, { ...request, name: 'image' });
 }

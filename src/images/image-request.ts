@@ -1,4 +1,4 @@
-import type { StepContext } from './run-logged.ts';
+import type { StepContext } from '../host/run-step.ts';
 
 /** What it takes to make the VM image of an archive entry. */
 export type ImageRequest = StepContext & {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { raceAbort } from '../lib/abort.ts';
-import type { Log } from '../lib/log.ts';
+import type { Logger } from '../lib/logger.ts';
 import { KilnError } from '../model/error.ts';
 
 /** What the pool needs to know of a VM. Its disposal never throws. */
@@ -37,7 +37,12 @@ const failuresUntilTold = 3;
  * - Waiting builds are served in the order they came.
  */
 export class Pool<V extends PooledVm> {
-  readonly #options: { size: number; max: number; create: (signal: AbortSignal) => Promise<V>; log: Log };
+  readonly #options: {
+    size: number;
+    max: number;
+    create: (signal: AbortSignal) => Promise<V>;
+    logger: Logger;
+  };
   readonly #warm: V[] = [];
   readonly #waiters: Waiter<V>[] = [];
   readonly #closing = new AbortController();
@@ -48,7 +53,12 @@ export class Pool<V extends PooledVm> {
   #problem: string | null = null;
   #refilling: Promise<void> | null = null;
 
-  constructor(options: { size: number; max: number; create: (signal: AbortSignal) => Promise<V>; log: Log }) {
+  constructor(options: {
+    size: number;
+    max: number;
+    create: (signal: AbortSignal) => Promise<V>;
+    logger: Logger;
+  }) {
     this.#options = options;
   }
 
@@ -145,7 +155,7 @@ export class Pool<V extends PooledVm> {
     const index = this.#warm.indexOf(vm);
     if (index < 0) return;
     this.#warm.splice(index, 1);
-    this.#options.log.warn({ vm: vm.id, reason }, 'a warm VM went away');
+    this.#options.logger.warn({ vm: vm.id, reason }, 'a warm VM went away');
     void vm[Symbol.asyncDispose]();
     this.refill();
   }
@@ -177,7 +187,7 @@ export class Pool<V extends PooledVm> {
   async #backOff(error: KilnError): Promise<void> {
     this.#failures += 1;
     this.#problem = error.message;
-    this.#options.log.error({ error, cause: error.cause }, 'a VM could not be made');
+    this.#options.logger.error({ error, cause: error.cause }, 'a VM could not be made');
     if (this.#failures >= failuresUntilTold) {
       for (const waiter of this.#waiters.splice(0)) waiter.reject(error);
     }

@@ -10,13 +10,13 @@ import { loadState } from './migration.ts';
 import { qemuArguments } from './qemu-arguments.ts';
 import { type ProcessUser, type QemuProcess, startQemu } from './qemu-process.ts';
 import { commonMachine, type Template } from './template.ts';
-import { opensRamReadOnly, type Vm, type VmHost } from './vm.ts';
+import { opensRamReadOnly, type Vm, type VmSetup } from './vm.ts';
 
 /** A clone runs within a fraction of a second; this is for a machine that is thrashing. */
 const cloneDeadlineMs = 30_000;
 
 /** Starts one more VM from the template: its own overlay, its own copy-on-write view of the RAM, its own user. */
-export async function cloneVm(host: VmHost, template: Template, signal: AbortSignal): Promise<Vm> {
+export async function cloneVm(host: VmSetup, template: Template, signal: AbortSignal): Promise<Vm> {
   const id = uuid();
   const directory = join(host.vmsDirectory, id);
   const { user, release } = host.users.acquire();
@@ -57,7 +57,7 @@ async function createDirectory(directory: string, template: Template, user: Proc
 }
 
 function startClone(options: {
-  host: VmHost;
+  host: VmSetup;
   template: Template;
   id: string;
   directory: string;

@@ -1,7 +1,7 @@
 import { join } from 'node:path';
 import type { VmImage } from '../model/vm-image.ts';
 import type { Machine } from './qemu-arguments.ts';
-import type { SshEndpoint, VmHost } from './vm.ts';
+import type { SshEndpoint, VmSetup } from './vm.ts';
 
 /** Device state and RAM of one booted VM image, made on this host, from which clones start. */
 export type Template = {
@@ -28,7 +28,7 @@ export type TemplateFiles = {
 };
 
 export type TemplateRequest = {
-  readonly host: VmHost;
+  readonly host: VmSetup;
   readonly image: VmImage;
   readonly authorizedKey: string;
   readonly preparation: GuestPreparation;
@@ -56,7 +56,7 @@ export function templateFiles(directory: string): TemplateFiles {
 
 /** The part of a machine that a template and its clones have in common. */
 export function commonMachine(
-  { host, image, authorizedKey }: { host: VmHost; image: VmImage; authorizedKey: string },
+  { host, image, authorizedKey }: { host: VmSetup; image: VmImage; authorizedKey: string },
   id: string,
 ): Omit<Machine, 'disk' | 'ram' | 'console' | 'incoming'> {
   return {

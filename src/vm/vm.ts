@@ -25,7 +25,7 @@ export type PluggedDisk = {
 };
 
 /** What VMs are made from and how: the same for all of one service. */
-export type VmHost = {
+export type VmSetup = {
   /** Marks every process of this installation. */
   readonly installation: string;
   readonly qemu: Qemu;

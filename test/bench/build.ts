@@ -1,5 +1,5 @@
 import { buildctlArguments } from '../../src/buildkit/buildctl-arguments.ts';
-import { proxyUrl } from '../../src/buildkit/guest-files.ts';
+import { proxyUrl } from '../../src/buildkit/way-out.ts';
 import { parseSpec } from '../../src/model/spec.ts';
 import { createContext, type TestService } from '../e2e/harness.ts';
 import { type Bench, median, plainSsh, shell, time, waitUntilWarm } from './measure.ts';

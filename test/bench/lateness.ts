@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
-import type { WarmVm } from '../../src/builds/warm-vm.ts';
+import type { WarmVm } from '../../src/guest/warm-vm.ts';
 import { capture } from '../../src/ssh/capture.ts';
 import { createContext } from '../e2e/harness.ts';
 import { type Bench, median, plainSsh, type Row, shell, waitUntilWarm } from './measure.ts';

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { parseConfig } from '../../src/config.ts';
+import { parseConfig } from '../../src/config/config.ts';
 import { prepareHost } from '../../src/host-setup.ts';
 import type { VmImage } from '../../src/model/vm-image.ts';
 import { capture } from '../../src/ssh/capture.ts';
@@ -13,7 +13,7 @@ import { makeTemplate } from '../../src/vm/make-template.ts';
 import { createProcessUsers } from '../../src/vm/process-users.ts';
 import { emulatedProcessor, type Processor } from '../../src/vm/qemu-arguments.ts';
 import { templateFiles } from '../../src/vm/template.ts';
-import type { VmHost } from '../../src/vm/vm.ts';
+import type { VmSetup } from '../../src/vm/vm.ts';
 import { testData } from '../e2e/harness.ts';
 import { type Bench, median, waitUntilWarm } from './measure.ts';
 
@@ -44,7 +44,7 @@ async function coldBootMs(processor: Processor): Promise<number> {
   const directory = join(testData, 'bench');
   await rm(directory, { recursive: true, force: true });
   await mkdir(directory, { mode: 0o711 });
-  const host: VmHost = {
+  const host: VmSetup = {
     installation: randomBytes(8).toString('hex'),
     qemu: await findQemu(signal),
     ...{ processor, cpus: 2, memoryMiB: 2048, users: createProcessUsers(true) },

@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { WarmVm } from '../../src/builds/warm-vm.ts';
+import type { WarmVm } from '../../src/guest/warm-vm.ts';
 import { type TestService, testData, waitFor } from '../e2e/harness.ts';
 
 /** One figure of kiln beside its baseline, both measured in this run. `ratio` is what is compared with `goal`. */

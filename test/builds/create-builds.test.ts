@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { openArtifactStore } from '../../src/artifacts/artifact-store.ts';
 import { createBuilds, type RunningBuilds } from '../../src/builds/create-builds.ts';
-import type { WarmVm } from '../../src/builds/warm-vm.ts';
+import type { WarmVm } from '../../src/guest/warm-vm.ts';
 import { parseSpec } from '../../src/model/spec.ts';
 import { Pool } from '../../src/pool/pool.ts';
 import { Queue } from '../../src/queue/queue.ts';
@@ -13,7 +13,7 @@ import { createFolder, queuedRecord, type TemporaryFolder } from '../store/harne
 
 const signal = new AbortController().signal;
 const request = { spec: parseSpec({}), context: null, dockerfile: Buffer.from('FROM scratch\n') };
-const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
+const logger = { info: () => undefined, warn: () => undefined, error: () => undefined };
 
 type Parts = { readonly builds: RunningBuilds; readonly buildsDirectory: string; readonly store: BuildStore };
 
@@ -24,8 +24,8 @@ async function createParts({ path }: TemporaryFolder, queue: Queue, minFreeBytes
   await mkdir(buildsDirectory);
   const create = (): Promise<WarmVm> => Promise.reject(new Error('No build should come this far.'));
   const builds = createBuilds({
-    ...{ store, queue, log, entry: queuedRecord().entry, buildsDirectory, stagingDirectory: path },
-    pool: new Pool({ size: 0, max: 1, create, log }),
+    ...{ store, queue, logger, entry: queuedRecord().entry, buildsDirectory, stagingDirectory: path },
+    pool: new Pool({ size: 0, max: 1, create, logger }),
     artifacts: await openArtifactStore(join(path, 'artifacts')),
     ...{
       maxArtifactBytes: 1,

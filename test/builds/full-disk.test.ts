@@ -3,7 +3,7 @@ import { mkdir, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { Journal } from '../../src/builds/journal.ts';
-import { openBuildLog } from '../../src/logs/build-log.ts';
+import { openBuildFiles } from '../../src/logs/build-files.ts';
 import type { Verdict } from '../../src/model/build.ts';
 import { openBuildStore } from '../../src/store/build-store.ts';
 import { createSmallDisk } from '../small-disk.ts';
@@ -51,7 +51,7 @@ test('a build whose end does not fit on a full disk ends once there is room: rec
   const { id } = journal.record;
   assert.equal((await store.get(id)).state, 'failed');
   const signal = new AbortController().signal;
-  const { log, events } = await openBuildLog(join(buildsDirectory, id));
+  const { log, events } = await openBuildFiles(join(buildsDirectory, id));
   const read = async (file: typeof log): Promise<string> =>
     Buffer.concat(await Array.fromAsync(file.read({ offset: 0, follow: true, signal }))).toString();
   assert.equal(await read(log), '#1 a line\n');

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { Journal } from '../../src/builds/journal.ts';
 import { recoverBuilds } from '../../src/builds/recover-builds.ts';
-import { createBuildLog } from '../../src/logs/build-log.ts';
+import { createBuildFiles } from '../../src/logs/build-files.ts';
 import { endRecord, openBuildStore } from '../../src/store/build-store.ts';
 import { createFolder, queuedRecord, verdict } from '../store/harness.ts';
 
@@ -12,7 +12,7 @@ test('a build whose record ended and whose events did not gets its verdict as it
   await using folder = await createFolder();
   await using store = await openBuildStore(folder.path);
   const options = { store, buildsDirectory: folder.path, maxLogBytes: 1024 * 1024 };
-  const log = { info: assert.fail, warn: assert.fail, error: assert.fail };
+  const logger = { info: assert.fail, warn: assert.fail, error: assert.fail };
   const died = await Journal.open(queuedRecord(), options);
   const whole = await Journal.open(queuedRecord(), options);
   for (const journal of [died, whole]) await journal.begin();
@@ -23,7 +23,7 @@ test('a build whose record ended and whose events did not gets its verdict as it
   await died.close();
 
   for (let start = 0; start < 2; start += 1) {
-    await recoverBuilds({ ...options, log });
+    await recoverBuilds({ ...options, logger });
     for (const [{ record }, state] of [
       [died, 'succeeded'],
       [whole, verdict.state],
@@ -46,13 +46,13 @@ test('what an earlier run left unfinished is interrupted, also where its files a
   await using store = await openBuildStore(folder.path);
   const [gone, running] = [queuedRecord(), queuedRecord({ state: 'running' })];
   for (const record of [gone, running]) await store.insert(record);
-  const { log, events } = await createBuildLog(join(folder.path, running.id));
+  const { log, events } = await createBuildFiles(join(folder.path, running.id));
   await Promise.all([log.end(), events.end()]);
   const warnings: object[] = [];
   const warn = (fields: object): number => warnings.push(fields);
   await recoverBuilds({
     ...{ store, buildsDirectory: folder.path },
-    log: { info: assert.fail, warn, error: assert.fail },
+    logger: { info: assert.fail, warn, error: assert.fail },
   });
   for (const { id } of [gone, running]) assert.equal((await store.get(id)).state, 'interrupted');
   const said = await readFile(join(folder.path, running.id, 'events.ndjson'), 'utf8');

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { listSettings } from '../../src/config.ts';
-import { renderUsage } from '../../src/usage.ts';
+import { listSettings } from '../../src/config/config.ts';
+import { renderUsage } from '../../src/config/usage.ts';
 
 const readme = await readFile(join(import.meta.dirname, '../../README.md'), 'utf8');
 

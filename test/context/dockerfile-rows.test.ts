@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { checkDockerfileBytes, checkFrontendArgument } from '../../src/context/dockerfile.ts';
-import { checkDockerignore } from '../../src/context/dockerignore.ts';
+import { checkDockerfileBytes, checkFrontendArgument } from '../../src/context/dockerfile/dockerfile.ts';
+import { checkDockerignore } from '../../src/context/dockerfile/dockerignore.ts';
 import type { ErrorCode } from '../../src/model/error.ts';
 import { Staging } from './staging.ts';
 import { file, folder, hardlink, type RawEntry, symlink, tar } from './tar.ts';

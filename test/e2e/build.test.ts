@@ -5,9 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
-import { parseConfig } from '../../src/config.ts';
+import { parseConfig } from '../../src/config/config.ts';
 import { prepareHost } from '../../src/host-setup.ts';
-import { readinessSchema, recordSchema } from '../../src/http/schemas.ts';
+import { readinessSchema, recordSchema } from '../../src/http/docs/schemas.ts';
 import { createKvmProbe } from '../../src/vm/accelerator.ts';
 import { build, createContext, curl, startForFile } from './harness.ts';
 

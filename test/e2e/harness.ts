@@ -11,7 +11,7 @@ import { after } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { parseConfig } from '../../src/config.ts';
+import { parseConfig } from '../../src/config/config.ts';
 import { writeOciLayout } from '../../src/images/oci-layout.ts';
 import { runTool } from '../../src/lib/process.ts';
 import { type Service, startService } from '../../src/service.ts';
@@ -41,11 +41,11 @@ export async function startTestService(
     KILN_ACCEL: await chooseAccelerator(),
     ...options.env,
   };
-  const log = { info: () => undefined, warn: console.log, error: console.log };
+  const logger = { info: () => undefined, warn: console.log, error: console.log };
   const service = await startService({
     config: parseConfig(env, true),
     path,
-    log,
+    logger,
     progress: (line) => console.log(line),
     signal: never,
   });

@@ -31,10 +31,10 @@ export type Harness = AsyncDisposable & {
 /** The real server on loopback with one client. */
 export async function serve(builds: Builds, settings: Partial<GrpcSettings> = {}): Promise<Harness> {
   const errors: object[] = [];
-  const log = { info() {}, warn() {}, error: (fields: object) => void errors.push(fields) };
+  const logger = { info() {}, warn() {}, error: (fields: object) => void errors.push(fields) };
   const server = createGrpcServer({
     builds,
-    log,
+    logger,
     settings: { ...defaultGrpcSettings, hosts: [], uploadMaxBytes: 1_000_000, ...settings },
   });
   const { port } = await server.listen({ host: '127.0.0.1', port: 0 });

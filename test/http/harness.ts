@@ -39,7 +39,7 @@ export async function serve(
   const server = createHttpServer({
     builds,
     settings: { hosts: [], uploadMaxBytes: 1e9, ...options.settings },
-    log: { info: logAs('info'), warn: logAs('warn'), error: logAs('error') },
+    logger: { info: logAs('info'), warn: logAs('warn'), error: logAs('error') },
   });
   const { url } = await server.listen({ host: '127.0.0.1', port: 0 });
   return {

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { z } from 'zod';
 import { createRoutes } from '../../src/http/app.ts';
-import { renderErrorPage } from '../../src/http/error-page.ts';
-import { errorSentences } from '../../src/http/error-sentences.ts';
-import { createOpenApiDocument } from '../../src/http/openapi.ts';
+import { renderErrorPage } from '../../src/http/docs/error-page.ts';
+import { errorSentences } from '../../src/http/docs/error-sentences.ts';
+import { createOpenApiDocument } from '../../src/http/docs/openapi.ts';
 import { completeSettings } from '../../src/http/settings.ts';
 import { errorKinds } from '../../src/model/error.ts';
 import { everyEvent, readiness, record, simulateBuilds } from './builds-double.ts';
@@ -30,8 +30,8 @@ const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
 
 test('the document has every route of the application and no other', () => {
   const settings = completeSettings({ hosts: [], uploadMaxBytes: 1 });
-  const log = { info() {}, warn() {}, error() {} };
-  const routes = createRoutes({ builds: simulateBuilds({ staging: '/nowhere' }), settings, log });
+  const logger = { info() {}, warn() {}, error() {} };
+  const routes = createRoutes({ builds: simulateBuilds({ staging: '/nowhere' }), settings, logger });
   const served = Object.entries(routes).flatMap(([path, methods]) =>
     Object.keys(methods).map((method) => `${method} ${path.replace(':id', '{id}')}`),
   );

@@ -3,8 +3,8 @@ import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { ensureHostTools } from '../../src/host/host-tools.ts';
 import { cachedStep, contentKey } from '../../src/images/cached-step.ts';
-import { ensureHostTools } from '../../src/images/host-tools.ts';
 import { parsePins } from '../../src/images/pins.ts';
 import { openVmImage } from '../../src/images/vm-image-files.ts';
 

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { parseConfig } from '../../src/config.ts';
+import { parseConfig } from '../../src/config/config.ts';
 import { ensureVmImage } from '../../src/images/ensure-vm-image.ts';
 import type { ImageRequest } from '../../src/images/image-request.ts';
 import type { VmImage } from '../../src/model/vm-image.ts';

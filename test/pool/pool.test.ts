@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { Pool, type PooledVm } from '../../src/pool/pool.ts';
 
 const signal = new AbortController().signal;
-const log = { info: () => undefined, warn: () => undefined, error: () => undefined };
+const logger = { info: () => undefined, warn: () => undefined, error: () => undefined };
 
 /** Simulated VMs: they only count. Real ones are in test/e2e. */
 function createFactory() {
@@ -34,7 +34,7 @@ async function settle(pool: Pool<PooledVm>, warm: number): Promise<void> {
 
 test('a VM is handed out once and destroyed at the end of its lease (simulated VMs)', async () => {
   const factory = createFactory();
-  const pool = new Pool({ size: 2, max: 4, create: factory.create, log });
+  const pool = new Pool({ size: 2, max: 4, create: factory.create, logger });
   pool.refill();
   const seen = new Set<string>();
   for (let round = 0; round < 30; round += 1) {
@@ -48,7 +48,7 @@ test('a VM is handed out once and destroyed at the end of its lease (simulated V
 
 test('never more VMs than max, however many ask (simulated VMs)', async () => {
   const factory = createFactory();
-  const pool = new Pool({ size: 2, max: 3, create: factory.create, log });
+  const pool = new Pool({ size: 2, max: 3, create: factory.create, logger });
   const work = async (): Promise<void> => {
     await using _lease = await pool.acquire(signal);
     await sleep(3);
@@ -61,7 +61,7 @@ test('never more VMs than max, however many ask (simulated VMs)', async () => {
 
 test('a warm VM that dies is replaced, and never handed out (simulated VMs)', async () => {
   const factory = createFactory();
-  const pool = new Pool({ size: 1, max: 2, create: factory.create, log });
+  const pool = new Pool({ size: 1, max: 2, create: factory.create, logger });
   pool.refill();
   await settle(pool, 1);
   const [first = ''] = factory.alive;
@@ -77,7 +77,7 @@ test('a warm VM that dies is replaced, and never handed out (simulated VMs)', as
 
 test('a build that gave up waiting loses no VM (simulated VMs)', async () => {
   const factory = createFactory();
-  const pool = new Pool({ size: 0, max: 2, create: factory.create, log });
+  const pool = new Pool({ size: 0, max: 2, create: factory.create, logger });
   for (let round = 0; round < 50; round += 1) {
     const controller = new AbortController();
     const waiting = pool.acquire(controller.signal);
@@ -97,7 +97,7 @@ test('a factory that keeps failing tells who waits after three tries (simulated 
   const create = async (): Promise<PooledVm> => {
     throw new Error('no VM today');
   };
-  const pool = new Pool({ size: 1, max: 1, create, log });
+  const pool = new Pool({ size: 1, max: 1, create, logger });
   await assert.rejects(pool.acquire(signal), { code: 'INTERNAL' });
   await pool.close();
 });

@@ -1,0 +1,160 @@
+import { homedir } from 'node:os';
+import { isAbsolute, join } from 'node:path';
+import { z } from 'zod';
+import { KilnError } from '../model/error.ts';
+
+const rootCacheDirectory = '/var/cache/kiln';
+const gibibyte = 1024 ** 3;
+
+const count = (smallest: number, fallback: number) => z.coerce.number().int().min(smallest).default(fallback);
+/** Node's timers fire at once when they are set for longer. */
+const maxSeconds = 2_147_483;
+const seconds = (smallest: number, fallback: number) =>
+  z.coerce.number().int().min(smallest).max(maxSeconds).default(fallback);
+const flag = (fallback: 'true' | 'false') =>
+  z
+    .enum(['true', 'false'])
+    .default(fallback)
+    .transform((text) => text === 'true');
+const address = (fallback: string) =>
+  z
+    .string()
+    .regex(/^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9_.-]+):\d{1,5}$/, 'must be host:port')
+    .default(fallback);
+
+/** Every setting, its default and what it means: the README's table and `--help` are made from this. */
+const settings = z.object({
+  KILN_LISTEN: address('127.0.0.1:8080').describe('Address of the HTTP API.'),
+  KILN_GRPC_LISTEN: address('127.0.0.1:8081').describe('Address of the gRPC API.'),
+  KILN_HOSTS: z
+    .string()
+    .default('')
+    .describe('Further host names the service may be called by, separated by commas.'),
+  KILN_DATA_DIR: z
+    .string()
+    .optional()
+    .describe(
+      'Records, logs, artifacts, templates, running VMs. Default: /var/lib/kiln as root, else $XDG_DATA_HOME/kiln.',
+    ),
+  KILN_CACHE_DIR: z
+    .string()
+    .optional()
+    .describe(
+      'VM images and what they are made from. Default: /var/cache/kiln as root, else $XDG_CACHE_HOME/kiln.',
+    ),
+  KILN_ACCEL: z
+    .enum(['auto', 'kvm', 'tcg'])
+    .default('auto')
+    .describe('What VMs run on: KVM, software emulation, or KVM with emulation as a loopback-only fallback.'),
+  KILN_POOL_SIZE: count(0, 2).describe('Warm VMs kept ready.'),
+  KILN_MAX_VMS: count(1, 4).describe('VMs at once, warm and building together.'),
+  KILN_VM_CPUS: count(1, 2).describe('Processors of a VM.'),
+  KILN_VM_MEMORY_MIB: count(1024, 2048).describe('Memory of a VM in MiB.'),
+  KILN_QUEUE_LIMIT: count(0, 100).describe('Builds that may wait for a VM; further ones get 503.'),
+  KILN_BUILD_TIMEOUT_SECONDS: seconds(1, 3600).describe(
+    'Longest time a build may take in its VM, where it asks for no other.',
+  ),
+  KILN_UPLOAD_MAX_BYTES: count(1, 4 * gibibyte).describe('Largest upload.'),
+  KILN_CONTEXT_MAX_BYTES: count(1, 8 * gibibyte).describe('Largest context, unpacked to a tar.'),
+  KILN_CONTEXT_MAX_ENTRIES: count(1, 200_000).describe('Most entries of a context.'),
+  KILN_ARTIFACT_MAX_BYTES: count(1024 * 1024, 10 * gibibyte).describe('Largest artifact.'),
+  KILN_LOG_MAX_BYTES: count(1024 * 1024, 2 * gibibyte).describe(
+    'Largest log of a build, its events included; a build that prints more fails.',
+  ),
+  KILN_MIN_FREE_BYTES: count(0, gibibyte).describe(
+    'Builds are taken while the disk of KILN_DATA_DIR has this much free; else they get 503.',
+  ),
+  KILN_CUSTOM_FRONTENDS: flag('true').describe(
+    'Whether a Dockerfile may name another frontend with # syntax=.',
+  ),
+  KILN_REGISTRY_MIRRORS: z
+    .string()
+    .default('')
+    .describe('Mirrors for image pulls: docker.io=http://127.0.0.1:5000,…'),
+  KILN_EGRESS_ALLOW: z
+    .string()
+    .default('')
+    .describe('Destinations opened to builds although they are not public: host:port,…'),
+  KILN_SHUTDOWN_GRACE_SECONDS: seconds(0, 300).describe(
+    'How long running builds may go on after the first signal to stop.',
+  ),
+  KILN_IMAGE_SOURCES: z
+    .enum(['auto', 'registry', 'packages'])
+    .default('auto')
+    .describe('What the VM image is made from: a container registry (Ubuntu) or Debian packages.'),
+  BUILDKIT_HOST: z
+    .string()
+    .optional()
+    .describe('A running buildkitd that makes the VM image, in place of one that kiln starts.'),
+});
+
+/** Every setting in the words of a table; the default is empty where there is none, or where the description tells it. */
+export function listSettings(): { name: string; fallback: string; description: string }[] {
+  return Object.entries(settings.shape).map(([name, schema]) => ({
+    name,
+    // The text that would stand in the environment.
+    fallback:
+      schema instanceof z.ZodDefault || schema instanceof z.ZodPipe ? String(schema.parse(undefined)) : '',
+    description: schema.description ?? '',
+  }));
+}
+
+export type Config = z.output<typeof settings> & {
+  readonly dataDirectory: string;
+  readonly cacheDirectory: string;
+  /** Where root's VM images lie, for whoever is not root and set no folder of their own. */
+  readonly sharedCacheDirectory: string | null;
+  readonly asRoot: boolean;
+};
+
+/** @throws KilnError CONFIG_INVALID naming the variable, also for a KILN_ variable that does not exist. */
+export function parseConfig(env: NodeJS.ProcessEnv, asRoot: boolean): Config {
+  const unknown = Object.keys(env).find((name) => name.startsWith('KILN_') && !(name in settings.shape));
+  if (unknown)
+    throw new KilnError('CONFIG_INVALID', `There is no setting ${unknown}; npm start -- --help lists them.`);
+  const parsed = settings.safeParse(env);
+  if (!parsed.success) {
+    const [issue] = parsed.error.issues;
+    throw new KilnError('CONFIG_INVALID', `${issue?.path.join('.')}: ${issue?.message}.`);
+  }
+  const config = {
+    ...parsed.data,
+    asRoot,
+    dataDirectory: directory(
+      parsed.data.KILN_DATA_DIR,
+      asRoot ? '/var/lib/kiln' : xdg(env['XDG_DATA_HOME'], '.local/share'),
+    ),
+    cacheDirectory: directory(
+      parsed.data.KILN_CACHE_DIR,
+      asRoot ? rootCacheDirectory : xdg(env['XDG_CACHE_HOME'], '.cache'),
+    ),
+    sharedCacheDirectory: asRoot || parsed.data.KILN_CACHE_DIR !== undefined ? null : rootCacheDirectory,
+  };
+  for (const name of ['KILN_LISTEN', 'KILN_GRPC_LISTEN'] as const) refusePublic(name, config[name]);
+  return config;
+}
+
+/** As root QEMU runs as other users, who cannot look into root's home: the places of a system service are taken. */
+function xdg(base: string | undefined, fallback: string): string {
+  return join(base && isAbsolute(base) ? base : join(homedir(), fallback), 'kiln');
+}
+
+function directory(setting: string | undefined, fallback: string): string {
+  const path = setting ?? fallback;
+  if (!isAbsolute(path)) throw new KilnError('CONFIG_INVALID', `'${path}' is not an absolute path.`);
+  return path;
+}
+
+export function splitAddress(text: string): { host: string; port: number } {
+  const at = text.lastIndexOf(':');
+  return { host: text.slice(0, at).replace(/^\[|\]$/g, ''), port: Number(text.slice(at + 1)) };
+}
+
+function refusePublic(name: string, text: string): void {
+  const { host } = splitAddress(text);
+  if (host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host)) return;
+  throw new KilnError(
+    'CONFIG_INVALID',
+    `${name}=${text} would let anyone who reaches this machine run builds: there are no tokens yet. Use 127.0.0.1.`,
+  );
+}

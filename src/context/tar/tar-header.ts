@@ -1,0 +1,165 @@
+import { KilnError } from '../../model/error.ts';
+import { refuse } from '../member-rules.ts';
+
+export const blockBytes = 512;
+
+/** One header block of a tar, as its bytes say: nothing of PAX or GNU extensions is applied yet. */
+export type TarHeader = {
+  readonly name: Buffer;
+  readonly size: number;
+  /** The type flag as a character. */
+  readonly type: string;
+  readonly linkName: Buffer;
+  /** Permission bits. */
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  /** Whole seconds since 1970, negative before. */
+  readonly mtime: number;
+};
+
+/** Where a field stands in its block. Fields are read in place: an archive may have 200 000 headers. */
+type Field = readonly [start: number, end: number];
+
+const nameField: Field = [0, 100];
+const sizeField: Field = [124, 136];
+const checksumField: Field = [148, 156];
+const typeAt = 156;
+const linkField: Field = [157, 257];
+const magicField: Field = [257, 265];
+const prefixField: Field = [345, 500];
+const modeField: Field = [100, 108];
+const uidField: Field = [108, 116];
+const gidField: Field = [116, 124];
+const mtimeField: Field = [136, 148];
+/** In GNU's form: the times of access and change. */
+const gnuTimes: readonly Field[] = [
+  [345, 357],
+  [357, 369],
+];
+
+/**
+ * Reads the fields that decide how an archive is read. POSIX ustar, GNU and the old v7 form; anything that two readers
+ * could take differently is refused. Layout: POSIX.1-2017 pax, "ustar Interchange Format".
+ * @throws KilnError ARCHIVE_CORRUPT, ARCHIVE_AMBIGUOUS, ENTRY_NAME
+ */
+export function parseTarHeader(block: Buffer): TarHeader {
+  if (sumOf(block) !== parseOctal(block, checksumField))
+    throw corrupt('has a header whose checksum is wrong');
+  return {
+    name: withPrefix(block, readText(block, nameField)),
+    size: parseSize(block),
+    type: String.fromCharCode(block[typeAt] ?? 0),
+    linkName: readText(block, linkField),
+    mode: requireNumber(block, modeField) & 0o7777,
+    uid: requireNumber(block, uidField),
+    gid: requireNumber(block, gidField),
+    mtime: requireNumber(block, mtimeField),
+  };
+}
+
+/** The end of a header belongs to each form in its own way; readers that mistake the form must find nothing there. */
+function withPrefix(block: Buffer, name: Buffer): Buffer {
+  const magic = block.toString('latin1', ...magicField);
+  if (magic === 'ustar\x0000') {
+    if (!isZero(block, 500)) throw ambiguous(name, 'has a header of the form of star');
+    const prefix = readText(block, prefixField);
+    return prefix.length > 0 ? Buffer.concat([prefix, Buffer.from('/'), name]) : name;
+  }
+  const gnu = magic === 'ustar  \0';
+  if (!gnu && magic !== '\0'.repeat(8)) throw corrupt('has a header of an unknown kind');
+  // Go takes GNU's times for a prefix when they are no numbers. A sparse file, type S, is refused for what it is.
+  const hasTimes = gnu && gnuTimes.every((field) => isNumber(block, field));
+  if (!isZero(block, hasTimes ? 369 : 345) && block[typeAt] !== 0x53)
+    throw ambiguous(name, 'has a name in two parts, in a form of header that has none');
+  return name;
+}
+
+export function isZero(bytes: Buffer, start = 0, end = bytes.length): boolean {
+  for (let index = start; index < end; index += 1) {
+    if (bytes[index] !== 0) return false;
+  }
+  return true;
+}
+
+/** Whether the block could be the first of a tar; used to tell formats apart, so that the error is about the format. */
+export function looksLikeTar(block: Buffer): boolean {
+  const magic = block.toString('latin1', ...magicField);
+  return magic.startsWith('ustar') || isZero(block) || sumOf(block) === parseOctal(block, checksumField);
+}
+
+/** Sum of all bytes, those of the checksum itself taken as spaces. */
+function sumOf(block: Buffer): number {
+  let sum = 8 * 32;
+  for (let index = 0; index < checksumField[0]; index += 1) sum += block[index] ?? 0;
+  for (let index = checksumField[1]; index < blockBytes; index += 1) sum += block[index] ?? 0;
+  return sum;
+}
+
+function parseSize(block: Buffer): number {
+  // The high bit marks GNU's base-256 form, for 8 GiB and more and for negative numbers: no context needs either.
+  const size = parseOctal(block, sizeField);
+  if (size === null) throw corrupt('has an entry whose size is no number, negative, or 8 GiB and more');
+  return size;
+}
+
+/** Octal, or base-256 in two's complement, as GNU tar writes times before 1970; null for anything else. */
+function parseNumber(block: Buffer, field: Field): number | null {
+  const [start, end] = field;
+  const first = block[start] ?? 0;
+  if ((first & 0x80) === 0) return parseOctal(block, field);
+  // The mark is the first bit, the sign the second.
+  let value = (first & 0x40) === 0 ? first & 0x3f : (first & 0x3f) - 0x40;
+  for (let index = start + 1; index < end; index += 1) value = value * 256 + (block[index] ?? 0);
+  return Number.isSafeInteger(value) ? value : null;
+}
+
+function requireNumber(block: Buffer, field: Field): number {
+  const value = parseNumber(block, field);
+  if (value === null) throw corrupt('has a header with a field that is no number');
+  return value;
+}
+
+function isNumber(block: Buffer, field: Field): boolean {
+  return parseNumber(block, field) !== null;
+}
+
+const space = 0x20;
+const zero = 0x30;
+
+/** Spaces, octal digits, spaces or NULs; null for anything else. An empty field is 0. */
+function parseOctal(block: Buffer, [start, end]: Field): number | null {
+  let index = start;
+  let value = 0;
+  while (index < end && block[index] === space) index += 1;
+  for (; index < end; index += 1) {
+    const digit = (block[index] ?? 0) - zero;
+    if (digit < 0 || digit > 7) break;
+    value = value * 8 + digit;
+  }
+  for (; index < end; index += 1) {
+    if (block[index] !== 0 && block[index] !== space) return null;
+  }
+  return value;
+}
+
+/** A copy of what stands before the first NUL: the block itself may be part of a large chunk. */
+function readText(block: Buffer, [start, end]: Field): Buffer {
+  const nul = block.indexOf(0, start);
+  if (nul < 0 || nul >= end) return Buffer.from(block.subarray(start, end));
+  if (!isZero(block, nul, end))
+    throw refuse('ENTRY_NAME', block.toString('utf8', start, end), 'has a NUL in its name');
+  return Buffer.from(block.subarray(start, nul));
+}
+
+export function corrupt(what: string): KilnError {
+  return new KilnError('ARCHIVE_CORRUPT', `The archive ${what}; make it again.`);
+}
+
+export function ambiguous(name: Buffer, what: string): KilnError {
+  return refuse(
+    'ARCHIVE_AMBIGUOUS',
+    name.toString('utf8'),
+    `${what}, which archive readers take differently`,
+  );
+}

@@ -1,0 +1,84 @@
+import { buffer } from 'node:stream/consumers';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { pack } from 'tar-stream';
+import { runBuildctl } from '../buildkit/run-buildctl.ts';
+import { KilnError } from '../model/error.ts';
+import { parseSpec } from '../model/spec.ts';
+import { capture } from '../ssh/capture.ts';
+import { connectSsh, type SshConnection } from '../ssh/connection.ts';
+import type { SshKeyPair } from '../ssh/keys.ts';
+import type { GuestPreparation } from '../vm/template.ts';
+import type { SshEndpoint } from '../vm/vm.ts';
+import { buildScript, fingerprintOf, type GuestFile, prepareScript } from './guest-files.ts';
+
+const retryMs = 200;
+
+/**
+ * What is done to a freshly booted guest before its template is taken: kiln's files, buildkitd started with its way out, and
+ * one build, so that each clone wakes with a daemon that has built before and a page cache that holds its programs.
+ */
+export function createGuestPreparation(files: readonly GuestFile[], keys: SshKeyPair): GuestPreparation {
+  return {
+    fingerprint: fingerprintOf(files),
+    async prepare(endpoint, signal) {
+      await using connection = await connectWhenUp(endpoint, keys, signal);
+      await waitUntilRunning(connection, signal);
+      await copyFiles(connection, files, signal);
+      await capture(connection, 'systemctl daemon-reload && systemctl restart buildkit.service', { signal });
+      await capture(connection, prepareScript, { signal });
+      await buildOnce(connection, signal);
+      await capture(connection, prepareScript, { signal });
+    },
+  };
+}
+
+/** The way every build goes, but for its disks. */
+async function buildOnce(connection: SshConnection, signal: AbortSignal): Promise<void> {
+  const nothing = async (): Promise<void> => undefined;
+  let log = '';
+  const onLog = async (bytes: Buffer): Promise<void> => {
+    log += bytes.toString('utf8');
+  };
+  const { exitCode } = await runBuildctl(
+    await connection.start(buildScript, signal),
+    {
+      ...{ spec: parseSpec({}), contextDisk: null, artifactDisk: null },
+      dockerfile: Buffer.from('FROM scratch\nCOPY . /\n'),
+      ...{ onLog, onStatus: nothing, onContextReady: nothing },
+    },
+    signal,
+  );
+  if (exitCode !== 0) throw new KilnError('INFRA', `The guest's first build failed: ${log.slice(-2000)}`);
+}
+
+async function connectWhenUp(
+  endpoint: SshEndpoint,
+  keys: SshKeyPair,
+  signal: AbortSignal,
+): Promise<SshConnection> {
+  for (;;) {
+    try {
+      return await connectSsh({ ...endpoint, privateKey: keys.privateKey }, signal);
+    } catch {
+      await sleep(retryMs, undefined, { signal });
+    }
+  }
+}
+
+/** `degraded` names a unit that failed: an image that is not what the archive promises. */
+async function waitUntilRunning(connection: SshConnection, signal: AbortSignal): Promise<void> {
+  const command = 'systemctl is-system-running --wait || systemctl --failed --plain --no-legend';
+  const answer = (await capture(connection, command, { signal })).trim();
+  if (answer !== 'running') throw new KilnError('INFRA', `The guest did not come up cleanly: ${answer}`);
+}
+
+async function copyFiles(
+  connection: SshConnection,
+  files: readonly GuestFile[],
+  signal: AbortSignal,
+): Promise<void> {
+  const archive = pack();
+  for (const { path, mode, content } of files) archive.entry({ name: path.slice(1), mode }, content);
+  archive.finalize();
+  await capture(connection, 'tar --extract --directory=/', { input: await buffer(archive), signal });
+}

@@ -1,0 +1,70 @@
+import { randomBytes } from 'node:crypto';
+import { proxyPort } from '../buildkit/way-out.ts';
+import type { EgressPolicy } from '../egress/egress-policy.ts';
+import { createEgressProxy, type EgressProxy } from '../egress/egress-proxy.ts';
+import type { EgressDestination } from '../model/build.ts';
+import type { PooledVm } from '../pool/pool.ts';
+import { capture } from '../ssh/capture.ts';
+import { connectSsh, type SshConnection } from '../ssh/connection.ts';
+import type { StartedCommand } from '../ssh/exec.ts';
+import type { SshKeyPair } from '../ssh/keys.ts';
+import { cloneVm } from '../vm/clone-vm.ts';
+import type { Template } from '../vm/template.ts';
+import type { Vm, VmSetup } from '../vm/vm.ts';
+import { buildScript, reseedScript } from './guest-files.ts';
+
+/** A VM that can be offered: its own random state, clock and machine-id, its one connection open, its way out in place. */
+export type WarmVm = PooledVm & {
+  readonly machine: Vm;
+  readonly connection: SshConnection;
+  /** `buildScript`, waiting for the build's input. */
+  readonly program: StartedCommand;
+  readonly egress: EgressProxy;
+  /** Called at the first connection to each destination, from now on. */
+  watchEgress(listener: (destination: EgressDestination) => void): void;
+};
+
+export type WarmVmOptions = {
+  readonly host: VmSetup;
+  readonly template: Template;
+  readonly keys: SshKeyPair;
+  readonly policy: EgressPolicy;
+};
+
+/** Clones, connects, reseeds. A clone that cannot be made its own is destroyed, never offered. */
+export async function createWarmVm(options: WarmVmOptions, signal: AbortSignal): Promise<WarmVm> {
+  await using undo = new AsyncDisposableStack();
+  const machine = undo.use(await cloneVm(options.host, options.template, signal));
+  const target = { ...machine.ssh, privateKey: options.keys.privateKey };
+  const connection = undo.use(await connectSsh(target, signal));
+  await capture(connection, reseedScript, { input: reseedInput(), signal });
+  let onDestination: (destination: EgressDestination) => void = () => undefined;
+  const egress = undo.use(
+    createEgressProxy({ policy: options.policy, onDestination: (destination) => onDestination(destination) }),
+  );
+  await connection.forwardIn(proxyPort, (channel) => egress.accept(channel), signal);
+  const program = await connection.start(buildScript, signal);
+  const resources = undo.move();
+  return {
+    id: machine.id,
+    machine,
+    connection,
+    program,
+    egress,
+    gone: Promise.race([
+      machine.exited.then((reason) => `QEMU ${reason}`),
+      connection.closed.then((reason) => `its ssh connection was lost: ${reason}`),
+    ]),
+    watchEgress(listener) {
+      onDestination = listener;
+    },
+    [Symbol.asyncDispose]: () => resources.disposeAsync(),
+  };
+}
+
+/** The format is described at the top of programs/reseed.pl. */
+function reseedInput(): Buffer {
+  const now = Date.now();
+  const clock = `${Math.floor(now / 1000)} ${(now % 1000) * 1_000_000}`;
+  return Buffer.concat([randomBytes(64), Buffer.from(`${clock} ${randomBytes(16).toString('hex')}\n`)]);
+}

@@ -1,0 +1,57 @@
+import type { Request, Response } from 'express';
+import type { BuildRecord, Verdict } from '../../model/build.ts';
+import type { Builds } from '../../model/builds.ts';
+import { KilnError } from '../../model/error.ts';
+import type { HttpSettings } from '../settings.ts';
+import { openStream } from './client.ts';
+import { cutOff } from './cut-off.ts';
+import { onlyEvents, writeEvents } from './events.ts';
+import { writeLog } from './log-text.ts';
+
+/** One build and the response that follows it. */
+export type BuildAnswer = {
+  readonly request: Request;
+  readonly response: Response;
+  readonly record: BuildRecord;
+  readonly onFailure: 'cut' | 'end';
+};
+
+/** The forms of the answer; the first is for whoever asks for none of them. */
+const answerTypes = ['text/plain', 'application/x-ndjson', 'text/event-stream'];
+
+/** Sends what the build says, as it says it; resolves with its verdict, which has been sent too. */
+export async function sendBuild(
+  { request, response, record }: BuildAnswer,
+  { builds, settings }: { builds: Builds; settings: HttpSettings },
+  signal: AbortSignal,
+): Promise<Verdict> {
+  const type = request.accepts(answerTypes) || 'text/plain';
+  // HTTP/1.0 has neither chunks nor trailers.
+  if (request.httpVersionMinor > 0) response.set('Trailer', 'X-Build-State, X-Build-Exit-Code');
+  const stream = openStream(response, { type, stallMs: settings.readerStallMs }, signal);
+  const items = await builds.watch(record.id, { logOffset: 0, eventOffset: 0, follow: true, signal });
+  const { keepAliveMs } = settings;
+  const verdict =
+    type === 'text/plain'
+      ? await writeLog(items, stream, { id: record.id, keepAliveMs })
+      : await writeEvents(onlyEvents(items), stream, { sse: type === 'text/event-stream', keepAliveMs });
+  if (!verdict) throw new KilnError('INTERNAL', 'The build ended without a verdict.');
+  return verdict;
+}
+
+/** Ends the response as the build ended: whole, with trailers, or cut off. */
+export async function endAnswer(
+  { response, onFailure }: BuildAnswer,
+  verdict: Verdict,
+  stallMs: number,
+): Promise<void> {
+  if (verdict.state !== 'succeeded' && onFailure === 'cut') {
+    await cutOff(response, stallMs);
+    return;
+  }
+  response.addTrailers({
+    'X-Build-State': verdict.state,
+    ...(verdict.exitCode !== null && { 'X-Build-Exit-Code': String(verdict.exitCode) }),
+  });
+  response.end();
+}

@@ -1,0 +1,30 @@
+import type { Verdict } from '../../model/build.ts';
+import type { WatchItem } from '../../model/event.ts';
+import type { Writer } from './client.ts';
+
+type EventItem = Extract<WatchItem, { kind: 'event' }>;
+
+export async function* onlyEvents(items: AsyncIterable<WatchItem>): AsyncGenerator<EventItem> {
+  for await (const item of items) if (item.kind === 'event') yield item;
+}
+
+/** Writes a build's events, one JSON object a line or as server-sent events; resolves with the verdict where one came. */
+export async function writeEvents(
+  events: AsyncIterable<EventItem> | Iterable<EventItem>,
+  writer: Writer,
+  { sse, keepAliveMs }: { sse: boolean; keepAliveMs: number },
+): Promise<Verdict | null> {
+  let verdict: Verdict | null = null;
+  // A comment of server-sent events; NDJSON has none.
+  const timer = setInterval(() => writer.nudge(sse ? ':\n\n' : ''), keepAliveMs);
+  try {
+    for await (const { event, offset } of events) {
+      if (event.type === 'verdict') verdict = event.verdict;
+      const json = JSON.stringify(event);
+      await writer.write(sse ? `id: ${offset}\nevent: ${event.type}\ndata: ${json}\n\n` : `${json}\n`);
+    }
+  } finally {
+    clearInterval(timer);
+  }
+  return verdict;
+}

@@ -1,0 +1,159 @@
+import type { RouteConfig } from '@asteasolutions/zod-to-openapi';
+import { z } from 'zod';
+import { type ErrorCode, errorKinds } from '../../model/error.ts';
+import { archiveTypes } from '../upload/archive-types.ts';
+import { fieldInfos } from '../upload/fields.ts';
+import {
+  eventSchema,
+  listQuery,
+  pageSchema,
+  rangeQuery,
+  readinessSchema,
+  recordSchema,
+  versionSchema,
+} from './schemas.ts';
+
+export type RouteDescription = Pick<
+  RouteConfig,
+  'method' | 'path' | 'summary' | 'description' | 'request'
+> & {
+  readonly id: string;
+  readonly query?: z.ZodObject;
+  readonly errors: readonly ErrorCode[];
+  readonly responses: RouteConfig['responses'];
+};
+
+/** What any request may be answered. */
+const always: ErrorCode[] = [
+  ...(['REQUEST_INVALID', 'HOST_NOT_ALLOWED', 'ORIGIN_NOT_ALLOWED', 'METHOD_NOT_ALLOWED'] as const),
+  ...(['UPLOAD_TIMEOUT', 'INTERNAL'] as const),
+];
+const ofBuild: ErrorCode[] = [...always, 'NOT_FOUND'];
+
+/** What comes of an upload: everything about the archive, the form and the state of the service. */
+const ofUpload = (Object.keys(errorKinds) as ErrorCode[]).filter((code) =>
+  /^(ENTRY|ARCHIVE|HARDLINK|DOCKER|FRONTEND|CONTENT|FILE|MULTIPART|PARAM|REF|PLATFORM|UPLOAD|NO_CAPACITY|DRAINING|STORAGE)/.test(
+    code,
+  ),
+);
+
+export function describeRoutes(): readonly RouteDescription[] {
+  return [
+    describePost('/build', 'build'),
+    describePost('/v1/builds', 'createBuild'),
+    {
+      ...{ id: 'listBuilds', method: 'get', path: '/v1/builds', summary: 'Builds, newest first' },
+      query: listQuery,
+      errors: [...always, 'PARAM_INVALID'],
+      responses: { 200: json('A page; the Link header has the next.', pageSchema) },
+    },
+    {
+      ...{ id: 'getBuild', method: 'get', path: '/v1/builds/{id}', summary: 'The record of a build' },
+      errors: ofBuild,
+      responses: { 200: json('The record.', recordSchema) },
+    },
+    {
+      ...{ id: 'cancelBuild', method: 'delete', path: '/v1/builds/{id}' },
+      summary: 'Cancel a build; answers when its VM is gone',
+      errors: [...ofBuild, 'BUILD_TERMINAL'],
+      responses: { 200: json('The record.', recordSchema) },
+    },
+    {
+      ...{ id: 'getLog', method: 'get', path: '/v1/builds/{id}/log', summary: 'The plain log' },
+      query: rangeQuery,
+      errors: [...ofBuild, 'OFFSET_INVALID', 'PARAM_INVALID', 'OUT_OF_RANGE'],
+      responses: { 200: text('The bytes of buildctl, exactly.', 'text/plain') },
+    },
+    {
+      ...{ id: 'getEvents', method: 'get', path: '/v1/builds/{id}/events', summary: 'The events' },
+      description: 'The id of a server-sent event is the offset to come back with; Last-Event-ID does so.',
+      query: rangeQuery,
+      errors: [...ofBuild, 'OFFSET_INVALID', 'PARAM_INVALID', 'OUT_OF_RANGE'],
+      responses: {
+        200: { description: 'One event a line, or each as a server-sent event.', content: events },
+        204: { description: 'The build has ended and every event was sent.' },
+      },
+    },
+    {
+      ...{ id: 'getArtifact', method: 'get', path: '/v1/builds/{id}/artifact' },
+      summary: 'What the build put out',
+      description: 'Range, If-Range and If-None-Match are served; the ETag is the digest.',
+      errors: [...ofBuild, 'NOT_READY', 'GONE', 'OUT_OF_RANGE'],
+      responses: {
+        200: text('A tar.', 'application/x-tar'),
+        206: text('A part of it.', 'application/x-tar'),
+        304: { description: 'The file is the one asked about.' },
+      },
+    },
+    {
+      ...{ id: 'livez', method: 'get', path: '/livez', summary: 'Whether the process is alive' },
+      errors: always,
+      responses: { 200: json('It is.', z.strictObject({ alive: z.literal(true) })) },
+    },
+    {
+      ...{ id: 'readyz', method: 'get', path: '/readyz', summary: 'Whether a build can run now' },
+      errors: always,
+      responses: {
+        200: json('It can.', readinessSchema),
+        503: json('Not yet; `reason` says why.', readinessSchema),
+      },
+    },
+    {
+      ...{ id: 'version', method: 'get', path: '/version', summary: 'What runs here' },
+      errors: always,
+      responses: { 200: json('Versions.', versionSchema) },
+    },
+  ];
+}
+
+const events = {
+  'application/x-ndjson': { schema: eventSchema },
+  'text/event-stream': { schema: z.string() },
+};
+const file = (description: string) =>
+  z.string().optional().meta({ type: 'string', format: 'binary', description });
+
+function describePost(path: string, id: string): RouteDescription {
+  const fields = Object.fromEntries(
+    Object.entries(fieldInfos).map(([name, { description, repeated }]) => [
+      name,
+      (repeated ? z.array(z.string()) : z.string()).optional().meta({ description }),
+    ]),
+  );
+  const form = z.object({ ...fields, context: file('The archive: tar, tar.gz or zip.') }).meta({
+    description:
+      "Fields may also be in the URL. `dockerfile` may be a file too: then it is the Dockerfile itself, and 'context' may be left out.",
+  });
+  const archive = { schema: z.string().meta({ format: 'binary' }) };
+  return {
+    ...{ id, method: 'post', path, summary: 'Build: the archive in, the plain log out' },
+    description:
+      'The log comes as it is printed; its last line says how the build ended. The answer of a build that did not succeed is cut off, so that curl exits with 18, unless on-failure=end. Leaving cancels the build.',
+    query: z.object(fields),
+    request: {
+      body: {
+        content: {
+          'multipart/form-data': { schema: form },
+          ...Object.fromEntries(archiveTypes.map((type) => [type, archive])),
+        },
+      },
+    },
+    errors: [...always, ...ofUpload],
+    responses: {
+      200: {
+        description:
+          'The log, or the events. X-Build-Id names the build; the trailers X-Build-State and X-Build-Exit-Code say how it ended.',
+        content: { 'text/plain': { schema: z.string() }, ...events },
+      },
+      202: json('Accepted, with Prefer: respond-async or async=1.', recordSchema),
+    },
+  };
+}
+
+function json(description: string, schema: z.ZodType) {
+  return { description, content: { 'application/json': { schema } } };
+}
+
+function text(description: string, type: string) {
+  return { description, content: { [type]: { schema: z.string() } } };
+}

@@ -1,0 +1,51 @@
+import { OpenAPIRegistry, OpenApiGeneratorV31, type RouteConfig } from '@asteasolutions/zod-to-openapi';
+import { z } from 'zod';
+import manifest from '../../../package.json' with { type: 'json' };
+import { type ErrorCode, errorKinds } from '../../model/error.ts';
+import { statusOfKind } from '../error-table.ts';
+import { describeRoutes, type RouteDescription } from './openapi-routes.ts';
+import { problemSchema } from './schemas.ts';
+
+/** The API document, from the schemas that validate. */
+export function createOpenApiDocument(): object {
+  const registry = new OpenAPIRegistry();
+  for (const route of describeRoutes()) registry.registerPath(toRouteConfig(route));
+  return new OpenApiGeneratorV31(registry.definitions).generateDocument({
+    openapi: '3.1.0',
+    info: {
+      title: 'kiln',
+      version: manifest.version,
+      description: 'Builds Dockerfiles with an exact BuildKit, each in a virtual machine of its own.',
+    },
+  });
+}
+
+function toRouteConfig({ id, query, errors, responses, path, ...route }: RouteDescription): RouteConfig {
+  const hasId = path.includes('{id}');
+  return {
+    ...route,
+    path,
+    operationId: id,
+    tags: [/^\/(v1\/)?build/.test(path) ? 'Builds' : 'Service'],
+    request: {
+      ...(hasId && { params: z.object({ id: z.string().meta({ description: 'Id of the build.' }) }) }),
+      ...(query && { query }),
+      ...route.request,
+    },
+    responses: { ...describeErrors(errors), ...responses },
+  };
+}
+
+/** One response a status, naming the codes it may have. */
+function describeErrors(codes: readonly ErrorCode[]): RouteConfig['responses'] {
+  const statuses = Map.groupBy(codes, (code) => statusOfKind[errorKinds[code]]);
+  return Object.fromEntries(
+    [...statuses].map(([status, ofStatus]) => [
+      status,
+      {
+        description: ofStatus.join(', '),
+        content: { 'application/problem+json': { schema: problemSchema } },
+      },
+    ]),
+  );
+}

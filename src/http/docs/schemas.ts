@@ -1,0 +1,136 @@
+import { z } from 'zod';
+import { buildStates, phases, terminalStates } from '../../model/build.ts';
+import { errorKinds } from '../../model/error.ts';
+import { specSchema } from '../../model/spec.ts';
+
+/** What the API answers and what may be asked in a URL; the document and the tests are made of these. */
+
+const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/);
+const bytes = z.number().int().min(0);
+const codes = Object.keys(errorKinds) as [string, ...string[]];
+
+const egressSchema = z
+  .strictObject({
+    host: z.string(),
+    port: z.number().int(),
+    address: z.string().nullable().meta({ description: 'Null when it was refused or not found.' }),
+    allowed: z.boolean(),
+    connections: z.number().int(),
+  })
+  .meta({ id: 'EgressDestination', description: 'Where a build connected to through the egress proxy.' });
+
+const verdictSchema = z
+  .strictObject({
+    state: z.enum(terminalStates),
+    exitCode: z.number().int().nullable().meta({ description: 'Of buildctl, where it ran to its end.' }),
+    code: z.enum(codes).nullable().meta({ description: 'Null when the Dockerfile itself failed.' }),
+    message: z.string(),
+  })
+  .meta({ id: 'Verdict', description: 'How a build ended.' });
+
+const artifactSchema = z
+  .strictObject({ format: z.enum(['docker', 'oci', 'local']), digest, size: bytes })
+  .meta({ id: 'Artifact', description: 'One kept output of a build, a tar.' });
+
+/** `nullable()` of a named schema comes out as a reference that null does not match. */
+const orNull = <Schema extends z.ZodType>(schema: Schema) => z.union([schema, z.null()]);
+
+const times = Object.fromEntries(phases.map((phase) => [phase, z.iso.datetime().nullable()]));
+
+export const recordSchema = z
+  .strictObject({
+    id: z.uuid(),
+    state: z.enum(buildStates),
+    spec: specSchema,
+    verdict: orNull(verdictSchema),
+    times: z.strictObject(times).meta({ description: 'When each phase was reached.' }),
+    vm: z.strictObject({ id: z.string(), accelerator: z.enum(['kvm', 'tcg']) }).nullable(),
+    entry: z.strictObject({
+      name: z.string(),
+      imageDigest: digest,
+      versions: z.record(z.string(), z.string()),
+    }),
+    context: z
+      .strictObject({ digest, size: bytes, entries: bytes, warnings: z.array(z.string()) })
+      .nullable()
+      .meta({ description: 'The context as it was accepted; digest and size are those of the plain tar.' }),
+    imageDigest: digest.nullable(),
+    artifact: orNull(artifactSchema),
+    egress: z.array(egressSchema),
+  })
+  .meta({ id: 'Build', description: 'The record of a build.' });
+
+export const pageSchema = z.strictObject({ builds: z.array(recordSchema) }).meta({ id: 'BuildPage' });
+
+const at = z.iso.datetime();
+export const eventSchema = z
+  .discriminatedUnion('type', [
+    z.strictObject({ at, type: z.literal('queued'), place: z.number().int() }),
+    z.strictObject({ at, type: z.literal('state'), state: z.enum(buildStates) }),
+    z.strictObject({ at, type: z.literal('warning'), message: z.string() }),
+    z.strictObject({ at, type: z.literal('status'), status: z.unknown() }),
+    z.strictObject({ at, type: z.literal('egress'), destination: egressSchema }),
+    z.strictObject({ at, type: z.literal('artifact'), artifact: artifactSchema }),
+    z.strictObject({ at, type: z.literal('verdict'), verdict: verdictSchema }),
+  ])
+  .meta({
+    id: 'BuildEvent',
+    description:
+      'What happened in a build. `status` is one SolveStatus object as BuildKit wrote it: vertexes, statuses, logs, warnings.',
+  });
+
+export const problemSchema = z
+  .strictObject({
+    type: z.string().meta({ description: 'Where the code is explained, relative to the service.' }),
+    title: z.string(),
+    status: z.number().int(),
+    code: z.enum(codes),
+    detail: z.string(),
+    entry: z.string().optional().meta({ description: 'The archive entry it is about.' }),
+    field: z.string().optional().meta({ description: 'The field of the spec it is about.' }),
+    limit: z.number().optional().meta({ description: 'The limit that was broken.' }),
+    requestId: z.string(),
+  })
+  .meta({ id: 'Problem', description: 'A refusal, as RFC 9457 has it.' });
+
+export const readinessSchema = z
+  .strictObject({
+    ready: z.boolean(),
+    reason: z.string().nullable(),
+    draining: z.boolean(),
+    entry: z.string(),
+    accelerator: z.strictObject({ name: z.enum(['kvm', 'tcg']), note: z.string().nullable() }),
+    pool: z.strictObject({ warm: bytes, leased: bytes, starting: bytes, size: bytes, max: bytes }),
+    queue: z.strictObject({ waiting: bytes, limit: bytes }),
+  })
+  .meta({ id: 'Readiness' });
+
+export const versionSchema = z
+  .strictObject({ name: z.literal('kiln'), version: z.string(), entry: z.string() })
+  .meta({ id: 'Version' });
+
+const natural = (text: string) =>
+  z
+    .string()
+    .regex(/^\d{1,15}$/, 'must be a whole number')
+    .meta({ description: text });
+
+export const rangeQuery = z.strictObject({
+  offset: natural('Byte to start at. Default 0.').default('0').transform(Number),
+  follow: z
+    .enum(['true', 'false', '1', '0'], 'must be true or false')
+    .default('false')
+    .meta({ description: 'Whether to go on until the build has ended.' })
+    .transform((text) => text === 'true' || text === '1'),
+});
+
+export const listQuery = z.strictObject({
+  limit: natural('Builds a page, 1 to 100. Default 20.')
+    .default('20')
+    .transform(Number)
+    .refine((limit) => limit >= 1 && limit <= 100, { message: 'must be 1 to 100' }),
+  cursor: z
+    .uuid()
+    .optional()
+    .meta({ description: 'Where the page before ended; the Link header of an answer has it.' }),
+});

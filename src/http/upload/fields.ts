@@ -1,0 +1,144 @@
+import { printable } from '../../lib/text.ts';
+import { KilnError } from '../../model/error.ts';
+import { type BuildSpec, parseSpec, recordOf, specSchema } from '../../model/spec.ts';
+
+/** The text fields of a build request, by form field or query parameter, in `docker build`'s words. */
+export type Fields = ReadonlyMap<string, readonly string[]>;
+
+type FieldInfo = { readonly description: string; readonly repeated?: true };
+
+const { shape } = specSchema;
+const of = (name: keyof typeof shape): string => shape[name].meta()?.description ?? '';
+
+/** Every field there is. */
+export const fieldInfos: Readonly<Record<string, FieldInfo>> = {
+  entry: { description: of('entry') },
+  dockerfile: { description: of('dockerfile') },
+  target: { description: of('target') },
+  'build-arg': { description: of('buildArgs'), repeated: true },
+  label: { description: of('labels'), repeated: true },
+  'no-cache': { description: of('noCache') },
+  platform: { description: of('platform') },
+  tag: { description: of('tags'), repeated: true },
+  t: { description: 'The same as tag.', repeated: true },
+  output: { description: of('output') },
+  timeout: { description: `${of('timeoutSeconds')} Seconds, or 10m, 1h30m.` },
+  'on-failure': {
+    description:
+      'How the answer of a build that did not succeed ends: cut off, so that curl exits with 18 (cut, the default), or like any other (end).',
+  },
+  async: { description: 'Answer 202 with the record at once, as Prefer: respond-async does.' },
+};
+
+/** Fields that have another name than their part of the spec. */
+const fieldNames: Readonly<Record<string, string>> = {
+  ...{ buildArgs: 'build-arg', labels: 'label', noCache: 'no-cache', tags: 'tag', timeoutSeconds: 'timeout' },
+};
+
+/** What concerns the answer and not the build. */
+export type AnswerOptions = { readonly onFailure: 'cut' | 'end'; readonly async: boolean };
+
+/** @throws KilnError MULTIPART_FIELD for fields that do not exist or are given too often */
+export function checkNames(fields: Fields): void {
+  for (const [name, values] of fields) {
+    const info = Object.hasOwn(fieldInfos, name) ? fieldInfos[name] : undefined;
+    if (!info) throw unknownField(name);
+    if (values.length > 1 && !info.repeated) {
+      throw new KilnError(
+        'MULTIPART_FIELD',
+        `Field '${name}' is given ${values.length} times; give it once.`,
+      );
+    }
+  }
+}
+
+/** @throws KilnError MULTIPART_FIELD, PARAM_INVALID, REF_INVALID, PLATFORM_UNSUPPORTED */
+export function parseFields(fields: Fields): { spec: BuildSpec; answer: AnswerOptions } {
+  checkNames(fields);
+  const one = (name: string): string | undefined => fields.get(name)?.[0];
+  // As with `docker build --target ""`: scripts pass variables that may be empty.
+  const given = (name: string): string | undefined => one(name) || undefined;
+  const many = (name: string): readonly string[] => fields.get(name) ?? [];
+  const spec = parseSpec(
+    withoutUndefined({
+      entry: given('entry'),
+      dockerfile: given('dockerfile'),
+      target: given('target'),
+      buildArgs: parsePairs('build-arg', many('build-arg')),
+      labels: parsePairs('label', many('label')),
+      noCache: parseChoice('no-cache', one('no-cache'), booleans),
+      platform: given('platform'),
+      tags: [...many('tag'), ...many('t')],
+      output: given('output'),
+      timeoutSeconds: parseDuration(given('timeout')),
+    }),
+    fieldNames,
+  );
+  const onFailure = parseChoice('on-failure', one('on-failure'), { cut: 'cut', end: 'end' } as const);
+  const async = parseChoice('async', one('async'), booleans);
+  return { spec, answer: { onFailure: onFailure ?? 'cut', async: async ?? false } };
+}
+
+/** Both sources of fields as one; a field in both is refused, as nobody could say which holds. */
+export function joinFields(first: Fields, second: Fields): Fields {
+  const twice = [...first.keys()].find((name) => second.has(name));
+  if (twice !== undefined) {
+    throw new KilnError(
+      'MULTIPART_FIELD',
+      `Field '${printable(twice)}' is given in the form and in the URL; give it once.`,
+    );
+  }
+  return new Map([...first, ...second]);
+}
+
+function unknownField(name: string): KilnError {
+  const hint =
+    name === 'context'
+      ? "The context must be a file: with curl, -F context=@ctx.tgz with the '@'."
+      : `There is no field '${printable(name)}'; known are ${Object.keys(fieldInfos).join(', ')}.`;
+  return new KilnError('MULTIPART_FIELD', hint);
+}
+
+const booleans = { '1': true, true: true, '': true, '0': false, false: false } as const;
+
+function parseChoice<T>(
+  name: string,
+  text: string | undefined,
+  choices: Readonly<Record<string, T>>,
+): T | undefined {
+  if (text === undefined) return undefined;
+  const choice = Object.hasOwn(choices, text) ? choices[text] : undefined;
+  if (choice !== undefined) return choice;
+  const known = Object.keys(choices).filter((key) => key !== '');
+  throw new KilnError(
+    'PARAM_INVALID',
+    `Field '${name}' is '${printable(text)}'; it may be ${known.join(', ')}.`,
+  );
+}
+
+function parsePairs(name: string, values: readonly string[]): Record<string, string> {
+  const pairs = values.map((text): [name: string, value: string] => {
+    const at = text.indexOf('=');
+    if (at < 1)
+      throw new KilnError('PARAM_INVALID', `Field '${name}' is '${printable(text)}'; it must be NAME=value.`);
+    return [text.slice(0, at), text.slice(at + 1)];
+  });
+  return recordOf(name, pairs);
+}
+
+/** Seconds: `90`, `90s`, `10m`, `1h30m`. */
+function parseDuration(text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const [all, hours = '0', minutes = '0', seconds = '0'] =
+    /^(?:(\d{1,4})h)?(?:(\d{1,6})m)?(?:(\d{1,8})s?)?$/.exec(text) ?? [];
+  if (!all)
+    throw new KilnError(
+      'PARAM_INVALID',
+      `Field 'timeout' is '${printable(text)}'; it may be 90, 10m or 1h30m.`,
+    );
+  return Number(hours) * 3600 + Number(minutes) * 60 + Number(seconds);
+}
+
+function withoutUndefined(object: object): object {
+  return Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined));
+}

@@ -1,0 +1,229 @@
+import { type Readable, Transform, type TransformCallback } from 'node:stream';
+import type { Request, Response } from 'express';
+import multer, { MulterError } from 'multer';
+import { printable } from '../../lib/text.ts';
+import type { ArchiveUpload, StagedContext } from '../../model/context.ts';
+import { KilnError } from '../../model/error.ts';
+import { declaredFormat } from './archive-types.ts';
+import type { Fields } from './fields.ts';
+
+/** What a multipart body held. */
+export type Multipart = {
+  readonly fields: Fields;
+  readonly context: StagedContext | null;
+  readonly dockerfile: Buffer | null;
+};
+
+export type StageUpload = (upload: ArchiveUpload) => Promise<StagedContext>;
+
+const maxDockerfileBytes = 1024 * 1024;
+/** Everything in the form but its files: what a Dockerfile's build arguments can hold, with room. */
+const maxFormBytes = 4 * 1024 * 1024;
+
+const limits: multer.Options['limits'] & { fieldArrayIndexLimit: number } = {
+  files: 2,
+  fields: 600,
+  parts: 602,
+  fieldSize: 65 * 1024,
+  fieldNameSize: 100,
+  headerPairs: 20,
+  fieldNestingDepth: 0,
+  fieldArrayIndexLimit: 0,
+};
+
+/**
+ * Reads a multipart body. The context goes into `stage` as it arrives, whether the fields come before or after it.
+ * On failure nothing that was staged is left.
+ * @throws KilnError MULTIPART_INVALID, MULTIPART_FIELD, and those of `stage`
+ */
+export async function readMultipart(
+  request: Request,
+  stage: StageUpload,
+  signal: AbortSignal,
+): Promise<Multipart> {
+  const body = new FormBody(request.headers);
+  const files = new FileParts(stage, body);
+  const giveUp = (): void => void body.destroy(signal.reason);
+  signal.addEventListener('abort', giveUp, { once: true });
+  try {
+    request.pipe(body);
+    await runMulter(body, files);
+    return { fields: readTextFields(body.body), context: files.context, dockerfile: files.dockerfile };
+  } catch (error) {
+    await files.discard();
+    throw toKilnError(error);
+  } finally {
+    signal.removeEventListener('abort', giveUp);
+    // Whoever answers reads on what is still coming.
+    request.unpipe(body);
+    body.destroy();
+  }
+}
+
+function runMulter(body: FormBody, storage: FileParts): Promise<void> {
+  const options = {
+    storage,
+    limits,
+    // On a failure multer would read the body to its end before it says so.
+    streamHandler(source: FormBody, parser: NodeJS.WritableStream) {
+      nameFiles(parser);
+      parser.once('unpipe', () => {
+        if (!source.readableEnded) source.destroy();
+      });
+      source.pipe(parser);
+    },
+  };
+  const receive = multer(options).fields([
+    { name: 'context', maxCount: 1 },
+    { name: 'dockerfile', maxCount: 1 },
+  ]);
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  // Of a request multer reads the headers and the stream; of the response nothing.
+  receive(body as unknown as Request, {} as Response, (error: unknown) => {
+    if (error) reject(error);
+    else resolve();
+  });
+  return promise;
+}
+
+/** multer drops a file without a name, and goes on as if it had not been sent. Names mean nothing here, so each file gets one. */
+function nameFiles(parser: NodeJS.WritableStream): void {
+  const emit = parser.emit.bind(parser);
+  parser.emit = (event: string | symbol, ...args: readonly unknown[]): boolean => {
+    if (event !== 'file') return emit(event, ...args);
+    const [field, stream, info] = args as [string, Readable, { filename?: string }];
+    return emit(event, field, stream, { ...info, filename: info.filename || 'unnamed' });
+  };
+}
+
+/** The request as multer sees it: its body and not its connection, so that giving up leaves that for the answer. */
+class FormBody extends Transform {
+  readonly headers: Request['headers'];
+  /** Where multer puts the text fields. */
+  body: unknown = {};
+  #formBytes = 0;
+
+  constructor(headers: Request['headers']) {
+    super();
+    this.headers = headers;
+  }
+
+  /** Bytes that were given on as part of a file. */
+  creditFile(bytes: number): void {
+    this.#formBytes -= bytes;
+  }
+
+  override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
+    this.#formBytes += chunk.length;
+    done(this.#formBytes > maxFormBytes ? formTooLarge() : null, chunk);
+  }
+}
+
+/** multer's storage, without storing: each file part is a stream, given on as it arrives. */
+class FileParts implements multer.StorageEngine {
+  context: StagedContext | null = null;
+  dockerfile: Buffer | null = null;
+  readonly #stage: StageUpload;
+  readonly #body: FormBody;
+  readonly #received: Promise<void>[] = [];
+
+  constructor(stage: StageUpload, body: FormBody) {
+    this.#stage = stage;
+    this.#body = body;
+  }
+
+  _handleFile(_request: Request, file: Express.Multer.File, done: (error?: unknown) => void): void {
+    const bytes = this.#count(file.stream);
+    const received =
+      file.fieldname === 'context'
+        ? this.#takeContext({ bytes, declared: declaredFormat(file.mimetype, file.originalname) })
+        : this.#takeDockerfile(bytes);
+    this.#received.push(received);
+    received.then(() => done(), done);
+  }
+
+  /** multer asks for it after a failure; `discard` does it. */
+  _removeFile(_request: Request, _file: Express.Multer.File, done: (error: Error | null) => void): void {
+    done(null);
+  }
+
+  /** Leaves nothing, also of what is still being received. */
+  async discard(): Promise<void> {
+    await Promise.allSettled(this.#received);
+    await this.context?.[Symbol.asyncDispose]();
+  }
+
+  async *#count(stream: Readable): AsyncGenerator<Buffer> {
+    // Destroyed, the stream would fail with an error of its own, ahead of the reason it was left for.
+    for await (const chunk of stream.iterator({ destroyOnReturn: false })) {
+      this.#body.creditFile(chunk.length);
+      yield chunk;
+    }
+  }
+
+  async #takeContext(upload: ArchiveUpload): Promise<void> {
+    this.context = await this.#stage(upload);
+  }
+
+  async #takeDockerfile(bytes: AsyncIterable<Buffer>): Promise<void> {
+    const chunks: Buffer[] = [];
+    let size = 0;
+    for await (const chunk of bytes) {
+      size += chunk.length;
+      if (size > maxDockerfileBytes) {
+        const message = `The Dockerfile is larger than ${maxDockerfileBytes} bytes.`;
+        throw new KilnError('DOCKERFILE_INVALID', message, { details: { limit: maxDockerfileBytes } });
+      }
+      chunks.push(chunk);
+    }
+    this.dockerfile = Buffer.concat(chunks);
+  }
+}
+
+function formTooLarge(): KilnError {
+  return new KilnError(
+    'MULTIPART_FIELD',
+    `The form is larger than ${maxFormBytes} bytes without its files.`,
+    {
+      details: { limit: maxFormBytes },
+    },
+  );
+}
+
+function readTextFields(body: unknown): Fields {
+  const entries = Object.entries(typeof body === 'object' && body !== null ? body : {});
+  return new Map(entries.map(([name, value]) => [name, [value].flat().map((text) => readText(name, text))]));
+}
+
+/** Of a text in a charset it does not know the parser makes nothing at all. */
+function readText(name: string, value: unknown): string {
+  if (typeof value === 'string') return value;
+  throw new KilnError('MULTIPART_FIELD', `Field '${printable(name)}' is in an unknown charset; send UTF-8.`);
+}
+
+function toKilnError(error: unknown): KilnError {
+  if (error instanceof MulterError) {
+    const where = error.field === undefined ? '' : `, in '${printable(error.field, 100)}'`;
+    const message = fieldProblems[error.code] ?? error.message;
+    return new KilnError('MULTIPART_FIELD', `The form is not as expected: ${message}${where}.`, {
+      cause: error,
+    });
+  }
+  const known = KilnError.from(error);
+  // What failed is the form itself, seen by whoever was reading a part of it.
+  const origin = known.code === 'INTERNAL' ? known.cause : null;
+  if (!(origin instanceof Error) || !/^(Multipart|Malformed|Unexpected end)/.test(origin.message))
+    return known;
+  return new KilnError('MULTIPART_INVALID', `The form cannot be read: ${origin.message}.`, { cause: origin });
+}
+
+const fieldProblems: Readonly<Record<string, string>> = {
+  LIMIT_UNEXPECTED_FILE: "files are 'context' and 'dockerfile', each at most once",
+  LIMIT_FILE_COUNT: "files are 'context' and 'dockerfile', each at most once",
+  LIMIT_FIELD_VALUE: 'a value is longer than 64 KiB',
+  LIMIT_FIELD_KEY: 'a name is longer than 100 characters',
+  LIMIT_FIELD_NESTING: 'names have no brackets; give a field several times instead',
+  LIMIT_FIELD_COUNT: 'there are more than 600 fields',
+  LIMIT_PART_COUNT: 'there are more than 602 parts',
+  MISSING_FIELD_NAME: 'a part has no name',
+};

@@ -1,0 +1,77 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { runStep } from '../../src/host/run-step.ts';
+
+const progress = (): void => undefined;
+let logDirectory: string;
+
+before(async () => {
+  logDirectory = await mkdtemp(join(tmpdir(), 'kiln-run-'));
+});
+after(() => rm(logDirectory, { recursive: true }));
+
+test('a step that fails names its log and its last lines', async () => {
+  const context = { logDirectory, progress, signal: new AbortController().signal, name: 'failing' };
+  const script = 'seq 1 40; echo "no space left" >&2; exit 3';
+  const logFile = join(logDirectory, 'failing.log');
+  await assert.rejects(runStep('sh', ['-c', script], context), (error: Error) => {
+    assert.match(error.message, /^sh ended with 3\./);
+    assert.ok(error.message.includes(logFile));
+    assert.match(error.message, /\n40\nno space left$/);
+    assert.doesNotMatch(error.message, /\n12\n/);
+    return true;
+  });
+  assert.match(await readFile(logFile, 'utf8'), /^1\n2\n/);
+});
+
+test('a value of a variable reaches the step as it is', async () => {
+  const context = { logDirectory, progress, signal: new AbortController().signal, name: 'variable' };
+  await runStep('sh', ['-c', 'printf %s "$GIVEN"'], { ...context, env: { GIVEN: "a 'b' $(c)\n" } });
+  assert.equal(await readFile(join(logDirectory, 'variable.log'), 'utf8'), "a 'b' $(c)\n");
+});
+
+test('an interrupted step ends with all that it started', async () => {
+  const controller = new AbortController();
+  const reason = new Error('stop');
+  const context = { logDirectory, progress, signal: controller.signal, name: 'interrupted' };
+  const running = runStep('sh', ['-c', 'sleep 1000 & echo "pid=$!"; wait'], context);
+  running.catch(() => undefined);
+  const pid = await waitForPid(join(logDirectory, 'interrupted.log'));
+  controller.abort(reason);
+  await assert.rejects(running, reason);
+  await waitUntilGone(pid);
+});
+
+test('a step ends with all that it started when kiln is killed', async () => {
+  const module = JSON.stringify(new URL('../../src/host/run-step.ts', import.meta.url).href);
+  const program = `const { runStep } = await import(${module});
+    const signal = new AbortController().signal;
+    const context = { logDirectory: ${JSON.stringify(logDirectory)}, progress() {}, signal, name: 'killed' };
+    await runStep('sh', ['-c', 'sleep 1000 & echo "pid=$!"; wait'], context);`;
+  const kiln = spawn(process.execPath, ['--input-type=module', '--eval', program], { stdio: 'inherit' });
+  const pid = await waitForPid(join(logDirectory, 'killed.log'));
+  kiln.kill('SIGKILL');
+  await waitUntilGone(pid);
+});
+
+async function waitForPid(logFile: string): Promise<number> {
+  for (;;) {
+    const pid = /pid=(\d+)\n/.exec(await readFile(logFile, 'utf8').catch(() => ''))?.[1];
+    if (pid !== undefined) return Number(pid);
+    await sleep(10);
+  }
+}
+
+/** Gone, or ended and not yet fetched by whoever inherited it. */
+async function waitUntilGone(pid: number): Promise<void> {
+  for (;;) {
+    const state = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
+    if (state === '' || / Z /.test(state)) return;
+    await sleep(10);
+  }
+}
