@@ -81,7 +81,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
       'note  this QEMU opens templates read-write: a guest that broke out of it could alter the next. QEMU 8.2 and later cannot.',
     );
   }
-  const host: VmSetup = {
+  const setup: VmSetup = {
     installation,
     qemu,
     processor: accelerator.processor,
@@ -96,14 +96,14 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const keys = await ensureKeyPair(folders.data);
   const preparation = createGuestPreparation(await readGuestFiles(registryConfig(mirrors)), keys);
   const template = await ensureTemplate(
-    { host, image, authorizedKey: keys.publicKey, preparation, progress },
+    { setup, image, authorizedKey: keys.publicKey, preparation, progress },
     signal,
   );
 
   const pool = new Pool<WarmVm>({
     size: config.KILN_POOL_SIZE,
     max: config.KILN_MAX_VMS,
-    create: (linked) => createWarmVm({ host, template, keys, policy }, linked),
+    create: (linked) => createWarmVm({ setup, template, keys, policy }, linked),
     logger,
   });
   undo.defer(() => pool.close());

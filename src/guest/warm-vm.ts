@@ -25,7 +25,7 @@ export type WarmVm = PooledVm & {
 };
 
 export type WarmVmOptions = {
-  readonly host: VmSetup;
+  readonly setup: VmSetup;
   readonly template: Template;
   readonly keys: SshKeyPair;
   readonly policy: EgressPolicy;
@@ -34,7 +34,7 @@ export type WarmVmOptions = {
 /** Clones, connects, reseeds. A clone that cannot be made its own is destroyed, never offered. */
 export async function createWarmVm(options: WarmVmOptions, signal: AbortSignal): Promise<WarmVm> {
   await using undo = new AsyncDisposableStack();
-  const machine = undo.use(await cloneVm(options.host, options.template, signal));
+  const machine = undo.use(await cloneVm(options.setup, options.template, signal));
   const target = { ...machine.ssh, privateKey: options.keys.privateKey };
   const connection = undo.use(await connectSsh(target, signal));
   await capture(connection, reseedScript, { input: reseedInput(), signal });

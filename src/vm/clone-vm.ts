@@ -9,17 +9,17 @@ import { createHotPlug } from './hot-plug.ts';
 import { loadState } from './migration.ts';
 import { qemuArguments } from './qemu-arguments.ts';
 import { type ProcessUser, type QemuProcess, startQemu } from './qemu-process.ts';
-import { commonMachine, type Template } from './template.ts';
+import { commonMachineOptions, type Template } from './template.ts';
 import { opensRamReadOnly, type Vm, type VmSetup } from './vm.ts';
 
 /** A clone runs within a fraction of a second; this is for a machine that is thrashing. */
 const cloneDeadlineMs = 30_000;
 
 /** Starts one more VM from the template: its own overlay, its own copy-on-write view of the RAM, its own user. */
-export async function cloneVm(host: VmSetup, template: Template, signal: AbortSignal): Promise<Vm> {
+export async function cloneVm(setup: VmSetup, template: Template, signal: AbortSignal): Promise<Vm> {
   const id = uuid();
-  const directory = join(host.vmsDirectory, id);
-  const { user, release } = host.users.acquire();
+  const directory = join(setup.vmsDirectory, id);
+  const { user, release } = setup.users.acquire();
   const destroy = async (qemu?: QemuProcess): Promise<void> => {
     await qemu?.kill();
     release();
@@ -29,12 +29,12 @@ export async function cloneVm(host: VmSetup, template: Template, signal: AbortSi
   try {
     await createDirectory(directory, template, user);
     await using stateFile = await open(template.files.state, 'r');
-    qemu = startClone({ host, template, id, directory, user, stateFile: stateFile.fd });
+    qemu = startClone({ setup, template, id, directory, user, stateFile: stateFile.fd });
     const port = await resume(qemu, signal);
     const running = qemu;
     return {
       id,
-      processor: host.processor,
+      processor: setup.processor,
       directory,
       ssh: { port, hostKey: template.hostKey },
       exited: running.exited,
@@ -57,22 +57,22 @@ async function createDirectory(directory: string, template: Template, user: Proc
 }
 
 function startClone(options: {
-  host: VmSetup;
+  setup: VmSetup;
   template: Template;
   id: string;
   directory: string;
   user: ProcessUser;
   stateFile: number;
 }): QemuProcess {
-  const { host, template, id, directory, user, stateFile } = options;
+  const { setup, template, id, directory, user, stateFile } = options;
   const args = qemuArguments({
-    ...commonMachine({ host, ...template }, id),
+    ...commonMachineOptions({ setup, ...template }, id),
     disk: join(directory, 'disk.qcow2'),
-    ram: { path: template.files.ram, mapping: opensRamReadOnly(host.qemu) ? 'private-readonly' : 'private' },
+    ram: { path: template.files.ram, mapping: opensRamReadOnly(setup.qemu) ? 'private-readonly' : 'private' },
     console: 'ring',
     incoming: true,
   });
-  return startQemu({ binary: host.qemu.binary, args, user, directory, stateFile });
+  return startQemu({ binary: setup.qemu.binary, args, user, directory, stateFile });
 }
 
 async function resume(qemu: QemuProcess, signal: AbortSignal): Promise<number> {

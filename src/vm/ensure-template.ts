@@ -8,7 +8,7 @@ import { hashFile } from '../lib/hash.ts';
 import { makeTemplate } from './make-template.ts';
 import { qemuArguments } from './qemu-arguments.ts';
 import {
-  commonMachine,
+  commonMachineOptions,
   type Template,
   type TemplateFiles,
   type TemplateRequest,
@@ -27,10 +27,10 @@ const manifestSchema = z.object({
  * Templates with other keys are removed: nothing can start from them any more.
  */
 export async function ensureTemplate(request: TemplateRequest, signal: AbortSignal): Promise<Template> {
-  const { image, authorizedKey, host, progress } = request;
+  const { image, authorizedKey, setup, progress } = request;
   const key = templateKey(request);
-  const files = templateFiles(join(host.templatesDirectory, key));
-  await removeOthers(host.templatesDirectory, key);
+  const files = templateFiles(join(setup.templatesDirectory, key));
+  await removeOthers(setup.templatesDirectory, key);
   const kept = await readKeptHostKey(files, signal);
   if (kept) {
     progress('template  checked');
@@ -45,7 +45,7 @@ export async function ensureTemplate(request: TemplateRequest, signal: AbortSign
 /** A clone must be the template's twin: same QEMU, same machine, same image; and its guest must be prepared as we would now. */
 function templateKey(request: TemplateRequest): string {
   const machine = qemuArguments({
-    ...commonMachine(request, 'ID'),
+    ...commonMachineOptions(request, 'ID'),
     disk: 'DISK',
     ram: { path: 'RAM', mapping: 'private' },
     console: 'ring',
@@ -53,12 +53,12 @@ function templateKey(request: TemplateRequest): string {
   });
   const inputs = [
     request.image.digest,
-    request.host.qemu.version,
-    request.host.users.template,
+    request.setup.qemu.version,
+    request.setup.users.template,
     machine,
     request.preparation.fingerprint,
     // Its state is that of the processor it ran on: data that moved to another machine makes another.
-    ...(request.host.processor.accelerator === 'kvm' ? [cpus()[0]?.model] : []),
+    ...(request.setup.processor.accelerator === 'kvm' ? [cpus()[0]?.model] : []),
   ];
   return createHash('sha256').update(JSON.stringify(inputs)).digest('hex').slice(0, 32);
 }

@@ -8,7 +8,7 @@ import { readForwardedPort } from './forwarded-port.ts';
 import { saveState } from './migration.ts';
 import { qemuArguments } from './qemu-arguments.ts';
 import { type QemuProcess, startQemu } from './qemu-process.ts';
-import { commonMachine, type TemplateFiles, type TemplateRequest } from './template.ts';
+import { commonMachineOptions, type TemplateFiles, type TemplateRequest } from './template.ts';
 import { opensRamReadOnly } from './vm.ts';
 
 /** A cold boot under emulation on a busy machine takes about a minute; a guest that takes this long never comes. */
@@ -49,7 +49,7 @@ export async function makeTemplate(
 }
 
 async function createFiles(
-  { image, host }: TemplateRequest,
+  { image, setup }: TemplateRequest,
   files: TemplateFiles,
   consoleFile: string,
   signal: AbortSignal,
@@ -58,9 +58,9 @@ async function createFiles(
   await createOverlay(image.disk, files.disk, signal);
   await createOverlay(files.disk, files.overlay, signal);
   await writeFile(files.ram, '', { mode: 0o600 });
-  await truncate(files.ram, host.memoryMiB * 1024 * 1024);
+  await truncate(files.ram, setup.memoryMiB * 1024 * 1024);
   await writeFile(consoleFile, '', { mode: 0o600 });
-  const user = host.users.template;
+  const user = setup.users.template;
   if (!user) return;
   await Promise.all([files.disk, files.ram, consoleFile].map((file) => chown(file, user.uid, user.gid)));
 }
@@ -70,18 +70,18 @@ async function createOverlay(backing: string, overlay: string, signal: AbortSign
 }
 
 function startTemplate(request: TemplateRequest, files: TemplateFiles, consoleFile: string): QemuProcess {
-  const { host } = request;
+  const { setup } = request;
   const args = qemuArguments({
-    ...commonMachine(request, 'template'),
+    ...commonMachineOptions(request, 'template'),
     disk: files.disk,
     ram: { path: files.ram, mapping: 'shared' },
     console: { file: consoleFile },
     incoming: false,
   });
   return startQemu({
-    binary: host.qemu.binary,
+    binary: setup.qemu.binary,
     args,
-    user: host.users.template,
+    user: setup.users.template,
     directory: files.directory,
   });
 }
@@ -91,14 +91,14 @@ async function bootAndSave(
   { request, files, consoleFile }: { request: TemplateRequest; files: TemplateFiles; consoleFile: string },
   signal: AbortSignal,
 ): Promise<string> {
-  const { host, preparation, progress } = request;
+  const { setup, preparation, progress } = request;
   await qmp.negotiate(signal);
   const port = await readForwardedPort(qmp, signal);
   const hostKey = await waitForHostKey(consoleFile, signal);
   progress('template  booted, preparing its buildkitd …');
   await preparation.prepare({ port, hostKey }, signal);
   await qmp.execute('stop', {}, signal);
-  await saveState({ qmp, user: host.users.template, file: files.state }, signal);
+  await saveState({ qmp, user: setup.users.template, file: files.state }, signal);
   return hostKey;
 }
 
@@ -126,11 +126,11 @@ async function quit(qemu: QemuProcess, signal: AbortSignal): Promise<void> {
 }
 
 /** From here on nobody but kiln may write the template; where QEMU can, clones open even the RAM read-only. */
-async function seal({ host }: TemplateRequest, files: TemplateFiles): Promise<void> {
-  const user = host.users.template;
+async function seal({ setup }: TemplateRequest, files: TemplateFiles): Promise<void> {
+  const user = setup.users.template;
   if (user) await Promise.all([files.disk, files.ram].map((file) => chown(file, 0, user.gid)));
   await Promise.all([chmod(files.disk, 0o644), chmod(files.overlay, 0o644)]);
-  await chmod(files.ram, opensRamReadOnly(host.qemu) ? 0o440 : 0o660);
+  await chmod(files.ram, opensRamReadOnly(setup.qemu) ? 0o440 : 0o660);
 }
 
 async function withConsole(error: unknown, consoleFile: string): Promise<KilnError> {

@@ -13,7 +13,7 @@ export const kvmProcessors: readonly [Processor, ...Processor[]] = [
 ];
 
 /** One machine, as the command line of QEMU describes it. Template and clone differ in `ram`, `disk` and `incoming` alone. */
-export type Machine = {
+export type MachineOptions = {
   /** Shown in the process list; the sweep finds our processes by it. */
   readonly name: string;
   readonly processor: Processor;
@@ -44,7 +44,7 @@ const ramMappings = {
  * Flags and their reasons: ../../ARCHITECTURE.md, "The VM". The guest has one network device, and through it no
  * way anywhere (restrict=on); the kernel picks the host port of its ssh (port 0), so two VMs cannot race for one.
  */
-export function qemuArguments(machine: Machine): string[] {
+export function qemuArguments(machine: MachineOptions): string[] {
   return [
     ...['-name', machine.name, '-nodefaults', '-no-user-config', '-display', 'none', '-no-reboot'],
     ...['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'],
@@ -68,12 +68,12 @@ export function processorArguments({ accelerator, model }: Processor): string[] 
   return ['-accel', accelerator === 'tcg' ? 'tcg,thread=multi' : 'kvm', '-cpu', model];
 }
 
-function ramObject({ ram, memoryMiB }: Machine): string {
+function ramObject({ ram, memoryMiB }: MachineOptions): string {
   const file = `mem-path=${escapeComma(ram.path)},${ramMappings[ram.mapping]}`;
   return `memory-backend-file,id=ram,size=${memoryMiB}M,${file}`;
 }
 
-function consoleDevice(console: Machine['console']): string {
+function consoleDevice(console: MachineOptions['console']): string {
   return console === 'ring'
     ? 'ringbuf,id=console,size=65536'
     : `file,id=console,path=${escapeComma(console.file)}`;

@@ -11,16 +11,16 @@ const exitPollMs = 20;
  * folders of its VMs. Processes of other installations and decoys with similar names stay.
  */
 export async function sweepVms(
-  host: { readonly installation: string; readonly vmsDirectory: string },
+  setup: { readonly installation: string; readonly vmsDirectory: string },
   signal: AbortSignal,
 ): Promise<{ processes: number; folders: number }> {
-  const pids = await findProcesses(processName(host.installation));
+  const pids = await findProcesses(processName(setup.installation));
   for (const pid of pids) killIfThere(pid);
-  while ((await findProcesses(processName(host.installation))).length > 0) {
+  while ((await findProcesses(processName(setup.installation))).length > 0) {
     await sleep(exitPollMs, undefined, { signal });
   }
-  const folders = await readdir(host.vmsDirectory);
-  await Promise.all(folders.map((name) => removeQuietly(join(host.vmsDirectory, name))));
+  const folders = await readdir(setup.vmsDirectory);
+  await Promise.all(folders.map((name) => removeQuietly(join(setup.vmsDirectory, name))));
   return { processes: pids.length, folders: folders.length };
 }
 

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { VmImage } from '../model/vm-image.ts';
-import type { Machine } from './qemu-arguments.ts';
+import type { MachineOptions } from './qemu-arguments.ts';
 import type { SshEndpoint, VmSetup } from './vm.ts';
 
 /** Device state and RAM of one booted VM image, made on this host, from which clones start. */
@@ -28,7 +28,7 @@ export type TemplateFiles = {
 };
 
 export type TemplateRequest = {
-  readonly host: VmSetup;
+  readonly setup: VmSetup;
   readonly image: VmImage;
   readonly authorizedKey: string;
   readonly preparation: GuestPreparation;
@@ -55,15 +55,15 @@ export function templateFiles(directory: string): TemplateFiles {
 }
 
 /** The part of a machine that a template and its clones have in common. */
-export function commonMachine(
-  { host, image, authorizedKey }: { host: VmSetup; image: VmImage; authorizedKey: string },
+export function commonMachineOptions(
+  { setup, image, authorizedKey }: { setup: VmSetup; image: VmImage; authorizedKey: string },
   id: string,
-): Omit<Machine, 'disk' | 'ram' | 'console' | 'incoming'> {
+): Omit<MachineOptions, 'disk' | 'ram' | 'console' | 'incoming'> {
   return {
-    name: `${processName(host.installation)}${id}`,
-    processor: host.processor,
-    cpus: host.cpus,
-    memoryMiB: host.memoryMiB,
+    name: `${processName(setup.installation)}${id}`,
+    processor: setup.processor,
+    cpus: setup.cpus,
+    memoryMiB: setup.memoryMiB,
     kernel: image.kernel,
     initrd: image.initrd,
     kernelCommandLine: `root=/dev/vda rw quiet console=ttyS0 kiln.key=${authorizedKey}`,

@@ -44,7 +44,7 @@ async function coldBootMs(processor: Processor): Promise<number> {
   const directory = join(testData, 'bench');
   await rm(directory, { recursive: true, force: true });
   await mkdir(directory, { mode: 0o711 });
-  const host: VmSetup = {
+  const setup: VmSetup = {
     installation: randomBytes(8).toString('hex'),
     qemu: await findQemu(signal),
     ...{ processor, cpus: 2, memoryMiB: 2048, users: createProcessUsers(true) },
@@ -59,7 +59,7 @@ async function coldBootMs(processor: Processor): Promise<number> {
     bootMs = performance.now() - started;
   };
   try {
-    const request = { host, image, authorizedKey: publicKey, progress: () => undefined };
+    const request = { setup, image, authorizedKey: publicKey, progress: () => undefined };
     const preparation = { fingerprint: 'bench', prepare };
     await makeTemplate({ ...request, preparation }, templateFiles(join(directory, 'template')), signal);
   } finally {

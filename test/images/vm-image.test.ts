@@ -127,7 +127,7 @@ test('a template is kept while nothing changes; a changed byte, guest or machine
   assert.equal(existsSync(template.files.state), false, 'the damaged one is gone');
   const preparation = { ...request.preparation, fingerprint: 'other' };
   assert.equal(await askForTemplate({ preparation }), 'made anew');
-  assert.equal(await askForTemplate({ host: { ...request.host, memoryMiB: 2048 } }), 'made anew');
+  assert.equal(await askForTemplate({ setup: { ...request.setup, memoryMiB: 2048 } }), 'made anew');
 });
 
 function imageRequest(): ImageRequest {
@@ -150,7 +150,7 @@ function imageRequest(): ImageRequest {
 async function bootAndAsk(image: VmImage): Promise<void> {
   const keys = await ensureKeyPair(directory);
   await mkdir(join(directory, 'templates'), { mode: 0o711 });
-  const host = {
+  const setup = {
     installation: 'vm-image-test',
     qemu: await findQemu(signal),
     processor: emulatedProcessor,
@@ -161,7 +161,7 @@ async function bootAndAsk(image: VmImage): Promise<void> {
     templatesDirectory: join(directory, 'templates'),
   } as const;
   const preparation = { fingerprint: 'test', prepare: (vm: SshEndpoint) => ask(vm, keys) };
-  request = { host, image, authorizedKey: keys.publicKey, preparation, progress: console.log };
+  request = { setup, image, authorizedKey: keys.publicKey, preparation, progress: console.log };
   template = await ensureTemplate(request, signal);
 }
 
