@@ -25,7 +25,7 @@ case "$("$node" --version)" in
 esac
 
 # The gRPC code is generated from proto/, never committed.
-if [ ! -e src/grpc/generated ] || [ -n "$(find proto buf.yaml buf.gen.yaml -newer src/grpc/generated 2>/dev/null)" ]; then
+if [ ! -e src/grpc/generated ] || [ -n "$(find proto buf.yaml buf.gen.yaml scripts/generate.ts package-lock.json -newer src/grpc/generated 2>/dev/null)" ]; then
   "$node" scripts/generate.ts
 fi
 

@@ -5,16 +5,24 @@ import { FileDescriptorProtoSchema, FileDescriptorSetSchema } from '@bufbuild/pr
 import type { Server } from '@grpc/grpc-js';
 import { ReflectionService } from '@grpc/reflection';
 
-/** Reflection of proto/kiln, so that `buf curl` and grpcurl need no copy of it. */
+/** Sets of descriptors that scripts/generate.ts wrote: every service there is, reflection itself among them. */
+const described = ['kiln', 'health', 'reflection'];
+
+/** Reflection, so that `buf curl` and grpcurl need no copy of a protocol. */
 export async function serveReflection(server: Server): Promise<void> {
-  const set = await readFile(join(import.meta.dirname, 'generated/descriptors.binpb'));
-  const { file } = fromBinary(FileDescriptorSetSchema, set);
+  const protos = await Promise.all(described.map(readDescriptors));
   new ReflectionService({
     // The library looks only at the files; it takes them from any kind of definition.
-    kiln: {
+    all: {
       format: 'Protocol Buffer 3 EnumDescriptorProto',
       type: {},
-      fileDescriptorProtos: file.map((proto) => Buffer.from(toBinary(FileDescriptorProtoSchema, proto))),
+      fileDescriptorProtos: protos.flat(),
     },
   }).addToServer(server);
+}
+
+async function readDescriptors(name: string): Promise<Buffer[]> {
+  const set = await readFile(join(import.meta.dirname, `generated/${name}.binpb`));
+  const { file } = fromBinary(FileDescriptorSetSchema, set);
+  return file.map((proto) => Buffer.from(toBinary(FileDescriptorProtoSchema, proto)));
 }
