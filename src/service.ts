@@ -146,7 +146,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     settings: { ...defaultGrpcSettings, hosts, uploadMaxBytes: config.KILN_UPLOAD_MAX_BYTES },
     logger,
   });
-  undo.defer(() => grpc.close(0));
+  undo.defer(() => grpc.close());
   const grpcHost = splitAddress(config.KILN_GRPC_LISTEN);
   const { port } = await grpc.listen(grpcHost);
 

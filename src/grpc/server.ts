@@ -31,8 +31,11 @@ export type GrpcServer = {
   /** @throws Error of the socket, such as EADDRINUSE. */
   listen(address: { host: string; port: number }): Promise<{ port: number }>;
   /** Stops accepting, gives running calls `graceMs`, then ends them; no connection is left when it resolves. */
-  close(graceMs: number): Promise<void>;
+  close(graceMs?: number): Promise<void>;
 };
+
+/** What a reader needs to be sent the end of a build that has just ended, in ms; HTTP gives the same. */
+const defaultGraceMs = 2000;
 
 /** How long a call that was ended has to tell its client, in ms. */
 const statusMs = 1000;
@@ -81,7 +84,7 @@ export function createGrpcServer(options: {
       await serveReflection(server);
       return connections.listen(address);
     },
-    async close(graceMs) {
+    async close(graceMs = defaultGraceMs) {
       health[Symbol.dispose]();
       const closed = connections.close();
       // Tells every client to open no further call. Its callback comes too early where Node itself closes the

@@ -5,12 +5,13 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { type ClientReadableStream, credentials, makeClientConstructor, status } from '@grpc/grpc-js';
 import { service as healthService } from 'grpc-health-check';
 import type { GetBuildResponse } from '../../src/grpc/generated/kiln/v1/build_service.ts';
 import { KilnError } from '../../src/model/error.ts';
-import { collect, type Harness, reasonOf, serve } from './harness.ts';
+import { collect, context, type Harness, reasonOf, serve, start } from './harness.ts';
 import { digest, endless, items, readiness, record, simulateBuilds } from './simulated-builds.ts';
 
 const buf = join(import.meta.dirname, '../../node_modules/.bin/buf');
@@ -126,6 +127,11 @@ test('a client that has no copy of the protocol can list and call it (simulated 
   const curl = ['curl', '--http2-prior-knowledge', '--protocol', 'grpc'];
   const listed = await run(buf, [...curl, '--list-methods', url]);
   assert.deepEqual(listed.stdout.trim().split('\n').sort(), [
+    'grpc.health.v1.Health/Check',
+    'grpc.health.v1.Health/List',
+    'grpc.health.v1.Health/Watch',
+    'grpc.reflection.v1.ServerReflection/ServerReflectionInfo',
+    'grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo',
     'kiln.v1.BuildService/Build',
     'kiln.v1.BuildService/CancelBuild',
     'kiln.v1.BuildService/DownloadArtifact',
@@ -137,6 +143,8 @@ test('a client that has no copy of the protocol can list and call it (simulated 
     `${url}/kiln.v1.BuildService/GetBuild`,
   ]);
   assert.equal(JSON.parse(called.stdout).build.times.leased, '2026-11-23T10:00:01.500Z');
+  const healthy = await run(buf, [...curl, '--data', '{}', `${url}/grpc.health.v1.Health/Check`]);
+  assert.deepEqual(JSON.parse(healthy.stdout), { status: 'SERVING' });
 });
 
 test('closing ends running calls after the grace period and leaves no connection (simulated builds)', async () => {
@@ -150,6 +158,50 @@ test('closing ends running calls after the grace period and leaves no connection
   assert.equal(reasonOf(error), 'DRAINING');
   await assert.rejects(getBuild(harness, record.id), { code: status.UNAVAILABLE });
 });
+
+for (const [method, call] of [
+  [
+    'WatchBuild',
+    ({ client }: Harness) => client.watchBuild({ id: record.id, logOffset: 0, eventOffset: 0, follow: true }),
+  ],
+  [
+    'Build',
+    ({ client }: Harness) => {
+      const call = client.build();
+      call.write(start());
+      call.end(context('x'));
+      return call;
+    },
+  ],
+] as const) {
+  test(`a slow reader of ${method} gets the verdict of a build that ends as the service stops (simulated builds)`, async () => {
+    const ended = Promise.withResolvers<void>();
+    const builds = simulateBuilds({
+      watch: async () =>
+        (async function* () {
+          for (let count = 0; count < 40; count += 1)
+            yield { kind: 'log', offset: 0, data: Buffer.alloc(64 * 1024) } as const;
+          await ended.promise;
+          yield* items;
+        })(),
+    });
+    await using harness = await serve(builds);
+    const parts: string[] = [];
+    const answers: AsyncIterator<{ part?: { $case: string } | undefined }> =
+      call(harness)[Symbol.asyncIterator]();
+    await answers.next();
+    // Most of the log still waits for its reader.
+    ended.resolve();
+    const closed = harness.server.close();
+    for (let next = await answers.next(); !next.done; next = await answers.next()) {
+      parts.push(next.value.part?.$case ?? '');
+      await sleep(5);
+    }
+    await closed;
+    assert.equal(parts.at(-1), 'event');
+    assert.deepEqual(builds.cancelled, []);
+  });
+}
 
 async function getBuild({ client }: Harness, id: string): Promise<GetBuildResponse> {
   return new Promise((resolve, reject) => {
