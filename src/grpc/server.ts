@@ -41,7 +41,8 @@ const defaultGraceMs = 2000;
 const statusMs = 1000;
 
 const channelOptions: ChannelOptions = {
-  'grpc.max_receive_message_length': 1024 * 1024,
+  // The start of a build: a Dockerfile of 1 MiB, and build arguments and labels of 1 MiB in all.
+  'grpc.max_receive_message_length': 2.5 * 1024 * 1024,
   'grpc.max_concurrent_streams': 100,
   'grpc.keepalive_time_ms': 20_000,
   'grpc.keepalive_timeout_ms': 10_000,

@@ -12,8 +12,10 @@ const argumentName = /^[A-Za-z_][A-Za-z0-9_.]*$/;
 const labelKey = /^[A-Za-z0-9][A-Za-z0-9._/-]*$/;
 const stageName = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
 
-/** argv of the guest is limited; one value of 64 KB is far more than any Dockerfile asks for. */
+/** One value; far more than any Dockerfile asks for. Linux takes 128 KiB as one word of a command. */
 const maxValueBytes = 64 * 1024;
+/** All build arguments and labels, names and values. They are words of one command in the guest, and Linux takes 2 MiB there. */
+const maxPairsBytes = 1024 * 1024;
 const maxPairs = 256;
 
 // Without NUL: each value becomes one argv word in the guest.
@@ -94,6 +96,10 @@ export const specSchema = z
       .optional()
       .meta({ description: 'Longest time the build may run in its VM.' }),
   })
+  .refine(({ buildArgs, labels }) => countBytes(buildArgs) + countBytes(labels) <= maxPairsBytes, {
+    path: ['buildArgs'],
+    message: `build arguments and labels together must be at most ${maxPairsBytes} bytes`,
+  })
   .meta({ id: 'BuildSpec' });
 
 export type BuildSpec = z.output<typeof specSchema>;
@@ -129,6 +135,13 @@ export function recordOf(
       details: { field },
     });
   return Object.fromEntries(pairs);
+}
+
+function countBytes(record: Readonly<Record<string, string>>): number {
+  return Object.entries(record).reduce(
+    (sum, [name, value]) => sum + Buffer.byteLength(name) + Buffer.byteLength(value),
+    0,
+  );
 }
 
 function isReference(text: string): boolean {

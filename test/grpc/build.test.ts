@@ -43,6 +43,15 @@ test('a Dockerfile alone builds without a context (simulated builds)', async () 
   assert.equal(builds.started[0]?.dockerfile?.toString(), 'FROM scratch\n');
 });
 
+test('a Dockerfile of 1 MiB and build arguments of 1 MiB fit into a start (simulated builds)', async () => {
+  const builds = simulateBuilds();
+  await using harness = await serve(builds);
+  const dockerfile = 'FROM scratch\n'.padEnd(1024 * 1024, '#');
+  await build(harness.client.build(), [start({ dockerfile, buildArgs: 16, valueBytes: 64 * 1024 - 16 })]);
+  assert.equal(builds.started[0]?.dockerfile?.length, 1024 * 1024);
+  assert.equal(Object.keys(builds.started[0]?.spec.buildArgs ?? {}).length, 16);
+});
+
 const refusals: readonly { what: string; requests: readonly BuildRequest[]; code: status; reason: string }[] =
   [
     { what: 'no message', requests: [], code: status.INVALID_ARGUMENT, reason: 'STREAM_PROTOCOL' },
@@ -76,10 +85,16 @@ const refusals: readonly { what: string; requests: readonly BuildRequest[]; code
       code: status.RESOURCE_EXHAUSTED,
       reason: 'UPLOAD_TOO_LARGE',
     },
+    {
+      what: 'a start with more than 1 MiB of build arguments',
+      requests: [start({ buildArgs: 17, valueBytes: 64 * 1024 }), context('x')],
+      code: status.INVALID_ARGUMENT,
+      reason: 'PARAM_INVALID',
+    },
     // grpc-js itself refuses this one, so there is no code of ours.
     {
-      what: 'a message over 1 MiB',
-      requests: [start(), context(Buffer.alloc(1024 * 1024 + 1))],
+      what: 'a message over 2.5 MiB',
+      requests: [start(), context(Buffer.alloc(2.5 * 1024 * 1024 + 1))],
       code: status.RESOURCE_EXHAUSTED,
       reason: '',
     },

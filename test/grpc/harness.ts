@@ -7,6 +7,7 @@ import {
 } from '@grpc/grpc-js';
 import { ErrorInfo } from '../../src/grpc/generated/google/rpc/error_details.ts';
 import { Status } from '../../src/grpc/generated/google/rpc/status.ts';
+import { BuildSpec } from '../../src/grpc/generated/kiln/v1/build.ts';
 import {
   type BuildRequest,
   type BuildResponse,
@@ -51,13 +52,19 @@ export async function serve(builds: Builds, settings: Partial<GrpcSettings> = {}
   };
 }
 
-export function start(options: { detach?: boolean; dockerfile?: string } = {}): BuildRequest {
-  const { detach = false, dockerfile } = options;
+export function start(
+  options: { detach?: boolean; dockerfile?: string; buildArgs?: number; valueBytes?: number } = {},
+): BuildRequest {
+  const { detach = false, dockerfile, buildArgs = 0, valueBytes = 0 } = options;
+  const values = Array.from({ length: buildArgs }, (_, index) => ({
+    name: `A${index}`,
+    value: 'x'.repeat(valueBytes),
+  }));
   return {
     part: {
       $case: 'start',
       value: {
-        spec: undefined,
+        spec: BuildSpec.create({ buildArgs: values }),
         detach,
         ...(dockerfile === undefined ? {} : { dockerfile: Buffer.from(dockerfile) }),
       },

@@ -142,6 +142,15 @@ const refusals: Record<string, Refusal> = {
     { 'Content-Type': 'application/x-tar', 'Content-Encoding': 'gzip' },
     gzipSync(archive),
   ],
+  '63 build arguments and labels of more than 1 MiB in all': [
+    422,
+    'PARAM_INVALID',
+    ...asForm(
+      ...Array.from({ length: 9 }, (_, index) => text('build-arg', `A${index}=${'x'.repeat(60_000)}`)),
+      ...Array.from({ length: 9 }, (_, index) => text('label', `a${index}=${'x'.repeat(60_000)}`)),
+      contextPart,
+    ),
+  ],
   '63 a build argument without =': [422, 'PARAM_INVALID', ...asForm(contextPart, text('build-arg', 'A'))],
   '63 a build argument without a name': [
     422,
