@@ -1,8 +1,6 @@
-import { randomBytes } from 'node:crypto';
-import { chmod, mkdir, readFile, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { openArtifactStore } from './artifacts/artifact-store.ts';
 import { createBuilds, type RunningBuilds } from './builds/create-builds.ts';
+import { describeReadiness } from './builds/readiness.ts';
 import { recoverBuilds } from './builds/recover-builds.ts';
 import { refuseTakenAddress } from './config/addresses.ts';
 import { type Config, splitAddress } from './config/config.ts';
@@ -12,16 +10,15 @@ import { createGrpcServer, defaultGrpcSettings } from './grpc/server.ts';
 import { readGuestFiles } from './guest/guest-files.ts';
 import { createGuestPreparation } from './guest/prepare-guest.ts';
 import { createWarmVm, type WarmVm } from './guest/warm-vm.ts';
+import { createDataFolder, ensureInstallationId, prepareDataFolders } from './host/data-folders.ts';
 import { prepareHost } from './host-setup.ts';
 import { createHttpServer } from './http/server.ts';
-import { removeQuietly } from './lib/files.ts';
 import type { Logger } from './lib/logger.ts';
-import type { Readiness } from './model/builds.ts';
 import { Pool } from './pool/pool.ts';
 import { Queue } from './queue/queue.ts';
 import { ensureKeyPair } from './ssh/keys.ts';
 import { openBuildStore } from './store/build-store.ts';
-import { type AcceleratorChoice, chooseAccelerator, createKvmProbe } from './vm/accelerator.ts';
+import { chooseAccelerator, createKvmProbe } from './vm/accelerator.ts';
 import { ensureTemplate } from './vm/ensure-template.ts';
 import { findQemu } from './vm/find-qemu.ts';
 import { createProcessUsers } from './vm/process-users.ts';
@@ -54,9 +51,13 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   await using undo = new AsyncDisposableStack();
   for (const name of ['KILN_LISTEN', 'KILN_GRPC_LISTEN'] as const)
     await refuseTakenAddress(name, config[name]);
-  const folders = await createFolders(config);
-  const store = undo.use(await openBuildStore(folders.data));
-  const installation = await ensureInstallationId(folders.data);
+  const mirrors = parseRegistryMirrors(config.KILN_REGISTRY_MIRRORS);
+  const policy = createEgressPolicy({ allow: parseEgressAllow(config.KILN_EGRESS_ALLOW), mirrors });
+  await createDataFolder(config.dataDirectory);
+  // The store's lock keeps a second kiln off this data: until it is held, nothing that is there may be touched.
+  const store = undo.use(await openBuildStore(config.dataDirectory));
+  const folders = await prepareDataFolders(config.dataDirectory);
+  const installation = await ensureInstallationId(config.dataDirectory);
   const swept = await sweepVms({ installation, vmsDirectory: folders.vms }, signal);
   if (swept.processes + swept.folders > 0)
     progress(`swept  ${swept.processes} processes, ${swept.folders} VM folders of an earlier run`);
@@ -91,9 +92,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     vmsDirectory: folders.vms,
     templatesDirectory: folders.templates,
   };
-  const mirrors = parseRegistryMirrors(config.KILN_REGISTRY_MIRRORS);
-  const policy = createEgressPolicy({ allow: parseEgressAllow(config.KILN_EGRESS_ALLOW), mirrors });
-  const keys = await ensureKeyPair(folders.data);
+  const keys = await ensureKeyPair(config.dataDirectory);
   const preparation = createGuestPreparation(await readGuestFiles(registryConfig(mirrors)), keys);
   const template = await ensureTemplate(
     { setup, image, authorizedKey: keys.publicKey, preparation, progress },
@@ -108,6 +107,11 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   });
   undo.defer(() => pool.close());
   const queue = new Queue({ slots: config.KILN_MAX_VMS, limit: config.KILN_QUEUE_LIMIT });
+  const readiness = {
+    ...{ pool, poolSize: config.KILN_POOL_SIZE, maxVms: config.KILN_MAX_VMS },
+    ...{ queue, queueLimit: config.KILN_QUEUE_LIMIT, entry: image.entry },
+    accelerator: { name: accelerator.processor.accelerator, note: accelerator.note },
+  };
   const builds = createBuilds({
     store,
     pool,
@@ -126,8 +130,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
       maxUploadBytes: config.KILN_UPLOAD_MAX_BYTES,
     },
     policy: { customFrontends: config.KILN_CUSTOM_FRONTENDS },
-    readiness: (draining) =>
-      describeReadiness({ draining, pool, queue, config, accelerator, entry: image.entry }),
+    readiness: (draining) => describeReadiness(readiness, draining),
     logger,
   });
   undo.defer(() => builds.drain());
@@ -163,64 +166,5 @@ export async function startService(options: ServiceOptions): Promise<Service> {
       await builds.drain();
       await resources.disposeAsync();
     },
-  };
-}
-
-type Folders = Readonly<Record<'data' | 'vms' | 'templates' | 'builds' | 'artifacts' | 'staging', string>>;
-
-/** QEMU runs as other users when kiln is root: they may pass through, and see nothing but what is theirs. */
-async function createFolders(config: Config): Promise<Folders> {
-  const data = config.dataDirectory;
-  const folders = {
-    data,
-    vms: join(data, 'vms'),
-    templates: join(data, 'templates'),
-    builds: join(data, 'builds'),
-    artifacts: join(data, 'artifacts'),
-    staging: join(data, 'staging'),
-  };
-  await removeQuietly(folders.staging);
-  for (const folder of Object.values(folders)) await mkdir(folder, { recursive: true, mode: 0o711 });
-  await mkdir(config.cacheDirectory, { recursive: true, mode: 0o755 });
-  await Promise.all(
-    [folders.builds, folders.artifacts, folders.staging].map((folder) => chmod(folder, 0o700)),
-  );
-  return folders;
-}
-
-/** Marks what belongs to this installation, so that a sweep takes nothing else. */
-async function ensureInstallationId(directory: string): Promise<string> {
-  const path = join(directory, 'installation');
-  const known = await readFile(path, 'utf8').catch(() => null);
-  if (known) return known;
-  const id = randomBytes(8).toString('hex');
-  await writeFile(path, id, { mode: 0o600 });
-  return id;
-}
-
-function describeReadiness(state: {
-  draining: boolean;
-  pool: Pool<WarmVm>;
-  queue: Queue;
-  config: Config;
-  accelerator: AcceleratorChoice;
-  entry: string;
-}): Readiness {
-  const { draining, pool, queue, config, accelerator } = state;
-  const { warm, leased, starting, problem } = pool.status;
-  const able = warm + leased > 0 || (config.KILN_POOL_SIZE === 0 && problem === null);
-  const reason = draining
-    ? 'The service is stopping.'
-    : able
-      ? null
-      : (problem ?? 'The first VM is starting.');
-  return {
-    ready: reason === null,
-    reason,
-    draining,
-    entry: state.entry,
-    accelerator: { name: accelerator.processor.accelerator, note: accelerator.note },
-    pool: { warm, leased, starting, size: config.KILN_POOL_SIZE, max: config.KILN_MAX_VMS },
-    queue: { waiting: queue.waiting, limit: config.KILN_QUEUE_LIMIT },
   };
 }

@@ -21,7 +21,7 @@ const contained = [
   '--',
 ];
 
-/** What a run that was killed left behind; its buildkitd ended with it. */
+/** What a run that was killed left behind; its buildkitd ended with it. Kilns that share a cache make images one at a time, under a lock. */
 async function removeStale(cacheDirectory: string): Promise<void> {
   const stale = (await readdir(cacheDirectory)).filter((name) => name.startsWith(prefix));
   await Promise.all(stale.map((name) => removeQuietly(join(cacheDirectory, name))));

@@ -1,4 +1,4 @@
-import { open } from 'node:fs/promises';
+import { chmod, open } from 'node:fs/promises';
 import Sqlite from 'better-sqlite3';
 import { Kysely, SqliteDialect } from 'kysely';
 import { DEFAULT_MIGRATION_TABLE, type Migration, Migrator } from 'kysely/migration';
@@ -53,10 +53,17 @@ export async function openDatabase(path: string): Promise<Kysely<Tables>> {
   }
 }
 
-/** SQLite would make the file for everyone to read; its further files get the mode of this one. */
+/**
+ * SQLite would make the file for everyone to read; its further files get the mode of this one. One that is there is not opened:
+ * closing it would give up the locks that this process holds on it.
+ */
 async function makePrivate(path: string): Promise<void> {
-  await using file = await open(path, 'a', 0o600);
-  await file.chmod(0o600);
+  try {
+    await using _file = await open(path, 'wx', 0o600);
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'EEXIST')) throw error;
+    await chmod(path, 0o600);
+  }
 }
 
 /** Waits for a query; what SQLite says of the disk becomes a KilnError. */
@@ -103,7 +110,7 @@ async function migrate(db: Kysely<Tables>, sqlite: Sqlite.Database): Promise<voi
 function translate(error: unknown, database: string): KilnError {
   const code = error instanceof Sqlite.SqliteError ? error.code : '';
   if (code.startsWith('SQLITE_BUSY')) {
-    const message = `Another kiln already runs on ${database}; give this one a KILN_DATA_DIR of its own.`;
+    const message = `Another kiln runs on ${database}. Stop that one, or give this one a KILN_DATA_DIR of its own.`;
     return new KilnError('CONFIG_INVALID', message, { cause: error });
   }
   // A quota that is used up is, to SQLite, a failed write.

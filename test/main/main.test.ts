@@ -1,11 +1,15 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
 import { once } from 'node:events';
+import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
-import { join } from 'node:path';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import manifest from '../../package.json' with { type: 'json' };
+import { openElsewhere, queuedRecord } from '../store/harness.ts';
 
 /** kiln as a process that must end by itself, before it has set up anything. */
 async function run(
@@ -14,7 +18,7 @@ async function run(
 ): Promise<{ status: number; stdout: string; stderr: string }> {
   const child = spawn(process.execPath, [join(import.meta.dirname, '../../src/main.ts'), ...args], {
     // Folders that it could not make: no case here may come that far.
-    env: { ...process.env, KILN_DATA_DIR: '/proc/kiln', KILN_CACHE_DIR: '/proc/kiln', ...env },
+    env: { ...process.env, KILN_DATA_DIR: '/dev/null/kiln', KILN_CACHE_DIR: '/dev/null/kiln', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const [stdout, stderr, [status]] = await Promise.all([
@@ -63,5 +67,54 @@ test('an address that is taken is told at once, before anything is set up', asyn
       stderr,
       `kiln: Cannot listen on ${taken}: another program listens there (another kiln?). Set ${setting} to another address.\n`,
     );
+  }
+});
+
+/** Every file and folder below a folder: its mode, when it was written, what it holds. */
+async function describeTree(directory: string): Promise<string[]> {
+  const names = await readdir(directory, { recursive: true });
+  return Promise.all(
+    names.toSorted().map(async (name) => {
+      const path = join(directory, name);
+      const stats = await stat(path);
+      const hash = stats.isFile()
+        ? createHash('sha256')
+            .update(await readFile(path))
+            .digest('hex')
+        : '';
+      return [name, stats.mode, stats.mtimeMs, hash].join(' ');
+    }),
+  );
+}
+
+test('a second start on the same data is refused before it touches a file of the first', async () => {
+  const data = await mkdtemp(join(tmpdir(), 'kiln-main-'));
+  try {
+    const files = [
+      'staging/context.erofs',
+      'vms/vm-1/overlay.qcow2',
+      'templates/0123/ram',
+      'artifacts/incoming/build-1',
+      'artifacts/sha256/abc',
+      'builds/build-1/log',
+      'installation',
+    ];
+    for (const file of files) {
+      await mkdir(dirname(join(data, file)), { recursive: true });
+      await writeFile(join(data, file), file);
+    }
+    await using _first = await openElsewhere(data, queuedRecord({ state: 'running' }));
+    const before = await describeTree(data);
+    // Other addresses, as `npm run demo` has beside `npm start`.
+    const free = { KILN_LISTEN: '127.0.0.1:0', KILN_GRPC_LISTEN: '127.0.0.1:0' };
+    const { status, stdout, stderr } = await run([], { ...free, KILN_DATA_DIR: data });
+    assert.deepEqual([status, stdout], [1, '']);
+    assert.equal(
+      stderr,
+      `kiln: Another kiln runs on ${data}/kiln.db. Stop that one, or give this one a KILN_DATA_DIR of its own.\n`,
+    );
+    assert.deepEqual(await describeTree(data), before);
+  } finally {
+    await rm(data, { recursive: true });
   }
 });

@@ -1,36 +1,11 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { open, readdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { sql } from 'kysely';
 import { openBuildStore } from '../../src/store/build-store.ts';
 import { openDatabase } from '../../src/store/database.ts';
-import { createFolder, queuedRecord } from './harness.ts';
-
-const moduleUrl = new URL('../../src/store/build-store.ts', import.meta.url).href;
-
-/** Another process that has the store of a folder open, and lives until it is killed. */
-async function openElsewhere(directory: string, record: unknown) {
-  const script = `
-    import { openBuildStore } from ${JSON.stringify(moduleUrl)};
-    const store = await openBuildStore(${JSON.stringify(directory)});
-    await store.insert(${JSON.stringify(record)});
-    console.log('open');
-    setInterval(() => store, 1000);
-  `;
-  const child = spawn(process.execPath, ['--input-type=module', '--eval', script], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
-  await once(child.stdout, 'data');
-  return {
-    async [Symbol.asyncDispose]() {
-      child.kill('SIGKILL');
-      await once(child, 'exit');
-    },
-  };
-}
+import { createFolder, openElsewhere, queuedRecord } from './harness.ts';
 
 test('a second service on the same folder is refused, until the first is killed', async () => {
   await using folder = await createFolder();
@@ -39,7 +14,7 @@ test('a second service on the same folder is refused, until the first is killed'
     await using _other = await openElsewhere(folder.path, record);
     await assert.rejects(openBuildStore(folder.path), {
       code: 'CONFIG_INVALID',
-      message: `Another kiln already runs on ${folder.path}/kiln.db; give this one a KILN_DATA_DIR of its own.`,
+      message: `Another kiln runs on ${folder.path}/kiln.db. Stop that one, or give this one a KILN_DATA_DIR of its own.`,
     });
   }
   await using store = await openBuildStore(folder.path);

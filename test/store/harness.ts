@@ -1,3 +1,5 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -39,5 +41,28 @@ export function queuedRecord(change: Partial<BuildRecord> = {}): BuildRecord {
     artifact: null,
     egress: [],
     ...change,
+  };
+}
+
+const moduleUrl = new URL('../../src/store/build-store.ts', import.meta.url).href;
+
+/** Another process that has the store of a folder open, and lives until it is killed. */
+export async function openElsewhere(directory: string, record: BuildRecord): Promise<AsyncDisposable> {
+  const script = `
+    import { openBuildStore } from ${JSON.stringify(moduleUrl)};
+    const store = await openBuildStore(${JSON.stringify(directory)});
+    await store.insert(${JSON.stringify(record)});
+    console.log('open');
+    setInterval(() => store, 1000);
+  `;
+  const child = spawn(process.execPath, ['--input-type=module', '--eval', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  await once(child.stdout, 'data');
+  return {
+    async [Symbol.asyncDispose]() {
+      child.kill('SIGKILL');
+      await once(child, 'exit');
+    },
   };
 }

@@ -1,0 +1,35 @@
+import type { Accelerator } from '../model/build.ts';
+import type { Readiness } from '../model/builds.ts';
+import type { PoolStatus } from '../pool/pool.ts';
+
+export type ReadinessSource = {
+  readonly pool: { readonly status: PoolStatus };
+  readonly poolSize: number;
+  readonly maxVms: number;
+  readonly queue: { readonly waiting: number };
+  readonly queueLimit: number;
+  readonly accelerator: { readonly name: Accelerator; readonly note: string | null };
+  /** The archive entry that is served. */
+  readonly entry: string;
+};
+
+/** Whether a build that came now would get a VM, and on what it would run. */
+export function describeReadiness(source: ReadinessSource, draining: boolean): Readiness {
+  const { pool, queue, poolSize } = source;
+  const { warm, leased, starting, problem } = pool.status;
+  const able = warm + leased > 0 || (poolSize === 0 && problem === null);
+  const reason = draining
+    ? 'The service is stopping.'
+    : able
+      ? null
+      : (problem ?? 'The first VM is starting.');
+  return {
+    ready: reason === null,
+    reason,
+    draining,
+    entry: source.entry,
+    accelerator: source.accelerator,
+    pool: { warm, leased, starting, size: poolSize, max: source.maxVms },
+    queue: { waiting: queue.waiting, limit: source.queueLimit },
+  };
+}

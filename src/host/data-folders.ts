@@ -1,0 +1,63 @@
+import { randomBytes } from 'node:crypto';
+import { chmod, mkdir, open, readFile, rename } from 'node:fs/promises';
+import { join } from 'node:path';
+import { removeQuietly } from '../lib/files.ts';
+
+/** Where each kind of data lies, below the data folder. */
+export type DataFolders = Readonly<Record<(typeof names)[number], string>>;
+
+const names = ['vms', 'templates', 'builds', 'artifacts', 'staging'] as const;
+/** Their contents are for kiln alone. */
+const privateNames = ['builds', 'artifacts', 'staging'] as const;
+
+/** QEMU runs as other users when kiln is root: they may pass through, and see nothing but what is theirs. */
+const passThrough = 0o711;
+
+/** Makes the data folder itself. Harmless beside another kiln that runs on it, and so the one thing done before its lock is held. */
+export async function createDataFolder(data: string): Promise<void> {
+  await mkdir(data, { recursive: true, mode: passThrough });
+}
+
+/**
+ * Makes the folders below the data folder, and empties `staging`: contexts that an earlier run of the service was sent. Only for
+ * who holds the data folder's lock, as these would be the contexts of a running service.
+ */
+export async function prepareDataFolders(data: string): Promise<DataFolders> {
+  const paths = names.map((name) => [name, join(data, name)] as const);
+  const folders = Object.fromEntries(paths) as DataFolders;
+  await removeQuietly(folders.staging);
+  for (const folder of Object.values(folders)) await mkdir(folder, { recursive: true, mode: passThrough });
+  await Promise.all(privateNames.map((name) => chmod(folders[name], 0o700)));
+  return folders;
+}
+
+/** The name that marks what belongs to this installation, so that a sweep takes nothing else. Made at the first start. */
+export async function ensureInstallationId(data: string): Promise<string> {
+  const path = join(data, 'installation');
+  // A file that a power failure left empty names nothing.
+  const known = (await readIfThere(path)).trim();
+  if (known !== '') return known;
+  const id = randomBytes(8).toString('hex');
+  await writeWhole(path, id);
+  return id;
+}
+
+async function readIfThere(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return '';
+    throw error;
+  }
+}
+
+/** Under another name first: whoever reads `path` finds all of it or nothing. */
+async function writeWhole(path: string, text: string): Promise<void> {
+  const unfinished = `${path}.new`;
+  {
+    await using file = await open(unfinished, 'w', 0o600);
+    await file.writeFile(text);
+    await file.sync();
+  }
+  await rename(unfinished, path);
+}

@@ -1,0 +1,45 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { createDataFolder, ensureInstallationId, prepareDataFolders } from '../../src/host/data-folders.ts';
+
+async function createFolder(): Promise<AsyncDisposable & { path: string }> {
+  const path = await mkdtemp(join(tmpdir(), 'kiln-host-'));
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true }) };
+}
+
+test('an installation keeps its id; a file that a power failure left empty or half-made counts as none', async () => {
+  for (const left of [null, '', '\n']) {
+    await using folder = await createFolder();
+    const path = join(folder.path, 'installation');
+    if (left !== null) await writeFile(path, left);
+    await writeFile(`${path}.new`, '0123');
+    const id = await ensureInstallationId(folder.path);
+    assert.match(id, /^[0-9a-f]{16}$/);
+    assert.equal(await readFile(path, 'utf8'), id);
+    assert.equal(await ensureInstallationId(folder.path), id);
+    assert.deepEqual(await readdir(folder.path), ['installation']);
+  }
+});
+
+test('folders of data are made so that QEMU, as another user, passes through; logs, artifacts and contexts are private', async () => {
+  await using folder = await createFolder();
+  const data = join(folder.path, 'deep/data');
+  await createDataFolder(data);
+  const folders = await prepareDataFolders(data);
+  const mode = async (path: string): Promise<number> => (await stat(path)).mode & 0o777;
+  for (const path of [data, folders.vms, folders.templates]) assert.equal(await mode(path), 0o711, path);
+  for (const path of [folders.builds, folders.artifacts, folders.staging])
+    assert.equal(await mode(path), 0o700, path);
+});
+
+test('contexts of an earlier run go at the start, and nothing else does', async () => {
+  await using folder = await createFolder();
+  const folders = await prepareDataFolders(folder.path);
+  for (const path of Object.values(folders)) await writeFile(join(path, 'file'), '');
+  await prepareDataFolders(folder.path);
+  for (const [name, path] of Object.entries(folders))
+    assert.deepEqual(await readdir(path), name === 'staging' ? [] : ['file'], name);
+});
