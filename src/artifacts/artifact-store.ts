@@ -61,7 +61,7 @@ async function seal(file: string, bytes: number, signal: AbortSignal): Promise<A
   return `sha256:${digest}`;
 }
 
-/** The folder it comes from was QEMU's to write: a link there could name any file of the host. */
+/** The file was QEMU's own, which may have given it a second name where it can still be written. */
 async function openPlainFile(file: string): Promise<FileHandle> {
   const handle = await open(file, constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(
     (error: unknown) => {

@@ -1,5 +1,3 @@
-import { link, rename, truncate, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ArtifactStore } from '../artifacts/artifact-store.ts';
 import { type BuildctlResult, runBuildctl } from '../buildkit/run-buildctl.ts';
@@ -11,6 +9,7 @@ import { KilnError } from '../model/error.ts';
 import type { BuildSpec } from '../model/spec.ts';
 import type { Lease, Pool } from '../pool/pool.ts';
 import type { Queue } from '../queue/queue.ts';
+import type { BlankDisk } from '../vm/vm.ts';
 import type { Journal } from './journal.ts';
 import { verdictOfError, verdictOfExit } from './verdict.ts';
 
@@ -117,10 +116,10 @@ async function buildInVm(
   const reason = (): Error =>
     new KilnError('TIMEOUT', `The build took longer than the ${seconds} s it was given.`);
   return withDeadline({ ms: seconds * 1000, signal, reason }, async (limited) => {
-    const result = await runInGuest(build, lease.vm, deps, limited);
+    const { result, artifactDisk } = await runInGuest(build, lease.vm, deps, limited);
     const { output } = spec;
-    if (result.exitCode === 0 && output !== 'none')
-      await keepArtifact({ build, lease, output, result }, deps, limited);
+    if (result.exitCode === 0 && output !== 'none' && artifactDisk)
+      await keepArtifact({ build, lease, output, result, artifactDisk }, deps, limited);
     return verdictOfExit(result.exitCode);
   });
 }
@@ -130,7 +129,7 @@ async function runInGuest(
   vm: WarmVm,
   deps: RunDependencies,
   signal: AbortSignal,
-): Promise<BuildctlResult> {
+): Promise<{ result: BuildctlResult; artifactDisk: BlankDisk | null }> {
   const { spec } = journal.record;
   const lost = new AbortController();
   void vm.gone.then((reason) =>
@@ -160,9 +159,9 @@ async function runInGuest(
     },
     linked,
   );
-  await plugged;
+  const artifactDisk = await plugged;
   await journal.reach('buildFinished', { imageDigest: result.imageDigest });
-  return result;
+  return { result, artifactDisk };
 }
 
 const contextSerial = 'context';
@@ -178,20 +177,11 @@ type Disks = {
 async function plugDisks(
   { vm: { machine }, context, output, maxArtifactBytes }: Disks,
   signal: AbortSignal,
-): Promise<void> {
-  if (context) {
-    const file = join(machine.directory, 'context.erofs');
-    // A second name and not a move: another VM may need it.
-    await link(context.path, file);
-    await machine.plug({ file, serial: contextSerial, readOnly: true }, signal);
-  }
-  if (output !== 'none') {
-    // A sparse file of the largest size an artifact may have; it is cut to what the guest wrote.
-    const file = join(machine.directory, 'artifact.raw');
-    await writeFile(file, '', { mode: 0o600, flag: 'wx' });
-    await truncate(file, maxArtifactBytes);
-    await machine.plug({ file, serial: artifactSerial, readOnly: false }, signal);
-  }
+): Promise<BlankDisk | null> {
+  if (context) await machine.plugFile({ serial: contextSerial, source: context.path }, signal);
+  if (output === 'none') return null;
+  // Of the largest size an artifact may have; it is cut to what the guest wrote.
+  return machine.plugBlank({ serial: artifactSerial, bytes: maxArtifactBytes }, signal);
 }
 
 /** Out of the VM's folder first, then the VM is destroyed, then the bytes are read: nobody writes them any more. */
@@ -201,14 +191,15 @@ async function keepArtifact(
     lease: Lease<WarmVm>;
     output: Artifact['format'];
     result: BuildctlResult;
+    artifactDisk: BlankDisk;
   },
   deps: RunDependencies,
   signal: AbortSignal,
 ): Promise<void> {
-  const { build, lease, output, result } = kept;
+  const { build, lease, output, result, artifactDisk } = kept;
   const { journal } = build;
   const file = deps.artifacts.incomingPath(journal.record.id);
-  await rename(join(lease.vm.machine.directory, 'artifact.raw'), file);
+  await artifactDisk.moveTo(file);
   await lease[Symbol.asyncDispose]();
   const artifact = await deps.artifacts.keep(file, { format: output, bytes: result.artifactBytes }, signal);
   await journal.change({ artifact });

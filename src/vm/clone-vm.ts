@@ -1,8 +1,7 @@
-import { chown, copyFile, mkdir, open } from 'node:fs/promises';
+import { open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { v7 as uuid } from 'uuid';
 import { withDeadline } from '../lib/abort.ts';
-import { removeQuietly } from '../lib/files.ts';
 import { KilnError } from '../model/error.ts';
 import { readForwardedPort } from './forwarded-port.ts';
 import { createHotPlug } from './hot-plug.ts';
@@ -11,6 +10,7 @@ import { qemuArguments } from './qemu-arguments.ts';
 import { type ProcessUser, type QemuProcess, startQemu } from './qemu-process.ts';
 import { commonMachineOptions, type Template } from './template.ts';
 import { opensRamReadOnly, type Vm, type VmSetup } from './vm.ts';
+import { createVmFolder, type VmFolder } from './vm-folder.ts';
 
 /** A clone runs within a fraction of a second; this is for a machine that is thrashing. */
 const cloneDeadlineMs = 30_000;
@@ -22,23 +22,22 @@ export async function cloneVm(setup: VmSetup, template: Template, signal: AbortS
   const { user, release } = setup.users.acquire();
   const destroy = async (qemu?: QemuProcess): Promise<void> => {
     await qemu?.kill();
-    release();
-    await removeQuietly(directory);
+    // A user whose files stay is not given to another VM. The next start removes them.
+    await rm(directory, { recursive: true, force: true }).then(release, () => undefined);
   };
   let qemu: QemuProcess | undefined;
   try {
-    await createDirectory(directory, template, user);
+    const folder = await createVmFolder(directory, template.files.overlay, user);
     await using stateFile = await open(template.files.state, 'r');
-    qemu = startClone({ setup, template, id, directory, user, stateFile: stateFile.fd });
+    qemu = startClone({ setup, template, id, folder, user, stateFile: stateFile.fd });
     const port = await resume(qemu, signal);
     const running = qemu;
     return {
       id,
       processor: setup.processor,
-      directory,
       ssh: { port, hostKey: template.hostKey },
       exited: running.exited,
-      plug: createHotPlug({ qmp: running.qmp, directory, user }),
+      ...createHotPlug(running.qmp, folder),
       [Symbol.asyncDispose]: () => destroy(running),
     };
   } catch (error) {
@@ -47,32 +46,23 @@ export async function cloneVm(setup: VmSetup, template: Template, signal: AbortS
   }
 }
 
-async function createDirectory(directory: string, template: Template, user: ProcessUser): Promise<void> {
-  const overlay = join(directory, 'disk.qcow2');
-  await mkdir(directory, { mode: 0o700 });
-  await copyFile(template.files.overlay, overlay);
-  if (!user) return;
-  await chown(overlay, user.uid, user.gid);
-  await chown(directory, user.uid, user.gid);
-}
-
 function startClone(options: {
   setup: VmSetup;
   template: Template;
   id: string;
-  directory: string;
+  folder: VmFolder;
   user: ProcessUser;
   stateFile: number;
 }): QemuProcess {
-  const { setup, template, id, directory, user, stateFile } = options;
+  const { setup, template, id, folder, user, stateFile } = options;
   const args = qemuArguments({
     ...commonMachineOptions({ setup, ...template }, id),
-    disk: join(directory, 'disk.qcow2'),
+    disk: folder.disk,
     ram: { path: template.files.ram, mapping: opensRamReadOnly(setup.qemu) ? 'private-readonly' : 'private' },
     console: 'ring',
     incoming: true,
   });
-  return startQemu({ binary: setup.qemu.binary, args, user, directory, stateFile });
+  return startQemu({ binary: setup.qemu.binary, args, user, directory: folder.path, stateFile });
 }
 
 async function resume(qemu: QemuProcess, signal: AbortSignal): Promise<number> {

@@ -2,9 +2,10 @@ import { KilnError } from '../model/error.ts';
 import type { ProcessUser } from './qemu-process.ts';
 
 /**
- * The users QEMU runs as when kiln is root: one for making templates, another for each living VM, so that not even a
- * guest that broke out of QEMU reaches the files of the next VM. The range is unused by Debian (policy 9.2.2) and
- * needs no accounts. When kiln is not root every QEMU runs as kiln's own user.
+ * The users QEMU runs as when kiln is root: one for making templates, another with a group of its own for each living VM, so
+ * that not even a guest that broke out of QEMU reaches the files of the next VM. What all VMs may read, the template's RAM, is
+ * of the template's group. The range is unused by Debian (policy 9.2.2) and needs no accounts. When kiln is not root every
+ * QEMU runs as kiln's own user.
  */
 export type ProcessUsers = {
   readonly template: ProcessUser;
@@ -23,7 +24,7 @@ export function createProcessUsers(asRoot: boolean): ProcessUsers {
     acquire() {
       const uid = firstFree(taken);
       taken.add(uid);
-      return { user: { uid, gid: firstId }, release: () => void taken.delete(uid) };
+      return { user: { uid, gid: uid, group: firstId }, release: () => void taken.delete(uid) };
     },
   };
 }

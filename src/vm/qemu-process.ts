@@ -3,7 +3,12 @@ import { KilnError } from '../model/error.ts';
 import { QmpClient } from './qmp.ts';
 
 /** The unprivileged user a QEMU process runs as; null keeps the user kiln itself runs as. */
-export type ProcessUser = { readonly uid: number; readonly gid: number } | null;
+export type ProcessUser = {
+  readonly uid: number;
+  readonly gid: number;
+  /** One more group it is in. */
+  readonly group?: number;
+} | null;
 
 export type QemuProcess = {
   readonly pid: number;
@@ -52,7 +57,7 @@ function privilegeArguments(user: ProcessUser): string[] {
     ? [
         `--reuid=${user.uid}`,
         `--regid=${user.gid}`,
-        '--clear-groups',
+        user.group === undefined ? '--clear-groups' : `--groups=${user.group}`,
         '--inh-caps=-all',
         '--bounding-set=-all',
       ]

@@ -5,24 +5,33 @@ import type { Processor } from './qemu-arguments.ts';
 export type Vm = AsyncDisposable & {
   readonly id: string;
   readonly processor: Processor;
-  /** The VM's own folder, 0700: whatever is plugged in must lie here, and is gone with the VM. */
-  readonly directory: string;
   /** Where the guest's ssh answers on 127.0.0.1, and the one host key it may show. */
   readonly ssh: SshEndpoint;
   /** Resolves, never rejects, with the reason once the VM is gone, for whatever cause. */
   readonly exited: Promise<string>;
-  /** Makes a file in `directory` a disk of the running guest, which finds it by its serial number in sysfs. */
-  plug(disk: PluggedDisk, signal: AbortSignal): Promise<void>;
+  /**
+   * Makes a file a disk of the running guest, which finds it by its serial number in sysfs and can only read it.
+   * @param disk.serial At most 20 characters of [a-z0-9-].
+   * @param disk.source On the file system of the VMs; it is left as it is but for its mode, 0440, and its group.
+   */
+  plugFile(disk: { readonly serial: string; readonly source: string }, signal: AbortSignal): Promise<void>;
+  /** Gives the running guest an empty disk of this size, to be found and written as above. */
+  plugBlank(
+    disk: { readonly serial: string; readonly bytes: number },
+    signal: AbortSignal,
+  ): Promise<BlankDisk>;
+};
+
+/** A disk that the guest fills. Its file is gone with the VM, unless it was moved out before. */
+export type BlankDisk = {
+  /**
+   * Moves the file to `path`, on the file system of the VMs. The guest may go on writing into it: whoever reads it destroys
+   * the VM first. The file is QEMU's user's, who may have given it a second name.
+   */
+  moveTo(path: string): Promise<void>;
 };
 
 export type SshEndpoint = { readonly port: number; readonly hostKey: string };
-
-export type PluggedDisk = {
-  readonly file: string;
-  /** At most 20 characters of [a-z0-9-]. */
-  readonly serial: string;
-  readonly readOnly: boolean;
-};
 
 /** What VMs are made from and how: the same for all of one service. */
 export type VmSetup = {
