@@ -1,20 +1,35 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { readdirSync } from 'node:fs';
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import {
+  chmod,
+  mkdir,
+  mkdtemp,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  symlink,
+  truncate,
+  writeFile,
+} from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { cloneVm } from '../../src/vm/clone-vm.ts';
+import { createHotPlug } from '../../src/vm/hot-plug.ts';
 import { createProcessUsers, type ProcessUsers } from '../../src/vm/process-users.ts';
-import { emulatedProcessor } from '../../src/vm/qemu-arguments.ts';
+import { emulatedProcessor, hotPlugPorts } from '../../src/vm/qemu-arguments.ts';
+import { startQemu } from '../../src/vm/qemu-process.ts';
 import { type Template, templateFiles } from '../../src/vm/template.ts';
 import { createVmFolder, type VmFolder } from '../../src/vm/vm-folder.ts';
 
 const users = createProcessUsers(true);
+const { signal } = new AbortController();
 
 type Harness = AsyncDisposable & {
   readonly folder: VmFolder;
+  readonly user: User;
   readonly context: string;
   /** Something that only root may write. */
   readonly secret: string;
@@ -33,6 +48,7 @@ async function createHarness(): Promise<Harness> {
   assert.ok(user);
   return {
     folder: await createVmFolder(join(base, 'vm'), overlay, user),
+    user,
     context,
     secret,
     say: (script) => runAs(user, join(base, 'vm'), script),
@@ -74,6 +90,37 @@ test("QEMU's user opens its files, and can neither add, rename nor remove a name
   assert.equal(said, 'wrote disk\nwrote artifact\nread context\n');
   assert.deepEqual(await readdir(folder.path), before);
   assert.equal((await stat(folder.path)).uid, 0);
+});
+
+test('a real QEMU, as that user, opens what is plugged in: to read alone, or to write', async () => {
+  await using harness = await createHarness();
+  const { folder, context } = harness;
+  await truncate(context, 4096);
+  const args = ['-M', 'q35', '-S', '-m', '16M', '-display', 'none', '-nodefaults'];
+  const ports = hotPlugPorts.flatMap((id, at) => ['-device', `pcie-root-port,id=${id},chassis=${at + 1}`]);
+  const monitor = ['-chardev', 'stdio,id=qmp,signal=off', '-mon', 'chardev=qmp,mode=control'];
+  const qemu = startQemu({
+    binary: 'qemu-system-x86_64',
+    args: [...args, ...ports, ...monitor],
+    user: harness.user,
+    directory: folder.path,
+  });
+  try {
+    await qemu.qmp.negotiate(signal);
+    const { plugFile, plugBlank } = createHotPlug(qemu.qmp, folder);
+    await plugFile({ serial: 'context', source: context }, signal);
+    const artifact = await plugBlank({ serial: 'artifact', bytes: 1024 * 1024 }, signal);
+    const blocks = await qemu.qmp.executeHuman('info block', signal);
+    assert.match(blocks, /^context: .*\(raw, read-only\)/m);
+    const write = 'qemu-io -d disk-artifact/virtio-backend "write -q -P 7 0 4096"';
+    assert.equal(await qemu.qmp.executeHuman(write, signal), '');
+    const kept = join(folder.path, '../kept');
+    await artifact.moveTo(kept);
+    await qemu.kill();
+    assert.deepEqual((await readFile(kept)).subarray(0, 4096), Buffer.alloc(4096, 7));
+  } finally {
+    await qemu.kill();
+  }
 });
 
 test("another VM's user reads nothing there", async () => {
@@ -148,7 +195,7 @@ test('the user of a VM is given back after its folder is gone', async () => {
     disk: '/none',
   };
   const template: Template = { key: 'none', image, authorizedKey: '', files, hostKey: '' };
-  await assert.rejects(cloneVm(setup, template, new AbortController().signal), { code: 'INFRA' });
+  await assert.rejects(cloneVm(setup, template, signal), { code: 'INFRA' });
   assert.deepEqual(seen, [[]]);
   await rm(base, { recursive: true });
 });
