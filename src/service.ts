@@ -136,7 +136,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   undo.defer(() => builds.drain());
   pool.refill();
 
-  const hosts = config.KILN_HOSTS.split(',').filter((name) => name !== '');
+  const hosts = config.KILN_HOSTS;
   const http = createHttpServer({
     builds,
     settings: { hosts, uploadMaxBytes: config.KILN_UPLOAD_MAX_BYTES },

@@ -6,16 +6,40 @@ import { KilnError } from '../model/error.ts';
 const rootCacheDirectory = '/var/cache/kiln';
 const gibibyte = 1024 ** 3;
 
-const count = (smallest: number, fallback: number) => z.coerce.number().int().min(smallest).default(fallback);
+const whole = (smallest: number, largest: number) =>
+  z
+    .string()
+    .regex(/^\d+$/, 'must be a whole number')
+    .transform(Number)
+    .pipe(
+      z.number().min(smallest, `must be at least ${smallest}`).max(largest, `must be at most ${largest}`),
+    );
+const count = (smallest: number, fallback: number) =>
+  whole(smallest, Number.MAX_SAFE_INTEGER).default(fallback);
 /** Node's timers fire at once when they are set for longer. */
 const maxSeconds = 2_147_483;
-const seconds = (smallest: number, fallback: number) =>
-  z.coerce.number().int().min(smallest).max(maxSeconds).default(fallback);
+const seconds = (smallest: number, fallback: number) => whole(smallest, maxSeconds).default(fallback);
+/** Words separated by commas. */
+const list = () =>
+  z
+    .string()
+    .default('')
+    .transform((text) =>
+      text
+        .split(',')
+        .map((item) => item.trim())
+        .filter((item) => item !== ''),
+    );
 const flag = (fallback: 'true' | 'false') =>
   z
     .enum(['true', 'false'])
     .default(fallback)
     .transform((text) => text === 'true');
+const path = () =>
+  z
+    .string()
+    .refine(isAbsolute, { error: ({ input }) => `'${input}' is not an absolute path` })
+    .optional();
 const address = (fallback: string) =>
   z
     .string()
@@ -26,22 +50,13 @@ const address = (fallback: string) =>
 const settings = z.object({
   KILN_LISTEN: address('127.0.0.1:8080').describe('Address of the HTTP API.'),
   KILN_GRPC_LISTEN: address('127.0.0.1:8081').describe('Address of the gRPC API.'),
-  KILN_HOSTS: z
-    .string()
-    .default('')
-    .describe('Further host names the service may be called by, separated by commas.'),
-  KILN_DATA_DIR: z
-    .string()
-    .optional()
-    .describe(
-      'Records, logs, artifacts, templates, running VMs. Default: /var/lib/kiln as root, else $XDG_DATA_HOME/kiln.',
-    ),
-  KILN_CACHE_DIR: z
-    .string()
-    .optional()
-    .describe(
-      'VM images and what they are made from. Default: /var/cache/kiln as root, else $XDG_CACHE_HOME/kiln.',
-    ),
+  KILN_HOSTS: list().describe('Further host names the service may be called by, separated by commas.'),
+  KILN_DATA_DIR: path().describe(
+    'Records, logs, artifacts, templates, running VMs. Default: /var/lib/kiln as root, else $XDG_DATA_HOME/kiln.',
+  ),
+  KILN_CACHE_DIR: path().describe(
+    'VM images and what they are made from. Default: /var/cache/kiln as root, else $XDG_CACHE_HOME/kiln.',
+  ),
   KILN_ACCEL: z
     .enum(['auto', 'kvm', 'tcg'])
     .default('auto')
@@ -67,14 +82,10 @@ const settings = z.object({
   KILN_CUSTOM_FRONTENDS: flag('true').describe(
     'Whether a Dockerfile may name another frontend with # syntax=.',
   ),
-  KILN_REGISTRY_MIRRORS: z
-    .string()
-    .default('')
-    .describe('Mirrors for image pulls: docker.io=http://127.0.0.1:5000,…'),
-  KILN_EGRESS_ALLOW: z
-    .string()
-    .default('')
-    .describe('Destinations opened to builds although they are not public: host:port,…'),
+  KILN_REGISTRY_MIRRORS: list().describe('Mirrors for image pulls: docker.io=http://127.0.0.1:5000,…'),
+  KILN_EGRESS_ALLOW: list().describe(
+    'Destinations opened to builds although they are not public: host:port,…',
+  ),
   KILN_SHUTDOWN_GRACE_SECONDS: seconds(0, 300).describe(
     'How long running builds may go on after the first signal to stop.',
   ),
@@ -112,7 +123,7 @@ export function parseConfig(env: NodeJS.ProcessEnv, asRoot: boolean): Config {
   const unknown = Object.keys(env).find((name) => name.startsWith('KILN_') && !(name in settings.shape));
   if (unknown)
     throw new KilnError('CONFIG_INVALID', `There is no setting ${unknown}; npm start -- --help lists them.`);
-  const parsed = settings.safeParse(env);
+  const parsed = settings.safeParse(dropEmpty(env));
   if (!parsed.success) {
     const [issue] = parsed.error.issues;
     throw new KilnError('CONFIG_INVALID', `${issue?.path.join('.')}: ${issue?.message}.`);
@@ -120,29 +131,25 @@ export function parseConfig(env: NodeJS.ProcessEnv, asRoot: boolean): Config {
   const config = {
     ...parsed.data,
     asRoot,
-    dataDirectory: directory(
-      parsed.data.KILN_DATA_DIR,
-      asRoot ? '/var/lib/kiln' : xdg(env['XDG_DATA_HOME'], '.local/share'),
-    ),
-    cacheDirectory: directory(
-      parsed.data.KILN_CACHE_DIR,
-      asRoot ? rootCacheDirectory : xdg(env['XDG_CACHE_HOME'], '.cache'),
-    ),
+    dataDirectory:
+      parsed.data.KILN_DATA_DIR ?? (asRoot ? '/var/lib/kiln' : xdg(env['XDG_DATA_HOME'], '.local/share')),
+    cacheDirectory:
+      parsed.data.KILN_CACHE_DIR ?? (asRoot ? rootCacheDirectory : xdg(env['XDG_CACHE_HOME'], '.cache')),
     sharedCacheDirectory: asRoot || parsed.data.KILN_CACHE_DIR !== undefined ? null : rootCacheDirectory,
   };
   for (const name of ['KILN_LISTEN', 'KILN_GRPC_LISTEN'] as const) refusePublic(name, config[name]);
   return config;
 }
 
-/** As root QEMU runs as other users, who cannot look into root's home: the places of a system service are taken. */
-function xdg(base: string | undefined, fallback: string): string {
-  return join(base && isAbsolute(base) ? base : join(homedir(), fallback), 'kiln');
+/** A variable that is set to nothing counts as not set: `KILN_MIN_FREE_BYTES=` must not mean 0. */
+function dropEmpty(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  const trimmed = Object.entries(env).map(([name, value]) => [name, value?.trim()] as const);
+  return Object.fromEntries(trimmed.filter(([, value]) => value !== ''));
 }
 
-function directory(setting: string | undefined, fallback: string): string {
-  const path = setting ?? fallback;
-  if (!isAbsolute(path)) throw new KilnError('CONFIG_INVALID', `'${path}' is not an absolute path.`);
-  return path;
+/** Folders in the user's home. Not for root, whose QEMU runs as other users: they could not look in there. */
+function xdg(base: string | undefined, fallback: string): string {
+  return join(base && isAbsolute(base) ? base : join(homedir(), fallback), 'kiln');
 }
 
 export function splitAddress(text: string): { host: string; port: number } {

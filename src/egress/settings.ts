@@ -15,12 +15,12 @@ export type Mirror = {
 };
 
 /**
- * Reads `KILN_REGISTRY_MIRRORS`: `docker.io=http://127.0.0.1:5000,quay.io=https://mirror.example`.
+ * Reads the items of `KILN_REGISTRY_MIRRORS`, such as `docker.io=http://127.0.0.1:5000` and `quay.io=https://mirror.example`.
  * A mirror with TLS keeps its own name, which its certificate is for.
  * @throws KilnError CONFIG_INVALID
  */
-export function parseRegistryMirrors(text: string): Mirror[] {
-  return splitList(text).map((item, index) => {
+export function parseRegistryMirrors(items: readonly string[]): Mirror[] {
+  return items.map((item, index) => {
     const separator = item.indexOf('=');
     const registry = item.slice(0, separator);
     const url = parseMirrorUrl(item.slice(separator + 1));
@@ -39,9 +39,9 @@ export function parseRegistryMirrors(text: string): Mirror[] {
   });
 }
 
-/** Reads `KILN_EGRESS_ALLOW`: `10.0.0.5:443,registry.lan:5000,[::1]:80`. @throws KilnError CONFIG_INVALID */
-export function parseEgressAllow(text: string): HostPort[] {
-  return splitList(text).map((item) => {
+/** Reads the items of `KILN_EGRESS_ALLOW`, such as `10.0.0.5:443`, `registry.lan:5000` and `[::1]:80`. @throws KilnError CONFIG_INVALID */
+export function parseEgressAllow(items: readonly string[]): HostPort[] {
+  return items.map((item) => {
     const parsed = parseHostPort(item);
     if (!parsed) throw invalid('KILN_EGRESS_ALLOW', `'${item}' is not of the form host:port.`);
     return parsed;
@@ -81,13 +81,6 @@ function isLoopback(host: string): boolean {
   loopback.addSubnet('127.0.0.0', 8, 'ipv4');
   loopback.addAddress('::1', 'ipv6');
   return host === 'localhost' || loopback.check(host, isIP(host) === 6 ? 'ipv6' : 'ipv4');
-}
-
-function splitList(text: string): string[] {
-  return text
-    .split(',')
-    .map((item) => item.trim())
-    .filter((item) => item !== '');
 }
 
 function invalid(setting: string, why: string): KilnError {

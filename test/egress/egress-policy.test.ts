@@ -74,13 +74,13 @@ const opened = [
 
 for (const { allow, host, port, allowed } of opened) {
   test(`KILN_EGRESS_ALLOW=${allow} ${allowed ? 'opens' : 'does not open'} port ${port} of ${host}`, async () => {
-    const policy = policyOf({ allow: parseEgressAllow(allow) });
+    const policy = policyOf({ allow: parseEgressAllow([allow]) });
     assert.equal((await policy({ host, port }, signal)).allowed, allowed);
   });
 }
 
 test('the alias of a mirror leads to the mirror, on loopback too, and nowhere else', async () => {
-  const mirrors = parseRegistryMirrors('docker.io=http://127.0.0.1:5000');
+  const mirrors = parseRegistryMirrors(['docker.io=http://127.0.0.1:5000']);
   const policy = policyOf({ mirrors });
   assert.deepEqual(await policy({ host: 'mirror-0.kiln.internal', port: 80 }, signal), {
     ...{ allowed: true, addresses: ['127.0.0.1'], port: 5000 },
@@ -110,8 +110,8 @@ test('names the operator set are resolved as this machine does, all others by DN
     return ['10.0.0.5'];
   };
   const policy = policyOf({
-    allow: parseEgressAllow('private.test:80'),
-    mirrors: parseRegistryMirrors('docker.io=http://mirror.lan'),
+    allow: parseEgressAllow(['private.test:80']),
+    mirrors: parseRegistryMirrors(['docker.io=http://mirror.lan']),
     resolve: { set: ask('set'), chosen: ask('chosen') },
   });
   for (const host of ['private.test', 'mirror-0.kiln.internal', 'other.test'])

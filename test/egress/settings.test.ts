@@ -61,8 +61,8 @@ for (const [text, expected] of hostPorts) {
 }
 
 test('KILN_EGRESS_ALLOW is a list of host:port', () => {
-  assert.deepEqual(parseEgressAllow(''), []);
-  assert.deepEqual(parseEgressAllow(' Registry.LAN.:5000, 10.0.0.5:443 ,[0::1]:80,'), [
+  assert.deepEqual(parseEgressAllow([]), []);
+  assert.deepEqual(parseEgressAllow(['Registry.LAN.:5000', '10.0.0.5:443', '[0::1]:80']), [
     { host: 'registry.lan', port: 5000 },
     { host: '10.0.0.5', port: 443 },
     { host: '::1', port: 80 },
@@ -70,9 +70,12 @@ test('KILN_EGRESS_ALLOW is a list of host:port', () => {
 });
 
 test('KILN_REGISTRY_MIRRORS leads an alias to each plain mirror; one with TLS keeps its name', () => {
-  const mirrors = parseRegistryMirrors(
-    'docker.io=http://127.0.0.1:5000,docker.io=http://cache.lan/hub/, quay.io=https://mirror.lan,ghcr.io:444=https://m.lan:8443/a/b',
-  );
+  const mirrors = parseRegistryMirrors([
+    'docker.io=http://127.0.0.1:5000',
+    'docker.io=http://cache.lan/hub/',
+    'quay.io=https://mirror.lan',
+    'ghcr.io:444=https://m.lan:8443/a/b',
+  ]);
   assert.deepEqual(
     mirrors.map(({ registry, alias, target, path }) => [
       registry,
@@ -107,9 +110,9 @@ test('KILN_REGISTRY_MIRRORS leads an alias to each plain mirror; one with TLS ke
   );
 });
 
-test('no mirrors, no lines for buildkitd', () => assert.equal(registryConfig(parseRegistryMirrors('')), ''));
+test('no mirrors, no lines for buildkitd', () => assert.equal(registryConfig(parseRegistryMirrors([])), ''));
 
-const wrong: readonly (readonly [(text: string) => unknown, string, string])[] = [
+const wrong: readonly (readonly [(items: readonly string[]) => unknown, string, string])[] = [
   [parseEgressAllow, 'KILN_EGRESS_ALLOW', 'registry.lan'],
   [parseEgressAllow, 'KILN_EGRESS_ALLOW', 'ok.lan:1,10.0.0.0/8:80'],
   [parseRegistryMirrors, 'KILN_REGISTRY_MIRRORS', 'http://127.0.0.1:5000'],
@@ -127,7 +130,7 @@ const wrong: readonly (readonly [(text: string) => unknown, string, string])[] =
 for (const [parse, setting, text] of wrong) {
   test(`${setting}=${JSON.stringify(text)} is refused by its name`, () => {
     assert.throws(
-      () => parse(text),
+      () => parse(text.split(',')),
       (error) =>
         error instanceof KilnError &&
         error.code === 'CONFIG_INVALID' &&
