@@ -38,7 +38,7 @@ const flag = (fallback: 'true' | 'false') =>
 const path = () =>
   z
     .string()
-    .refine(isAbsolute, { error: ({ input }) => `'${input}' is not an absolute path` })
+    .refine(isAbsolute, { error: ({ input }) => `'${String(input)}' is not an absolute path` })
     .optional();
 const address = (fallback: string) =>
   z

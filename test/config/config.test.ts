@@ -30,7 +30,7 @@ for (const name of numbers) {
   }
   test(`${name} takes its own default, with blanks around it`, () => {
     const value = defaults[name as keyof typeof defaults];
-    assert.deepEqual(parseConfig({ [name]: ` ${value} ` }, true), defaults);
+    assert.deepEqual(parseConfig({ [name]: ` ${String(value)} ` }, true), defaults);
   });
 }
 
