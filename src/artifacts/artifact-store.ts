@@ -6,6 +6,14 @@ import type { Artifact } from '../model/build.ts';
 import { KilnError } from '../model/error.ts';
 import { checkTarEnds } from './check-tar-ends.ts';
 
+/** A raw disk that a guest wrote, and what the guest says is on it. */
+export type ArtifactClaim = {
+  readonly file: string;
+  readonly format: Artifact['format'];
+  /** Bytes of the artifact, from the beginning of the disk. */
+  readonly bytes: number;
+};
+
 /** Kept outputs of builds: files named by the sha256 of their bytes. */
 export type ArtifactStore = {
   /** A place for a raw disk that `keep` is then called with. What an earlier run of the service left there is gone. */
@@ -15,11 +23,7 @@ export type ArtifactStore = {
    * it, and moves it in. Nobody writes it any more. On failure the file is removed.
    * @throws KilnError ARTIFACT_INVALID
    */
-  keep(
-    file: string,
-    claim: { format: Artifact['format']; bytes: number },
-    signal: AbortSignal,
-  ): Promise<Artifact>;
+  keep(claim: ArtifactClaim, signal: AbortSignal): Promise<Artifact>;
   /** Absolute path of a kept file. */
   path(digest: Artifact['digest']): string;
 };
@@ -33,7 +37,7 @@ export async function openArtifactStore(directory: string): Promise<ArtifactStor
   return {
     incomingPath: (name) => join(incoming, name),
     path,
-    async keep(file, { format, bytes }, signal) {
+    async keep({ file, format, bytes }, signal) {
       try {
         const digest = await seal(file, bytes, signal);
         // Whoever was cancelled meanwhile shall keep nothing.

@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { splitLines } from '../lib/lines.ts';
+import { printable } from '../lib/text.ts';
 import { KilnError } from '../model/error.ts';
 import type { BuildSpec } from '../model/spec.ts';
 import type { StartedCommand } from '../ssh/exec.ts';
@@ -46,7 +47,10 @@ const resultSchema = z.object({
     })
     .nullable(),
 });
-const lastLineSchema = z.object({ kiln: z.union([z.literal('ready'), resultSchema]) });
+/** Why buildctl could not be started. */
+const problemSchema = z.object({ problem: z.string().max(200) });
+/** The lines of build.sh itself. */
+const ownLineSchema = z.object({ kiln: z.union([z.literal('ready'), problemSchema, resultSchema]) });
 
 /**
  * Runs buildctl in the guest to its end.
@@ -92,13 +96,17 @@ async function readTrace(
   for await (const line of splitLines(stdout, maxTraceLine)) {
     if (line.length === 0) continue;
     const message = parseLine(line);
-    const last = lastLineSchema.safeParse(message);
-    if (!last.success) await run.onStatus(message);
-    else if (last.data.kiln !== 'ready') result = last.data.kiln;
-    else if (!ready) {
+    const own = ownLineSchema.safeParse(message);
+    if (!own.success) {
+      await run.onStatus(message);
+    } else if (own.data.kiln === 'ready') {
       // Once: a guest that says so without end must not make us write it down without end.
+      if (!ready) await run.onContextReady();
       ready = true;
-      await run.onContextReady();
+    } else if ('problem' in own.data.kiln) {
+      throw new KilnError('INFRA', `In the guest ${printable(own.data.kiln.problem)}.`);
+    } else {
+      result = own.data.kiln;
     }
   }
   return result;

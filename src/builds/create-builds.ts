@@ -11,9 +11,10 @@ import { type BuildRecord, type EntrySummary, isTerminal, phases } from '../mode
 import type { BuildRequest, Builds, Readiness } from '../model/builds.ts';
 import type { ContextLimits, DockerfilePolicy } from '../model/context.ts';
 import { KilnError } from '../model/error.ts';
-import type { Queue } from '../queue/queue.ts';
+import type { Queue, Slot } from '../queue/queue.ts';
+import type { RunDependencies } from './accepted-build.ts';
 import { Journal, type JournalOptions } from './journal.ts';
-import { type AcceptedBuild, type RunDependencies, runBuild } from './run-build.ts';
+import { runBuild } from './run-build.ts';
 
 export type BuildsOptions = Omit<RunDependencies, 'stopping'> &
   JournalOptions & {
@@ -48,6 +49,8 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
   const { store, queue, artifacts, buildsDirectory, policy, logger } = options;
   const active = new Map<string, ActiveBuild>();
   const stopping = new AbortController();
+  /** Builds that are being accepted: they have no end to wait for yet. */
+  const starting = new Set<Promise<BuildRecord>>();
   let draining = false;
 
   const filesOf = async (id: string): Promise<BuildFiles> => {
@@ -62,6 +65,34 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
     return active.get(id)?.journal.record ?? store.get(id);
   };
 
+  /** From its record on, the build owns its context, its files and its slot; until then they are given back on failure. */
+  const accept = async (request: BuildRequest): Promise<BuildRecord> => {
+    await using undo = new AsyncDisposableStack();
+    undo.use(request.context);
+    await refuseWithoutRoom(buildsDirectory, options.minFreeBytes);
+    await checkRequest(request, { policy, served: options.entry.name });
+    request.context?.forgetNames();
+    const journal = await Journal.open(newRecord(request, options.entry), options);
+    undo.defer(() => journal.discard());
+    const cancel = new AbortController();
+    const signal = AbortSignal.any([cancel.signal, stopping.signal]);
+    const slot = queue.enter({
+      signal,
+      onPlace: (place) => void journal.event({ type: 'queued', place }).catch(() => undefined),
+    });
+    // It may be refused while nobody waits for it yet.
+    slot.catch(() => undefined);
+    undo.defer(() => leave(slot, cancel));
+    await journal.begin();
+    const { id } = journal.record;
+    const done = runBuild({ ...request, journal, slot }, { ...options, stopping: stopping.signal }, signal)
+      .catch((error: unknown) => logger.error({ error, build: id }, 'a build could not be recorded'))
+      .finally(() => active.delete(id));
+    active.set(id, { journal, cancel, done });
+    undo.move();
+    return journal.record;
+  };
+
   return {
     async stageContext(upload, signal) {
       queue.refuseIfFull();
@@ -70,30 +101,13 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
     },
 
     async start(request) {
-      await using undo = new AsyncDisposableStack();
-      undo.use(request.context);
-      await refuseWithoutRoom(buildsDirectory, options.minFreeBytes);
-      await checkRequest(request, { policy, served: options.entry.name });
-      request.context?.forgetNames();
-      const journal = await Journal.open(newRecord(request, options.entry), options);
-      undo.defer(() => journal.discard());
-      const { id } = journal.record;
-      const cancel = new AbortController();
-      const turn = queue.enter({
-        signal: cancel.signal,
-        onPlace: (place) => void journal.event({ type: 'queued', place }).catch(() => undefined),
-      });
-      turn.catch(() => undefined);
-      undo.defer(() => leave(turn, cancel));
-      await journal.begin();
-      const build: AcceptedBuild = { ...request, journal, turn };
-      const done = runBuild(build, { ...options, stopping: stopping.signal }, cancel.signal)
-        .catch((error: unknown) => logger.error({ error, build: id }, 'a build could not be recorded'))
-        .finally(() => active.delete(id));
-      active.set(id, { journal, cancel, done });
-      // From here on the build owns its context, its files and its turn.
-      undo.move();
-      return journal.record;
+      const started = accept(request);
+      starting.add(started);
+      try {
+        return await started;
+      } finally {
+        starting.delete(started);
+      }
     },
 
     get: getRecord,
@@ -134,13 +148,10 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
     async drain() {
       draining = true;
       await queue.close();
+      await Promise.allSettled(starting);
       await Promise.all([...active.values()].map(({ done }) => done));
     },
-    abort() {
-      const reason = new KilnError('DRAINING', 'The service was stopped.');
-      stopping.abort(reason);
-      for (const { cancel } of active.values()) cancel.abort(reason);
-    },
+    abort: () => stopping.abort(new KilnError('DRAINING', 'The service was stopped.')),
   };
 }
 
@@ -150,11 +161,11 @@ function reasonForNone({ state, spec }: BuildRecord): string {
     : `it is ${state}`;
 }
 
-/** Gives a turn back that came already, and waits no longer for one that did not. */
-async function leave(turn: AcceptedBuild['turn'], cancel: AbortController): Promise<void> {
+/** Gives a slot back that came already, and waits no longer for one that did not. */
+async function leave(coming: Promise<Slot>, cancel: AbortController): Promise<void> {
   cancel.abort();
   try {
-    using _slot = await turn;
+    using _slot = await coming;
   } catch {
     // It never came.
   }

@@ -38,19 +38,26 @@ export class Journal {
     this.#options = options;
   }
 
+  /** Makes the build's files, with what is known of it at its beginning. */
   static async open(record: BuildRecord, options: JournalOptions): Promise<Journal> {
-    return new Journal(record, await createBuildFiles(join(options.buildsDirectory, record.id)), options);
+    const files = await createBuildFiles(join(options.buildsDirectory, record.id));
+    const journal = new Journal(record, files, options);
+    try {
+      await journal.event({ type: 'state', state: 'queued' });
+      for (const message of record.context?.warnings ?? []) await journal.event({ type: 'warning', message });
+      return journal;
+    } catch (error) {
+      await journal.discard();
+      throw error;
+    }
   }
 
   get record(): BuildRecord {
     return this.#record;
   }
 
-  /** The record comes last: a build that is in the store has all its files. */
+  /** Puts the record into the store. It comes last: a build that is in the store has all its files. */
   async begin(): Promise<void> {
-    await this.event({ type: 'state', state: 'queued' });
-    for (const message of this.#record.context?.warnings ?? [])
-      await this.event({ type: 'warning', message });
     await this.#options.store.insert(this.#record);
   }
 

@@ -16,8 +16,9 @@ export type ReadinessSource = {
 /** Whether a build that came now would get a VM, and on what it would run. */
 export function describeReadiness(source: ReadinessSource, draining: boolean): Readiness {
   const { pool, queue, poolSize } = source;
-  const { warm, leased, starting, problem } = pool.status;
-  const able = warm + leased > 0 || (poolSize === 0 && problem === null);
+  const { warm, leased, starting, proven, problem } = pool.status;
+  // Between two VMs there may be none: what counts is that the last attempt to make one succeeded.
+  const able = warm + leased > 0 || proven || (poolSize === 0 && problem === null);
   const reason = draining
     ? 'The service is stopping.'
     : able

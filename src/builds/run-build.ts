@@ -1,67 +1,87 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ArtifactStore } from '../artifacts/artifact-store.ts';
-import { type BuildctlResult, runBuildctl } from '../buildkit/run-buildctl.ts';
-import type { WarmVm } from '../guest/warm-vm.ts';
-import { withDeadline } from '../lib/abort.ts';
-import type { Artifact, EgressDestination, Verdict } from '../model/build.ts';
-import type { StagedContext } from '../model/context.ts';
+import { TimeLimit } from '../lib/abort.ts';
+import type { EgressDestination, Verdict } from '../model/build.ts';
 import { KilnError } from '../model/error.ts';
-import type { BuildSpec } from '../model/spec.ts';
-import type { Lease, Pool } from '../pool/pool.ts';
-import type { Queue } from '../queue/queue.ts';
-import type { BlankDisk } from '../vm/vm.ts';
+import type { AcceptedBuild, RunDependencies } from './accepted-build.ts';
 import type { Journal } from './journal.ts';
+import { type FinishedRun, runInVm } from './run-in-vm.ts';
 import { verdictOfError, verdictOfExit } from './verdict.ts';
 
-/** One accepted build and what it was given. */
-export type AcceptedBuild = {
-  readonly journal: Journal;
-  readonly context: StagedContext | null;
-  readonly dockerfile: Buffer | null;
-  /** Its turn in the queue. */
-  readonly turn: ReturnType<Queue['enter']>;
-};
+/** How a build ended, and where it connected to. */
+type Ending = { readonly verdict: Verdict; readonly egress: readonly EgressDestination[] };
 
+/** How many VMs one build may lose. */
+const maxAttempts = 2;
 const fullDiskRetryMs = 1000;
 
-export type RunDependencies = {
-  readonly pool: Pool<WarmVm>;
-  readonly artifacts: ArtifactStore;
-  readonly maxArtifactBytes: number;
-  readonly defaultTimeoutSeconds: number;
-  /** Aborts when the service ends its builds. */
-  readonly stopping: AbortSignal;
-};
-
 /**
- * The life of a build: its turn → a VM of its own → the context as a disk → buildctl, its log and events as they come →
- * the artifact → the verdict. The VM is gone when this resolves. Never rejects for anything that is the build's own.
+ * The life of a build: its slot → a VM of its own, in which buildctl runs → the VM is gone → what it put out is checked and
+ * kept → the verdict. Never rejects for anything that is the build's own.
  */
 export async function runBuild(
   build: AcceptedBuild,
   deps: RunDependencies,
   signal: AbortSignal,
 ): Promise<void> {
-  const { journal } = build;
+  const ending = await findEnding(build, deps, signal);
+  await build.context?.[Symbol.asyncDispose]();
+  await finish(build.journal, ending, deps.stopping);
+}
+
+/** Never rejects: whatever goes wrong is a verdict, too. */
+async function findEnding(build: AcceptedBuild, deps: RunDependencies, signal: AbortSignal): Promise<Ending> {
   const egress: EgressDestination[] = [];
-  let verdict: Verdict;
+  using limit = createTimeLimit(build, deps);
+  const limited = AbortSignal.any([signal, limit.signal]);
   try {
-    using _slot = await build.turn;
-    verdict = await buildOnLease(build, { ...deps, egress }, signal);
+    using _slot = await build.slot;
+    for (let attempt = 1; ; attempt += 1) {
+      const run = await runInVm(build, { ...deps, onLease: () => limit.start() }, limited);
+      egress.push(...run.egress);
+      if (!('error' in run)) return { verdict: await settle(build.journal, run, deps, limited), egress };
+      if (attempt === maxAttempts || !isUnspoken(build.journal, run.error)) throw run.error;
+      const message = `${run.error.message} Trying once more in another one.`;
+      await build.journal.event({ type: 'warning', message });
+    }
   } catch (error) {
-    verdict = verdictOfError(error);
-  } finally {
-    await build.context?.[Symbol.asyncDispose]();
+    return { verdict: verdictOfError(error), egress };
   }
-  await finish(journal, { verdict, egress }, deps.stopping);
+}
+
+/** One for all attempts of a build. Its clock starts with the first VM: waiting for that is not the build's time. */
+function createTimeLimit({ journal }: AcceptedBuild, deps: RunDependencies): TimeLimit {
+  const seconds = journal.record.spec.timeoutSeconds ?? deps.defaultTimeoutSeconds;
+  return new TimeLimit({
+    ms: seconds * 1000,
+    reason: () => new KilnError('TIMEOUT', `The build took longer than the ${seconds} s it was given.`),
+  });
+}
+
+/**
+ * Whether a VM was lost before its build has said a word: then nobody has seen anything of the attempt but its warnings.
+ * After that a second attempt would say everything twice.
+ */
+function isUnspoken({ files }: Journal, { code }: KilnError): boolean {
+  return code === 'INFRA' && files.log.size === 0;
+}
+
+/** The VM is gone: nobody writes the artifact's file any more, so now it can be checked, and kept as it is. */
+async function settle(
+  journal: Journal,
+  { result, artifact: claim }: FinishedRun,
+  { artifacts }: RunDependencies,
+  signal: AbortSignal,
+): Promise<Verdict> {
+  if (claim) {
+    const artifact = await artifacts.keep(claim, signal);
+    await journal.change({ artifact });
+    await journal.event({ type: 'artifact', artifact });
+  }
+  return verdictOfExit(result.exitCode);
 }
 
 /** A full disk leaves no build without its end, which is written once there is room, unless the service stops first. */
-async function finish(
-  journal: Journal,
-  { verdict, egress }: { verdict: Verdict; egress: readonly EgressDestination[] },
-  stopping: AbortSignal,
-): Promise<void> {
+async function finish(journal: Journal, { verdict, egress }: Ending, stopping: AbortSignal): Promise<void> {
   for (;;) {
     try {
       await journal.finish(verdict, egress);
@@ -75,133 +95,4 @@ async function finish(
       throw error;
     }
   }
-}
-
-/** How many VMs one build may lose. */
-const maxAttempts = 2;
-
-/**
- * A VM that is lost before its build has said a word is replaced once: nobody has seen anything of the first attempt but the
- * warning. After that a second attempt would say everything twice.
- */
-async function buildOnLease(
-  build: AcceptedBuild,
-  deps: RunDependencies & { egress: EgressDestination[] },
-  signal: AbortSignal,
-): Promise<Verdict> {
-  const { journal } = build;
-  for (let attempt = 1; ; attempt += 1) {
-    const lease = await deps.pool.acquire(signal);
-    try {
-      return await buildInVm(build, lease, deps, signal);
-    } catch (error) {
-      const { code, message } = KilnError.from(error);
-      if (code !== 'INFRA' || journal.files.log.size > 0 || attempt === maxAttempts) throw error;
-      await journal.event({ type: 'warning', message: `${message} Trying once more in another one.` });
-    } finally {
-      deps.egress.push(...lease.vm.egress.destinations());
-      await lease[Symbol.asyncDispose]();
-    }
-  }
-}
-
-async function buildInVm(
-  build: AcceptedBuild,
-  lease: Lease<WarmVm>,
-  deps: RunDependencies,
-  signal: AbortSignal,
-): Promise<Verdict> {
-  const { spec } = build.journal.record;
-  const seconds = spec.timeoutSeconds ?? deps.defaultTimeoutSeconds;
-  const reason = (): Error =>
-    new KilnError('TIMEOUT', `The build took longer than the ${seconds} s it was given.`);
-  return withDeadline({ ms: seconds * 1000, signal, reason }, async (limited) => {
-    const { result, artifactDisk } = await runInGuest(build, lease.vm, deps, limited);
-    const { output } = spec;
-    if (result.exitCode === 0 && output !== 'none' && artifactDisk)
-      await keepArtifact({ build, lease, output, result, artifactDisk }, deps, limited);
-    return verdictOfExit(result.exitCode);
-  });
-}
-
-async function runInGuest(
-  { journal, context, dockerfile }: AcceptedBuild,
-  vm: WarmVm,
-  deps: RunDependencies,
-  signal: AbortSignal,
-): Promise<{ result: BuildctlResult; artifactDisk: BlankDisk | null }> {
-  const { spec } = journal.record;
-  const lost = new AbortController();
-  void vm.gone.then((reason) =>
-    lost.abort(new KilnError('INFRA', `The VM of this build went away: ${reason}`)),
-  );
-  const linked = AbortSignal.any([signal, lost.signal]);
-  vm.watchEgress((destination) => void journal.event({ type: 'egress', destination }).catch(() => undefined));
-  const { accelerator } = vm.machine.processor;
-  await journal.reach('leased', { state: 'running', vm: { id: vm.id, accelerator } });
-  await journal.event({ type: 'state', state: 'running' });
-  // The guest's program waits for its disks, so they are plugged in while it starts.
-  const plugged = plugDisks(
-    { vm, context, output: spec.output, maxArtifactBytes: deps.maxArtifactBytes },
-    linked,
-  );
-  plugged.catch((error: unknown) => lost.abort(error));
-  const result = await runBuildctl(
-    vm.program,
-    {
-      spec,
-      contextDisk: context && contextSerial,
-      artifactDisk: spec.output === 'none' ? null : artifactSerial,
-      dockerfile,
-      onLog: (bytes) => journal.log(bytes),
-      onStatus: (status) => journal.status(status),
-      onContextReady: () => journal.reach('contextReady'),
-    },
-    linked,
-  );
-  const artifactDisk = await plugged;
-  await journal.reach('buildFinished', { imageDigest: result.imageDigest });
-  return { result, artifactDisk };
-}
-
-const contextSerial = 'context';
-const artifactSerial = 'artifact';
-
-type Disks = {
-  readonly vm: WarmVm;
-  readonly context: StagedContext | null;
-  readonly output: BuildSpec['output'];
-  readonly maxArtifactBytes: number;
-};
-
-async function plugDisks(
-  { vm: { machine }, context, output, maxArtifactBytes }: Disks,
-  signal: AbortSignal,
-): Promise<BlankDisk | null> {
-  if (context) await machine.plugFile({ serial: contextSerial, source: context.path }, signal);
-  if (output === 'none') return null;
-  // Of the largest size an artifact may have; it is cut to what the guest wrote.
-  return machine.plugBlank({ serial: artifactSerial, bytes: maxArtifactBytes }, signal);
-}
-
-/** Out of the VM's folder first, then the VM is destroyed, then the bytes are read: nobody writes them any more. */
-async function keepArtifact(
-  kept: {
-    build: AcceptedBuild;
-    lease: Lease<WarmVm>;
-    output: Artifact['format'];
-    result: BuildctlResult;
-    artifactDisk: BlankDisk;
-  },
-  deps: RunDependencies,
-  signal: AbortSignal,
-): Promise<void> {
-  const { build, lease, output, result, artifactDisk } = kept;
-  const { journal } = build;
-  const file = deps.artifacts.incomingPath(journal.record.id);
-  await artifactDisk.moveTo(file);
-  await lease[Symbol.asyncDispose]();
-  const artifact = await deps.artifacts.keep(file, { format: output, bytes: result.artifactBytes }, signal);
-  await journal.change({ artifact });
-  await journal.event({ type: 'artifact', artifact });
 }

@@ -14,15 +14,15 @@ import type { Vm, VmSetup } from '../vm/vm.ts';
 import { buildScript, reseedScript } from './guest-files.ts';
 
 /** A VM that can be offered: its own random state, clock and machine-id, its one connection open, its way out in place. */
-export type WarmVm = PooledVm & {
-  readonly machine: Vm;
-  readonly connection: SshConnection;
-  /** `buildScript`, waiting for the build's input. */
-  readonly program: StartedCommand;
-  readonly egress: EgressProxy;
-  /** Called at the first connection to each destination, from now on. */
-  watchEgress(listener: (destination: EgressDestination) => void): void;
-};
+export type WarmVm = PooledVm &
+  Pick<Vm, 'processor' | 'ssh' | 'plugFile' | 'plugBlank'> & {
+    readonly connection: SshConnection;
+    /** `buildScript`, waiting for the build's input. */
+    readonly program: StartedCommand;
+    readonly egress: EgressProxy;
+    /** Called at the first connection to each destination, from now on. */
+    watchEgress(listener: (destination: EgressDestination) => void): void;
+  };
 
 export type WarmVmOptions = {
   readonly setup: VmSetup;
@@ -34,8 +34,8 @@ export type WarmVmOptions = {
 /** Clones, connects, reseeds. A clone that cannot be made its own is destroyed, never offered. */
 export async function createWarmVm(options: WarmVmOptions, signal: AbortSignal): Promise<WarmVm> {
   await using undo = new AsyncDisposableStack();
-  const machine = undo.use(await cloneVm(options.setup, options.template, signal));
-  const target = { ...machine.ssh, privateKey: options.keys.privateKey };
+  const vm = undo.use(await cloneVm(options.setup, options.template, signal));
+  const target = { ...vm.ssh, privateKey: options.keys.privateKey };
   const connection = undo.use(await connectSsh(target, signal));
   await capture(connection, reseedScript, { input: reseedInput(), signal });
   let onDestination: (destination: EgressDestination) => void = () => undefined;
@@ -46,13 +46,16 @@ export async function createWarmVm(options: WarmVmOptions, signal: AbortSignal):
   const program = await connection.start(buildScript, signal);
   const resources = undo.move();
   return {
-    id: machine.id,
-    machine,
+    id: vm.id,
+    processor: vm.processor,
+    ssh: vm.ssh,
+    plugFile: vm.plugFile,
+    plugBlank: vm.plugBlank,
     connection,
     program,
     egress,
     gone: Promise.race([
-      machine.exited.then((reason) => `QEMU ${reason}`),
+      vm.exited.then((reason) => `QEMU ${reason}`),
       connection.closed.then((reason) => `its ssh connection was lost: ${reason}`),
     ]),
     watchEgress(listener) {

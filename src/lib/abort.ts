@@ -27,3 +27,28 @@ export async function withDeadline<T>(
     clearTimeout(timer);
   }
 }
+
+/** A time limit whose clock starts later than the work it ends, at the first call of `start`. */
+export class TimeLimit implements Disposable {
+  readonly #options: { readonly ms: number; readonly reason: () => Error };
+  readonly #controller = new AbortController();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(options: { ms: number; reason: () => Error }) {
+    this.#options = options;
+  }
+
+  /** Aborts with `reason()` when the time is up. */
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  start(): void {
+    const { ms, reason } = this.#options;
+    this.#timer ??= setTimeout(() => this.#controller.abort(reason()), ms);
+  }
+
+  [Symbol.dispose](): void {
+    clearTimeout(this.#timer);
+  }
+}

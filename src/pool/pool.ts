@@ -17,6 +17,10 @@ export type PoolStatus = {
   readonly warm: number;
   readonly leased: number;
   readonly starting: number;
+  /** Being destroyed: they still hold memory. */
+  readonly ending: number;
+  /** Whether VMs can be made here: the last attempt succeeded. False before the first. */
+  readonly proven: boolean;
   /** Why the last attempt to make a VM failed; null after a success. */
   readonly problem: string | null;
 };
@@ -32,6 +36,7 @@ const failuresUntilTold = 3;
  *
  * INVARIANTS:
  * - A VM is in exactly one place: being made, warm, leased, or being destroyed; `max` bounds all of them together.
+ * - `close` resolves when none of those that are not leased is left.
  * - A VM is handed out once. It never comes back: the end of its lease destroys it.
  * - VMs are made one at a time (several at once take as long each as all in a row) and after a build has been served.
  * - Waiting builds are served in the order they came.
@@ -46,10 +51,11 @@ export class Pool<V extends PooledVm> {
   readonly #warm: V[] = [];
   readonly #waiters: Waiter<V>[] = [];
   readonly #closing = new AbortController();
-  /** Leased, or on their way out: they still hold memory. */
+  readonly #ending = new Set<Promise<void>>();
   #leased = 0;
   #starting = 0;
   #failures = 0;
+  #proven = false;
   #problem: string | null = null;
   #refilling: Promise<void> | null = null;
 
@@ -67,6 +73,8 @@ export class Pool<V extends PooledVm> {
       warm: this.#warm.length,
       leased: this.#leased,
       starting: this.#starting,
+      ending: this.#ending.size,
+      proven: this.#proven,
       problem: this.#problem,
     };
   }
@@ -100,12 +108,13 @@ export class Pool<V extends PooledVm> {
     }
   }
 
-  /** Destroys the warm VMs; resolves when no VM is left that is not leased. */
+  /** Refuses who waits and destroys the warm VMs. */
   async close(): Promise<void> {
     this.#closing.abort(draining());
     for (const waiter of this.#waiters.splice(0)) waiter.reject(draining());
     await this.#refilling;
-    await Promise.all(this.#warm.splice(0).map((vm) => vm[Symbol.asyncDispose]()));
+    for (const vm of this.#warm.splice(0)) void this.#destroy(vm);
+    await Promise.all(this.#ending);
   }
 
   async #fill(): Promise<void> {
@@ -113,8 +122,9 @@ export class Pool<V extends PooledVm> {
       try {
         const vm = await this.#make();
         this.#failures = 0;
+        this.#proven = true;
         this.#problem = null;
-        await this.#offer(vm);
+        this.#offer(vm);
       } catch (error) {
         if (this.#closing.signal.aborted) return;
         await this.#backOff(KilnError.from(error));
@@ -125,7 +135,8 @@ export class Pool<V extends PooledVm> {
   #isShort(): boolean {
     if (this.#closing.signal.aborted) return false;
     const missing = this.#options.size + this.#waiters.length - this.#warm.length;
-    return missing > 0 && this.#warm.length + this.#leased + this.#starting < this.#options.max;
+    const all = this.#warm.length + this.#leased + this.#starting + this.#ending.size;
+    return missing > 0 && all < this.#options.max;
   }
 
   async #make(): Promise<V> {
@@ -137,9 +148,9 @@ export class Pool<V extends PooledVm> {
     }
   }
 
-  async #offer(vm: V): Promise<void> {
+  #offer(vm: V): void {
     if (this.#closing.signal.aborted) {
-      await vm[Symbol.asyncDispose]();
+      void this.#destroy(vm);
       return;
     }
     const waiter = this.#waiters.shift();
@@ -156,17 +167,15 @@ export class Pool<V extends PooledVm> {
     if (index < 0) return;
     this.#warm.splice(index, 1);
     this.#options.logger.warn({ vm: vm.id, reason }, 'a warm VM went away');
-    void vm[Symbol.asyncDispose]();
-    this.refill();
+    void this.#destroy(vm);
   }
 
   #lease(vm: V): Lease<V> {
     this.#leased += 1;
     let ended: Promise<void> | null = null;
-    const end = async (): Promise<void> => {
-      await vm[Symbol.asyncDispose]();
+    const end = (): Promise<void> => {
       this.#leased -= 1;
-      this.refill();
+      return this.#destroy(vm);
     };
     return {
       vm,
@@ -175,6 +184,24 @@ export class Pool<V extends PooledVm> {
         return ended;
       },
     };
+  }
+
+  /** Never rejects. There is room for another VM when it resolves. */
+  #destroy(vm: V): Promise<void> {
+    const gone = this.#dispose(vm).finally(() => {
+      this.#ending.delete(gone);
+      this.refill();
+    });
+    this.#ending.add(gone);
+    return gone;
+  }
+
+  async #dispose(vm: V): Promise<void> {
+    try {
+      await vm[Symbol.asyncDispose]();
+    } catch (error) {
+      this.#options.logger.error({ vm: vm.id, error }, 'a VM was not destroyed as it should be');
+    }
   }
 
   /** A waiter that gave up may have been served in the same moment: that VM must not be lost. */
@@ -186,8 +213,9 @@ export class Pool<V extends PooledVm> {
 
   async #backOff(error: KilnError): Promise<void> {
     this.#failures += 1;
+    this.#proven = false;
     this.#problem = error.message;
-    this.#options.logger.error({ error, cause: error.cause }, 'a VM could not be made');
+    this.#options.logger.error({ error }, 'a VM could not be made');
     if (this.#failures >= failuresUntilTold) {
       for (const waiter of this.#waiters.splice(0)) waiter.reject(error);
     }

@@ -30,8 +30,8 @@ export class Queue {
   }
 
   /**
-   * Resolves when it is this one's turn. `onPlace` tells its place in line, 1 first, whenever that changes. Throws at once,
-   * and not later, what makes waiting pointless. @throws KilnError NO_CAPACITY when the line is full, DRAINING when closed.
+   * Resolves with a slot as soon as there is one. `onPlace` tells the place in line, 1 first, whenever that changes. What makes
+   * waiting pointless is thrown at once and not later. @throws KilnError NO_CAPACITY when the line is full, DRAINING when closed.
    */
   enter(options: { signal: AbortSignal; onPlace: (place: number) => void }): Promise<Slot> {
     const { signal, onPlace } = options;

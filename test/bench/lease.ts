@@ -30,7 +30,7 @@ export const benchLease: Bench = async (service) => {
     await using lease = await service.pool.acquire(signal);
     await capture(lease.vm.connection, 'true', { signal });
     leases.push(performance.now() - started);
-    processor = lease.vm.machine.processor;
+    processor = lease.vm.processor;
   }
   await waitUntilWarm(service);
   const [kiln, baseline] = [median(leases), await coldBootMs(processor)];

@@ -47,14 +47,14 @@ export async function shell(command: string, onOutput?: (text: string) => void):
 }
 
 /** The plain OpenSSH client into a VM, as somebody without kiln would work: `${ssh.command} 'what to run'`. */
-export async function plainSsh({ machine }: WarmVm): Promise<AsyncDisposable & { command: string }> {
+export async function plainSsh({ ssh }: WarmVm): Promise<AsyncDisposable & { command: string }> {
   const directory = await mkdtemp(join(tmpdir(), 'kiln-bench-'));
   const known = join(directory, 'known_hosts');
-  await writeFile(known, `[127.0.0.1]:${machine.ssh.port} ${machine.ssh.hostKey}\n`);
+  await writeFile(known, `[127.0.0.1]:${ssh.port} ${ssh.hostKey}\n`);
   const options = [`UserKnownHostsFile=${known}`, 'StrictHostKeyChecking=yes', 'LogLevel=ERROR'];
   const key = join(testData, 'ssh_ed25519');
   return {
-    command: `ssh -i ${key} -p ${machine.ssh.port} ${options.map((option) => `-o ${option}`).join(' ')} root@127.0.0.1`,
+    command: `ssh -i ${key} -p ${ssh.port} ${options.map((option) => `-o ${option}`).join(' ')} root@127.0.0.1`,
     [Symbol.asyncDispose]: () => rm(directory, { recursive: true }),
   };
 }

@@ -51,6 +51,7 @@ test("with a guest simulated: the log is buildctl's, without the line that only 
 });
 
 for (const [what, stdout, code] of [
+  ['a buildctl that could not be started', '{"kiln":{"problem":"the disk did not appear"}}\n', 'INFRA'],
   ['no end', '{"kiln":"ready"}\n', 'INFRA'],
   ['no JSON', `{\n${end}`, 'INFRA'],
   ['an exit code that is none', end.replace('"exitCode":0', '"exitCode":-1'), 'INFRA'],

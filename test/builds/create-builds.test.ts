@@ -18,8 +18,17 @@ const logger = { info: () => undefined, warn: () => undefined, error: () => unde
 type Parts = { readonly builds: RunningBuilds; readonly buildsDirectory: string; readonly store: BuildStore };
 
 /** The use-cases on a real store and queue. No build here gets as far as a VM. */
-async function createParts({ path }: TemporaryFolder, queue: Queue, minFreeBytes = 0): Promise<Parts> {
-  const store = await openBuildStore(path);
+async function createParts(
+  { path }: TemporaryFolder,
+  queue: Queue,
+  { minFreeBytes = 0, onInsert = () => undefined }: { minFreeBytes?: number; onInsert?: () => void } = {},
+): Promise<Parts> {
+  const opened = await openBuildStore(path);
+  const insert: BuildStore['insert'] = (record) => {
+    onInsert();
+    return opened.insert(record);
+  };
+  const store = { ...opened, insert };
   const buildsDirectory = join(path, 'builds');
   await mkdir(buildsDirectory);
   const create = (): Promise<WarmVm> => Promise.reject(new Error('No build should come this far.'));
@@ -74,11 +83,9 @@ test('a full line refuses a context before a byte of it is read', async () => {
 
 test('a disk that is nearly full refuses builds, before a byte of a context is read', async () => {
   await using folder = await createFolder();
-  const { builds, buildsDirectory, store } = await createParts(
-    folder,
-    new Queue({ slots: 1, limit: 0 }),
-    Number.MAX_SAFE_INTEGER,
-  );
+  const { builds, buildsDirectory, store } = await createParts(folder, new Queue({ slots: 1, limit: 0 }), {
+    minFreeBytes: Number.MAX_SAFE_INTEGER,
+  });
   await using _store = store;
   const bytes = { [Symbol.asyncIterator]: () => assert.fail('it was read') };
   const refused = { code: 'NO_CAPACITY', message: /nearly full: \d+ bytes are free/ };
@@ -87,7 +94,7 @@ test('a disk that is nearly full refuses builds, before a byte of a context is r
   await assertNothingLeft(buildsDirectory);
 });
 
-test('a build that cannot be recorded gives its turn back and leaves nothing', async () => {
+test('a build that cannot be recorded gives its slot back and leaves nothing', async () => {
   await using folder = await createFolder();
   const queue = new Queue({ slots: 1, limit: 0 });
   const { builds, buildsDirectory, store } = await createParts(folder, queue);
@@ -121,4 +128,32 @@ test('a build that asks for another archive entry than the one served is refused
   const same = { ...request, spec: parseSpec({ entry: queuedRecord().entry.name }) };
   const { id } = await builds.start(same);
   await builds.cancel(id, 'seen enough');
+});
+
+test('a service that is stopped while a build is being accepted ends that build, too', async () => {
+  await using folder = await createFolder();
+  let drained: Promise<void> | undefined;
+  const onInsert = (): void => {
+    builds.abort();
+    drained = builds.drain();
+  };
+  const { builds, store } = await createParts(folder, new Queue({ slots: 1, limit: 0 }), { onInsert });
+  await using _store = store;
+  const accepted = builds.start(request);
+  const { id } = await accepted;
+  await drained;
+  assert.equal((await store.get(id)).state, 'interrupted');
+});
+
+test('a build that waits says first that it is queued, then at which place', async () => {
+  await using folder = await createFolder();
+  const queue = new Queue({ slots: 1, limit: 1 });
+  const { builds, store } = await createParts(folder, queue);
+  await using _store = store;
+  using _taken = await queue.enter({ signal, onPlace: () => undefined });
+  const { id } = await builds.start(request);
+  await builds.cancel(id, 'seen enough');
+  const items = await builds.watch(id, { logOffset: 0, eventOffset: 0, follow: true, signal });
+  const types = (await Array.fromAsync(items)).map((item) => item.kind === 'event' && item.event.type);
+  assert.deepEqual(types, ['state', 'queued', 'verdict']);
 });

@@ -85,7 +85,7 @@ test('owners, fractions of seconds, link counts and xattrs are those of the arch
     signal,
   );
   await using lease = await service.pool.acquire(signal);
-  await lease.vm.machine.plugFile({ serial: 'context', source: context.path }, signal);
+  await lease.vm.plugFile({ serial: 'context', source: context.path }, signal);
   const look = [
     'until disk=$(grep -l context /sys/block/vd*/serial); do sleep 0.1; done',
     'mount -t erofs -o ro /dev/$(basename $(dirname $disk)) /mnt && cd /mnt',

@@ -101,3 +101,80 @@ test('a factory that keeps failing tells who waits after three tries (simulated 
   await assert.rejects(pool.acquire(signal), { code: 'INTERNAL' });
   await pool.close();
 });
+
+/** A simulated VM whose end takes until `release`, and may fail. */
+function createSlow(failure?: Error) {
+  const release = Promise.withResolvers<void>();
+  const factory = createFactory();
+  const create = async (): Promise<PooledVm> => {
+    const vm = await factory.create();
+    const end = async (): Promise<void> => {
+      await release.promise;
+      await vm[Symbol.asyncDispose]();
+      if (failure) throw failure;
+    };
+    return { ...vm, [Symbol.asyncDispose]: end };
+  };
+  return { ...factory, create, release: release.resolve };
+}
+
+test('a warm VM that died counts until it is gone: there is never one more than max (simulated VMs)', async () => {
+  const factory = createSlow();
+  const pool = new Pool({ size: 1, max: 1, create: factory.create, logger });
+  pool.refill();
+  await settle(pool, 1);
+  factory.end('vm-1');
+  await settle(pool, 0);
+  await sleep(20);
+  assert.deepEqual([...factory.alive], ['vm-1']);
+  factory.release();
+  await settle(pool, 1);
+  assert.equal(factory.most(), 1);
+  await pool.close();
+});
+
+test('closing waits for a warm VM that died and is not gone yet (simulated VMs)', async () => {
+  const factory = createSlow();
+  const pool = new Pool({ size: 1, max: 1, create: factory.create, logger });
+  pool.refill();
+  await settle(pool, 1);
+  factory.end('vm-1');
+  await settle(pool, 0);
+  const closed = pool.close();
+  setTimeout(factory.release, 20);
+  await closed;
+  assert.equal(factory.alive.size, 0);
+});
+
+test('a VM that cannot be destroyed is told of in the log, and takes nobody along (simulated VMs)', async () => {
+  const errors: object[] = [];
+  const failure = new Error('it does not go');
+  const factory = createSlow(failure);
+  factory.release();
+  const error = (fields: object): number => errors.push(fields);
+  const pool = new Pool({ size: 0, max: 1, create: factory.create, logger: { ...logger, error } });
+  const lease = await pool.acquire(signal);
+  await lease[Symbol.asyncDispose]();
+  assert.deepEqual(errors, [{ vm: 'vm-1', error: failure }]);
+  await using _next = await pool.acquire(signal);
+  await pool.close();
+});
+
+test('a pool that has made a VM is proven between one VM and the next, until one cannot be made (simulated VMs)', async () => {
+  const factory = createFactory();
+  let broken = false;
+  const create = (): Promise<PooledVm> => (broken ? Promise.reject(new Error('no')) : factory.create());
+  const pool = new Pool({ size: 1, max: 1, create, logger });
+  assert.equal(pool.status.proven, false);
+  pool.refill();
+  await settle(pool, 1);
+  const lease = await pool.acquire(signal);
+  await lease[Symbol.asyncDispose]();
+  assert.deepEqual([pool.status.warm, pool.status.leased, pool.status.proven], [0, 0, true]);
+  await settle(pool, 1);
+  broken = true;
+  await (await pool.acquire(signal))[Symbol.asyncDispose]();
+  while (pool.status.problem === null) await sleep(2);
+  assert.equal(pool.status.proven, false);
+  await pool.close();
+});

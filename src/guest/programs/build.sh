@@ -5,8 +5,10 @@
 #
 # Standard input:  three lines: serial number of the context's disk or "-", serial number of the artifact's disk or "-",
 #                  size of the Dockerfile in bytes or "-"; then the Dockerfile; then buildctl's arguments, each ended by NUL.
-# Standard error:  buildctl's progress, byte for byte.
-# Standard output: buildctl's trace, one JSON object a line; the last line is {"kiln":{…}}: what the host decides by.
+# Standard error:  buildctl's progress, byte for byte, and nothing else.
+# Standard output: buildctl's trace, one JSON object a line, between lines of this program's own: {"kiln":"ready"} once the
+#                  context is there, and last {"kiln":{…}}, what the host decides by. Where buildctl could not be started, the
+#                  only line is {"kiln":{"problem":"…"}}.
 # Folders and pipes are the template's (prepare.sh).
 set -u
 cd /var/lib/kiln/build || exit 125
@@ -30,7 +32,7 @@ read -r dockerfile_bytes
 
 fail() {
   finish_sending
-  echo "kiln: $1" >&2
+  printf '{"kiln":{"problem":"%s"}}\n' "$1"
   exit 125
 }
 

@@ -1,0 +1,24 @@
+import type { ArtifactStore } from '../artifacts/artifact-store.ts';
+import type { WarmVm } from '../guest/warm-vm.ts';
+import type { StagedContext } from '../model/context.ts';
+import type { Pool } from '../pool/pool.ts';
+import type { Slot } from '../queue/queue.ts';
+import type { Journal } from './journal.ts';
+
+/** One accepted build and what it was given. */
+export type AcceptedBuild = {
+  readonly journal: Journal;
+  readonly context: StagedContext | null;
+  readonly dockerfile: Buffer | null;
+  /** Comes when it may run. */
+  readonly slot: Promise<Slot>;
+};
+
+export type RunDependencies = {
+  readonly pool: Pool<WarmVm>;
+  readonly artifacts: ArtifactStore;
+  readonly maxArtifactBytes: number;
+  readonly defaultTimeoutSeconds: number;
+  /** Aborts when the service ends its builds. */
+  readonly stopping: AbortSignal;
+};

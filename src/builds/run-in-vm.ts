@@ -1,0 +1,98 @@
+import type { ArtifactClaim } from '../artifacts/artifact-store.ts';
+import { type BuildctlResult, runBuildctl } from '../buildkit/run-buildctl.ts';
+import type { WarmVm } from '../guest/warm-vm.ts';
+import type { EgressDestination } from '../model/build.ts';
+import { KilnError } from '../model/error.ts';
+import type { BlankDisk } from '../vm/vm.ts';
+import type { AcceptedBuild, RunDependencies } from './accepted-build.ts';
+
+/** What one VM did for a build: where it connected to, and what came of it. */
+export type VmRun = { readonly egress: readonly EgressDestination[] } & (
+  | FinishedRun
+  | { readonly error: KilnError }
+);
+
+/** buildctl ran to its end. All of it is what the guest says, which is not to be trusted. */
+export type FinishedRun = {
+  readonly result: BuildctlResult;
+  /** The disk it wrote its output to, out of the VM's reach once that is gone; null where there is none to keep. */
+  readonly artifact: ArtifactClaim | null;
+};
+
+/**
+ * Leases a VM, runs buildctl in it, and destroys it: it is gone when this resolves, whatever came of the run.
+ * @throws KilnError when there is no VM to be had
+ */
+export async function runInVm(
+  build: AcceptedBuild,
+  deps: RunDependencies & { readonly onLease: () => void },
+  signal: AbortSignal,
+): Promise<VmRun> {
+  await using lease = await deps.pool.acquire(signal);
+  deps.onLease();
+  const outcome = await runInGuest(build, lease.vm, deps, signal).catch((error: unknown) => ({
+    error: KilnError.from(error),
+  }));
+  return { ...outcome, egress: lease.vm.egress.destinations() };
+}
+
+async function runInGuest(
+  build: AcceptedBuild,
+  vm: WarmVm,
+  deps: RunDependencies,
+  signal: AbortSignal,
+): Promise<FinishedRun> {
+  const { journal, context, dockerfile } = build;
+  const { spec } = journal.record;
+  const lost = new AbortController();
+  void vm.gone.then((reason) =>
+    lost.abort(new KilnError('INFRA', `The VM of this build went away: ${reason}`)),
+  );
+  const linked = AbortSignal.any([signal, lost.signal]);
+  await begin(build, vm);
+  // The guest's program waits for its disks, so they are plugged in while it starts.
+  const plugged = plugDisks(build, { vm, maxArtifactBytes: deps.maxArtifactBytes }, linked);
+  plugged.catch((error: unknown) => lost.abort(error));
+  const result = await runBuildctl(
+    vm.program,
+    {
+      spec,
+      contextDisk: context && contextSerial,
+      artifactDisk: spec.output === 'none' ? null : artifactSerial,
+      dockerfile,
+      onLog: (bytes) => journal.log(bytes),
+      onStatus: (status) => journal.status(status),
+      onContextReady: () => journal.reach('contextReady'),
+    },
+    linked,
+  );
+  const artifactDisk = await plugged;
+  await journal.reach('buildFinished', { imageDigest: result.imageDigest });
+  if (result.exitCode !== 0 || spec.output === 'none' || !artifactDisk) return { result, artifact: null };
+  const file = deps.artifacts.incomingPath(journal.record.id);
+  await artifactDisk.moveTo(file);
+  return { result, artifact: { file, format: spec.output, bytes: result.artifactBytes } };
+}
+
+async function begin({ journal }: AcceptedBuild, vm: WarmVm): Promise<void> {
+  vm.watchEgress((destination) => void journal.event({ type: 'egress', destination }).catch(() => undefined));
+  const again = journal.record.state === 'running';
+  const { accelerator } = vm.processor;
+  await journal.reach('leased', { state: 'running', vm: { id: vm.id, accelerator } });
+  if (!again) await journal.event({ type: 'state', state: 'running' });
+}
+
+const contextSerial = 'context';
+const artifactSerial = 'artifact';
+
+/** Gives the guest its context and, where an artifact is asked for, an empty disk for that. */
+async function plugDisks(
+  { journal, context }: AcceptedBuild,
+  { vm, maxArtifactBytes }: { vm: WarmVm; maxArtifactBytes: number },
+  signal: AbortSignal,
+): Promise<BlankDisk | null> {
+  if (context) await vm.plugFile({ serial: contextSerial, source: context.path }, signal);
+  if (journal.record.spec.output === 'none') return null;
+  // Of the largest size an artifact may have; it is cut to what the guest wrote.
+  return vm.plugBlank({ serial: artifactSerial, bytes: maxArtifactBytes }, signal);
+}

@@ -1,0 +1,266 @@
+import assert from 'node:assert/strict';
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { openArtifactStore } from '../../src/artifacts/artifact-store.ts';
+import { Journal } from '../../src/builds/journal.ts';
+import { runBuild } from '../../src/builds/run-build.ts';
+import type { WarmVm } from '../../src/guest/warm-vm.ts';
+import type { BuildRecord, EgressDestination } from '../../src/model/build.ts';
+import { KilnError } from '../../src/model/error.ts';
+import type { BuildEvent } from '../../src/model/event.ts';
+import { type BuildSpecInput, parseSpec } from '../../src/model/spec.ts';
+import { Pool } from '../../src/pool/pool.ts';
+import { Queue } from '../../src/queue/queue.ts';
+import { openBuildStore } from '../../src/store/build-store.ts';
+import { createFolder, queuedRecord } from '../store/harness.ts';
+import { type Guest, type Script, simulateVms } from './simulated-vms.ts';
+
+const logger = { info: () => undefined, warn: () => undefined, error: () => undefined };
+const emptyTar = Buffer.alloc(1024);
+const cancelled = new KilnError('CANCELLED', 'enough');
+const draining = new KilnError('DRAINING', 'The service was stopped.');
+
+type Reach = { cancel(): void; stop(): void };
+
+type Case = {
+  readonly title: string;
+  /** What each VM's guest does. */
+  readonly guests: readonly ((guest: Guest, reach: Reach) => void | Promise<void>)[];
+  readonly spec?: BuildSpecInput;
+  /** What happens before it has a slot. */
+  readonly waiting?: (reach: Reach) => void;
+  readonly expected: {
+    readonly state: BuildRecord['state'];
+    readonly code?: string | null;
+    readonly vms: number;
+    readonly artifact?: boolean;
+    readonly warnings?: number;
+    readonly egress?: readonly string[];
+  };
+};
+
+const succeed: Script = (guest) => {
+  guest.log('#1 done\n');
+  guest.end();
+};
+const never = (): Promise<void> => new Promise(() => undefined);
+const to = (host: string): EgressDestination => ({
+  ...{ host, port: 443, address: '192.0.2.1', allowed: true, connections: 1 },
+});
+
+const cases: readonly Case[] = [
+  {
+    title: 'a build that succeeds',
+    guests: [succeed],
+    expected: { state: 'succeeded', code: null, vms: 1 },
+  },
+  {
+    title: 'a Dockerfile that fails',
+    guests: [(guest) => guest.end({ exitCode: 1 })],
+    expected: { state: 'failed', code: null, vms: 1 },
+  },
+  {
+    title: 'cancelled before it has a slot',
+    guests: [],
+    waiting: (reach) => reach.cancel(),
+    expected: { state: 'cancelled', code: 'CANCELLED', vms: 0 },
+  },
+  {
+    title: 'cancelled while it runs',
+    guests: [
+      (guest, reach) => {
+        guest.log('#1 [internal]\n');
+        guest.connect(to('a.example'));
+        reach.cancel();
+      },
+    ],
+    expected: { state: 'cancelled', code: 'CANCELLED', vms: 1, egress: ['a.example'] },
+  },
+  {
+    title: 'cancelled in the moment in which it succeeds',
+    guests: [
+      (guest, reach) => {
+        guest.end();
+        reach.cancel();
+      },
+    ],
+    expected: { state: 'cancelled', code: 'CANCELLED', vms: 1 },
+  },
+  {
+    title: 'cancelled when its artifact is there: nothing is kept',
+    spec: { output: 'oci' },
+    guests: [
+      async (guest, reach) => {
+        await guest.writeArtifact(emptyTar);
+        guest.end({ artifactBytes: emptyTar.length });
+        reach.cancel();
+      },
+    ],
+    expected: { state: 'cancelled', code: 'CANCELLED', vms: 1, artifact: false },
+  },
+  {
+    title: 'the service stops while it runs',
+    guests: [(_guest, reach) => reach.stop()],
+    expected: { state: 'interrupted', code: 'DRAINING', vms: 1 },
+  },
+  {
+    title: 'it takes longer than it was given',
+    spec: { timeoutSeconds: 1 },
+    guests: [never],
+    expected: { state: 'failed', code: 'TIMEOUT', vms: 1 },
+  },
+  {
+    title: 'the time it was given is that of all its VMs together',
+    spec: { timeoutSeconds: 1 },
+    guests: [
+      async (guest) => {
+        await sleep(600);
+        guest.lose();
+      },
+      async (guest) => {
+        await sleep(600);
+        guest.end();
+      },
+    ],
+    expected: { state: 'failed', code: 'TIMEOUT', vms: 2, warnings: 1 },
+  },
+  {
+    title: 'its VM is lost before it said a word: another one',
+    guests: [
+      (guest) => {
+        guest.connect(to('a.example'));
+        guest.lose();
+      },
+      (guest) => {
+        guest.connect(to('b.example'));
+        guest.end();
+      },
+    ],
+    expected: {
+      ...{ state: 'succeeded', code: null, vms: 2, warnings: 1 },
+      egress: ['a.example', 'b.example'],
+    },
+  },
+  {
+    title: 'its guest cannot start buildctl: another VM',
+    guests: [(guest) => guest.say({ kiln: { problem: 'the disk did not appear' } }), succeed],
+    expected: { state: 'succeeded', code: null, vms: 2, warnings: 1 },
+  },
+  {
+    title: 'two VMs are lost: no third',
+    guests: [(guest) => guest.lose(), (guest) => guest.lose()],
+    expected: { state: 'failed', code: 'INFRA', vms: 2, warnings: 1 },
+  },
+  {
+    title: 'its VM is lost after it said a word: no second run',
+    guests: [
+      async (guest) => {
+        guest.log('#1 [internal]\n');
+        await sleep(50);
+        guest.lose();
+      },
+    ],
+    expected: { state: 'failed', code: 'INFRA', vms: 1 },
+  },
+  {
+    title: 'its artifact is kept',
+    spec: { output: 'oci' },
+    guests: [
+      async (guest) => {
+        await guest.writeArtifact(emptyTar);
+        guest.end({ artifactBytes: emptyTar.length });
+      },
+    ],
+    expected: { state: 'succeeded', code: null, vms: 1, artifact: true },
+  },
+  {
+    title: 'its artifact is not what the guest says',
+    spec: { output: 'oci' },
+    guests: [(guest) => guest.end({ artifactBytes: 512 })],
+    expected: { state: 'failed', code: 'ARTIFACT_INVALID', vms: 1, artifact: false },
+  },
+];
+
+for (const { title, guests, spec = {}, waiting, expected } of cases) {
+  test(`${title} (simulated VMs)`, async () => {
+    await using folder = await createFolder();
+    const [cancel, stop] = [new AbortController(), new AbortController()];
+    const reach = { cancel: () => cancel.abort(cancelled), stop: () => stop.abort(draining) };
+    const scripts = guests.map(
+      (script): Script =>
+        (guest) =>
+          script(guest, reach),
+    );
+    await using vms = await simulateVms(scripts);
+    await using store = await openBuildStore(folder.path);
+    const buildsDirectory = join(folder.path, 'builds');
+    await mkdir(buildsDirectory);
+    const record = { ...queuedRecord(), context: null, spec: parseSpec(spec) };
+    const journal = await Journal.open(record, { store, buildsDirectory, maxLogBytes: 1e6 });
+    await journal.begin();
+    const queue = new Queue({ slots: 1, limit: 1 });
+    const pool = new Pool<WarmVm>({ size: 0, max: 2, create: vms.create, logger });
+    const signal = AbortSignal.any([cancel.signal, stop.signal]);
+    const taken = waiting && (await queue.enter({ signal, onPlace: () => undefined }));
+    const slot = queue.enter({ signal, onPlace: () => undefined });
+    slot.catch(() => undefined);
+    waiting?.(reach);
+    const context = join(folder.path, 'context.erofs');
+    await writeFile(context, '');
+    const artifacts = await openArtifactStore(join(folder.path, 'artifacts'));
+    let disposed = 0;
+
+    await runBuild(
+      {
+        ...{ journal, slot, dockerfile: null },
+        context: {
+          path: context,
+          summary: { digest: 'sha256:00', size: 1024, entries: 1, warnings: [] },
+          checkDockerfile: assert.fail,
+          checkDockerignore: assert.fail,
+          forgetNames: assert.fail,
+          async [Symbol.asyncDispose]() {
+            assert.equal(vms.alive.size, 0, 'the context is kept for as long as a VM may read it');
+            disposed += 1;
+          },
+        },
+      },
+      { pool, artifacts, maxArtifactBytes: 1e6, defaultTimeoutSeconds: 60, stopping: stop.signal },
+      signal,
+    );
+
+    assert.equal(vms.alive.size, 0);
+    assert.equal(vms.made(), expected.vms);
+    assert.equal(disposed, 1);
+    const ended = await store.get(record.id);
+    assert.deepEqual(
+      [ended.state, ended.verdict?.code, ended.egress.map(({ host }) => host)],
+      [expected.state, expected.code, expected.egress ?? []],
+    );
+    assert.equal(ended.artifact !== null, expected.artifact ?? false);
+    assert.deepEqual(await readdir(join(folder.path, 'artifacts/incoming')), []);
+    const events = await readEvents(journal);
+    assert.deepEqual(
+      events.map(({ type }) => type).filter((type) => type !== 'egress'),
+      [
+        'state',
+        ...(expected.vms > 0 ? ['state'] : []),
+        ...Array.from({ length: expected.warnings ?? 0 }, () => 'warning'),
+        ...(expected.artifact ? ['artifact'] : []),
+        'verdict',
+      ],
+    );
+    taken?.[Symbol.dispose]();
+    using _free = await queue.enter({ signal: new AbortController().signal, onPlace: () => assert.fail() });
+    await pool.close();
+  });
+}
+
+async function readEvents({ files }: Journal): Promise<BuildEvent[]> {
+  const signal = new AbortController().signal;
+  const chunks = await Array.fromAsync(files.events.read({ offset: 0, follow: true, signal }));
+  const lines = Buffer.concat(chunks).toString().trimEnd().split('\n');
+  return lines.map((line): BuildEvent => JSON.parse(line));
+}

@@ -1,0 +1,134 @@
+import { mkdir, mkdtemp, open, rename, rm, truncate, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
+import type { WarmVm } from '../../src/guest/warm-vm.ts';
+import { raceAbort } from '../../src/lib/abort.ts';
+import type { EgressDestination } from '../../src/model/build.ts';
+import { emulatedProcessor } from '../../src/vm/qemu-arguments.ts';
+
+/** What a simulated guest may do while its build program runs. */
+export type Guest = {
+  /** Bytes of buildctl's progress. */
+  log(text: string): void;
+  /** A line of the program's standard output. */
+  say(line: object): void;
+  /** The program ends as build.sh does. */
+  end(result?: { exitCode?: number; artifactBytes?: number }): void;
+  /** The VM goes away. */
+  lose(): void;
+  /** Waits for the disk for the artifact, as build.sh does, and writes to its beginning. */
+  writeArtifact(bytes: Buffer): Promise<void>;
+  connect(destination: EgressDestination): void;
+  /** Aborts when the host gives the program up. */
+  readonly signal: AbortSignal;
+};
+
+export type Script = (guest: Guest) => void | Promise<void>;
+
+export type SimulatedVms = AsyncDisposable & {
+  create(): Promise<WarmVm>;
+  /** Ids of those that were not destroyed. */
+  readonly alive: ReadonlySet<string>;
+  readonly made: () => number;
+};
+
+/** VMs whose guests follow scripts, the first VM the first one. Real ones are in test/e2e. */
+export async function simulateVms(scripts: readonly Script[]): Promise<SimulatedVms> {
+  const folder = await mkdtemp(join(tmpdir(), 'kiln-vms-'));
+  const alive = new Set<string>();
+  let made = 0;
+  return {
+    alive,
+    made: () => made,
+    async create() {
+      const script = scripts[made];
+      if (!script) throw new Error('There is no script for another VM.');
+      made += 1;
+      const id = `vm-${made}`;
+      const directory = join(folder, id);
+      await mkdir(directory);
+      alive.add(id);
+      return createVm({ id, directory, script, onEnd: () => void alive.delete(id) });
+    },
+    [Symbol.asyncDispose]: () => rm(folder, { recursive: true }),
+  };
+}
+
+function createVm(vm: { id: string; directory: string; script: Script; onEnd: () => void }): WarmVm {
+  const { id, directory, script } = vm;
+  const gone = Promise.withResolvers<string>();
+  const artifactDisk = Promise.withResolvers<string>();
+  const destinations: EgressDestination[] = [];
+  let onDestination: (destination: EgressDestination) => void = () => undefined;
+  const connect = (destination: EgressDestination): void => {
+    destinations.push(destination);
+    onDestination(destination);
+  };
+  const notThere = (): never => {
+    throw new Error('A simulated VM has no ssh.');
+  };
+  return {
+    ...{ id, processor: emulatedProcessor, ssh: { port: 0, hostKey: '' }, gone: gone.promise },
+    plugFile: async () => undefined,
+    async plugBlank({ serial, bytes }) {
+      const disk = join(directory, serial);
+      await writeFile(disk, '');
+      await truncate(disk, bytes);
+      artifactDisk.resolve(disk);
+      return { moveTo: (path) => rename(disk, path) };
+    },
+    connection: {
+      ...{ start: notThere, forwardIn: notThere, closed: gone.promise },
+      [Symbol.asyncDispose]: async () => undefined,
+    },
+    egress: { accept: notThere, destinations: () => destinations, [Symbol.dispose]: () => undefined },
+    watchEgress(listener) {
+      onDestination = listener;
+    },
+    program: {
+      send(_input, signal) {
+        const [stdout, stderr] = [new PassThrough(), new PassThrough()];
+        const exit = Promise.withResolvers<number>();
+        exit.promise.catch(() => undefined);
+        void Promise.resolve(
+          script({
+            signal,
+            connect,
+            log: (text) => void stderr.write(text),
+            say: (line) => void stdout.write(`${JSON.stringify(line)}\n`),
+            lose: () => gone.resolve('it was killed'),
+            async writeArtifact(bytes) {
+              await using file = await open(await artifactDisk.promise, 'r+');
+              await file.write(bytes, 0, bytes.length, 0);
+            },
+            end({ exitCode = 0, artifactBytes = 0 } = {}) {
+              const result = { exitCode, artifactBytes, artifactExitCode: 0, metadata: null };
+              stdout.end(`${JSON.stringify({ kiln: result })}\n`);
+              stderr.end();
+              exit.resolve(0);
+            },
+          }),
+        );
+        return {
+          stdout: untilAbort(stdout, signal),
+          stderr: untilAbort(stderr, signal),
+          exitCode: raceAbort(exit.promise, signal),
+        };
+      },
+    },
+    async [Symbol.asyncDispose]() {
+      gone.resolve('it was destroyed');
+      vm.onEnd();
+    },
+  };
+}
+
+async function* untilAbort(stream: PassThrough, signal: AbortSignal): AsyncGenerator<Buffer> {
+  const chunks = stream[Symbol.asyncIterator]();
+  for (;;) {
+    const { done, value } = await raceAbort(chunks.next(), signal);
+    if (done) return;
+    yield value;
+  }
+}
