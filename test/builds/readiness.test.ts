@@ -1,0 +1,23 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { describeReadiness } from '../../src/builds/readiness.ts';
+import type { PoolStatus } from '../../src/pool/pool.ts';
+
+const none: PoolStatus = { warm: 0, leased: 0, starting: 0, ending: 0, proven: false, problem: null };
+
+function ready(status: Partial<PoolStatus>, poolSize = 1, draining = false): string | true {
+  const pool = { status: { ...none, ...status } };
+  const rest = { poolSize, maxVms: 1, queue: { waiting: 0 }, queueLimit: 10, entry: 'buildkit-v0.20.2' };
+  const { reason } = describeReadiness({ ...rest, pool, accelerator: { name: 'kvm', note: null } }, draining);
+  return reason ?? true;
+}
+
+test('the service is ready while VMs can be made, also in the moment in which there is none', () => {
+  assert.equal(ready({ starting: 1 }), 'The first VM is starting.');
+  assert.equal(ready({ warm: 1 }), true);
+  assert.equal(ready({ starting: 1, proven: true }), true, 'between two builds, with one VM at most');
+  assert.equal(ready({ problem: 'no memory' }), 'no memory');
+  assert.equal(ready({ leased: 1, problem: 'no memory' }), true);
+  assert.equal(ready({}, 0), true, 'VMs are made when they are asked for');
+  assert.equal(ready({ warm: 1, proven: true }, 1, true), 'The service is stopping.');
+});
