@@ -31,6 +31,8 @@ export class Journal {
   readonly files: BuildFiles;
   readonly #options: JournalOptions;
   #record: BuildRecord;
+  /** Why the end of the log is missing from the disk, if it is. */
+  #lost: KilnError | null = null;
 
   private constructor(record: BuildRecord, files: BuildFiles, options: JournalOptions) {
     this.#record = record;
@@ -112,9 +114,12 @@ export class Journal {
   /**
    * Ends the build. Whoever sees the verdict event finds the whole log in the file and a terminal record. Where the disk is
    * full it may be called again and goes on where it failed.
+   * @throws KilnError STORAGE_FULL; INTERNAL after all that, where the disk lost some of the log.
    */
   async finish(verdict: Verdict, egress: readonly EgressDestination[]): Promise<void> {
-    await this.files.log.end();
+    await this.files.log.end().catch((error: unknown) => {
+      this.#lost = KilnError.from(error);
+    });
     if (!isTerminal(this.#record.state)) {
       const ended = endRecord({ ...this.#record, egress }, verdict, new Date().toISOString());
       await this.#options.store.update(ended);
@@ -122,5 +127,6 @@ export class Journal {
     }
     await this.event({ type: 'verdict', verdict });
     await this.files.events.end();
+    if (this.#lost) throw this.#lost;
   }
 }

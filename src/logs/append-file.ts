@@ -65,16 +65,17 @@ export class AppendFile {
     return write;
   }
 
-  /** Ends the file after all writes so far; refuses new ones at once. */
+  /**
+   * Ends the file after all writes so far and waits until they are on the disk; refuses new ones at once. Where the disk fails
+   * then, bytes are lost and no second try brings them back: the file has ended all the same, and only the first call says so.
+   * @throws KilnError INTERNAL
+   */
   async end(): Promise<void> {
     if (this.#sealed) return this.#lastWrite;
     this.#sealed = true;
-    this.#lastWrite = this.#lastWrite.then(async () => {
-      this.#ended = true;
-      this.#wakeReaders();
-      await this.#handle?.close();
-    });
-    return this.#lastWrite;
+    const ended = this.#lastWrite.then(() => this.#close());
+    this.#lastWrite = ended.catch(() => undefined);
+    return ended;
   }
 
   /**
@@ -124,6 +125,17 @@ export class AppendFile {
     }
     this.#size += bytes.length;
     this.#wakeReaders();
+  }
+
+  async #close(): Promise<void> {
+    this.#ended = true;
+    this.#wakeReaders();
+    try {
+      await using handle = this.#handle;
+      await handle?.datasync();
+    } catch (cause) {
+      throw new KilnError('INTERNAL', `The disk did not take all of ${this.#path}.`, { cause });
+    }
   }
 
   #wakeReaders(): void {

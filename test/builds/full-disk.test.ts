@@ -3,6 +3,7 @@ import { mkdir, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { Journal } from '../../src/builds/journal.ts';
+import { AppendFile } from '../../src/logs/append-file.ts';
 import { openBuildFiles } from '../../src/logs/build-files.ts';
 import type { Verdict } from '../../src/model/build.ts';
 import { openBuildStore } from '../../src/store/build-store.ts';
@@ -56,6 +57,24 @@ test('a build whose end does not fit on a full disk ends once there is room: rec
     Buffer.concat(await Array.fromAsync(file.read({ offset: 0, follow: true, signal }))).toString();
   assert.equal(await read(log), '#1 a line\n');
   assert.equal((await read(events)).match(/"type":"verdict"/g)?.length, 1);
+});
+
+test('a build whose log the disk lost at its end still ends, and says so once it has its verdict', async () => {
+  await using folder = await createFolder();
+  await using store = await openBuildStore(folder.path);
+  const options = { store, buildsDirectory: folder.path, maxLogBytes: MiB };
+  const journal = await Journal.open(queuedRecord(), options);
+  await journal.begin();
+  // A device that takes no sync, in place of a disk that fails.
+  await journal.files.log.end();
+  const log = await AppendFile.reopen('/dev/full');
+  Object.assign(journal, { files: { ...journal.files, log } });
+  await assert.rejects(journal.finish(verdict, []), { code: 'INTERNAL', message: /did not take all/ });
+  assert.equal((await store.get(journal.record.id)).state, 'failed');
+  const { events } = journal.files;
+  const signal = new AbortController().signal;
+  const said = Buffer.concat(await Array.fromAsync(events.read({ offset: 0, follow: true, signal })));
+  assert.match(said.toString(), /"type":"verdict"[^\n]*\n$/);
 });
 
 test('a build that prints more than is kept of one is told so, and still gets its verdict', async () => {

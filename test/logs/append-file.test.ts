@@ -8,6 +8,7 @@ import { setImmediate } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import fc from 'fast-check';
 import { AppendFile } from '../../src/logs/append-file.ts';
+import type { KilnError } from '../../src/model/error.ts';
 import { collect, createFolder, next } from './harness.ts';
 
 const { signal } = new AbortController();
@@ -115,7 +116,25 @@ test('a full disk is STORAGE_FULL, and does not end the file', async () => {
   await assert.rejects(file.append(Buffer.from('x')), { code: 'STORAGE_FULL' });
   await assert.rejects(file.append(Buffer.from('x')), { code: 'STORAGE_FULL' });
   assert.equal(file.size, 0);
+  await assert.rejects(file.end());
+});
+
+test('an end that the disk refuses is said once, with its cause; the file has ended and is closed all the same', async () => {
+  const openFiles = async (): Promise<number> => (await readdir('/proc/self/fd')).length;
+  const before = await openFiles();
+  // A device that takes no sync, as a disk that fails takes none.
+  const file = await AppendFile.reopen('/dev/full');
+  await assert.rejects(
+    file.end(),
+    (error: KilnError) =>
+      error.code === 'INTERNAL' &&
+      error.message === 'The disk did not take all of /dev/full.' &&
+      error.cause instanceof Error,
+  );
   await file.end();
+  assert.equal(await openFiles(), before);
+  await assert.rejects(file.append(Buffer.from('x')), /has ended/);
+  assert.deepEqual(await Array.fromAsync(file.read({ offset: 0, follow: true, signal })), []);
 });
 
 test('of a write that failed half-way nothing stays, and the next one takes its place', async () => {
