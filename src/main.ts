@@ -1,9 +1,9 @@
 import { parseArgs } from 'node:util';
-import pino from 'pino';
 import manifest from '../package.json' with { type: 'json' };
 import { parseConfig } from './config/config.ts';
 import { renderUsage } from './config/usage.ts';
-import { KilnError } from './model/error.ts';
+import { createProcessLogger } from './lib/pino-logger.ts';
+import { isOurs, KilnError } from './model/error.ts';
 import { startService } from './service.ts';
 
 /**
@@ -44,19 +44,13 @@ async function serve(): Promise<void> {
   const config = parseConfig(process.env, process.getuid?.() === 0);
   // What is private says so; VMs run as other users, and images are for all.
   process.umask(0o022);
-  const serializers = { error: pino.stdSerializers.err, cause: pino.stdSerializers.err };
-  const pinoLogger = pino(
-    { level: process.stdout.isTTY ? 'warn' : 'info', serializers },
-    pino.destination(2),
-  );
+  const logger = createProcessLogger(process.stdout.isTTY ? 'warn' : 'info');
+  // In the log like everything else, and not beside it as Node prints them.
+  process.removeAllListeners('warning').on('warning', (error) => logger.warn({ error }, error.message));
   const service = await startService({
     config,
     path: process.env['PATH'] ?? '',
-    logger: {
-      info: (fields, message) => pinoLogger.info(fields, message),
-      warn: (fields, message) => pinoLogger.warn(fields, message),
-      error: (fields, message) => pinoLogger.error(fields, message),
-    },
+    logger,
     progress: say,
     signal: starting.signal,
   });
@@ -83,7 +77,7 @@ try {
   if (code === 'CANCELLED') say(message);
   else {
     process.stderr.write(`kiln: ${message}\n`);
-    if (code === 'INTERNAL') console.error(cause);
+    if (isOurs(code) && cause !== undefined) console.error(cause);
     process.exitCode = 1;
   }
 }

@@ -1,5 +1,6 @@
 import type { ArtifactStore } from '../artifacts/artifact-store.ts';
 import type { WarmVm } from '../guest/warm-vm.ts';
+import type { Logger } from '../lib/logger.ts';
 import type { StagedContext } from '../model/context.ts';
 import type { Pool } from '../pool/pool.ts';
 import type { Slot } from '../queue/queue.ts';
@@ -19,6 +20,7 @@ export type RunDependencies = {
   readonly artifacts: ArtifactStore;
   readonly maxArtifactBytes: number;
   readonly defaultTimeoutSeconds: number;
+  readonly logger: Logger;
   /** Aborts when the service ends its builds. */
   readonly stopping: AbortSignal;
 };

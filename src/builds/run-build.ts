@@ -4,6 +4,7 @@ import type { EgressDestination, Verdict } from '../model/build.ts';
 import { KilnError } from '../model/error.ts';
 import type { AcceptedBuild, RunDependencies } from './accepted-build.ts';
 import type { Journal } from './journal.ts';
+import { reportEnd, reportFailure, reportRetry } from './report-end.ts';
 import { type FinishedRun, runInVm } from './run-in-vm.ts';
 import { verdictOfError, verdictOfExit } from './verdict.ts';
 
@@ -26,6 +27,7 @@ export async function runBuild(
   const ending = await findEnding(build, deps, signal);
   await build.context?.[Symbol.asyncDispose]();
   await finish(build.journal, ending, deps.stopping);
+  reportEnd(deps.logger, build.journal.record);
 }
 
 /** Never rejects: whatever goes wrong is a verdict, too. */
@@ -40,10 +42,12 @@ async function findEnding(build: AcceptedBuild, deps: RunDependencies, signal: A
       egress.push(...run.egress);
       if (!('error' in run)) return { verdict: await settle(build.journal, run, deps, limited), egress };
       if (attempt === maxAttempts || !isUnspoken(build.journal, run.error)) throw run.error;
+      reportRetry(deps.logger, build.journal.record.id, run.error);
       const message = `${run.error.message} Trying once more in another one.`;
       await build.journal.event({ type: 'warning', message });
     }
   } catch (error) {
+    reportFailure(deps.logger, build.journal.record.id, error);
     return { verdict: verdictOfError(error), egress };
   }
 }

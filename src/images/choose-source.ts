@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { removeQuietly } from '../lib/files.ts';
 import { runTool } from '../lib/process.ts';
+import { printable } from '../lib/text.ts';
 import type { ImageRequest, ImageSource } from './image-request.ts';
 import type { Pins } from './pins.ts';
 
@@ -28,9 +29,10 @@ export async function chooseSource(
     );
     progress(`source  ${pins.BASE_IMAGE}`);
     return 'registry';
-  } catch {
+  } catch (error) {
     signal.throwIfAborted();
-    progress('source  Debian packages, as no container registry answers');
+    const why = error instanceof Error ? (error.message.trim().split('\n').at(-1) ?? '') : '';
+    progress(`source  Debian packages, as no container registry answers (${printable(why)})`);
     return 'packages';
   } finally {
     await removeQuietly(probe);

@@ -1,11 +1,13 @@
 import { rm } from 'node:fs/promises';
-import type { Logger } from './logger.ts';
 
-/** Removes a file or a folder with all it holds. Never rejects: what stays is swept at the next start. */
-export async function removeQuietly(path: string, logger?: Logger): Promise<void> {
+/**
+ * Removes a file or a folder with all it holds. Never rejects, as whoever tidies up must not fail by it: what stays is told as a
+ * warning of the process, and swept at the next start.
+ */
+export async function removeQuietly(path: string): Promise<void> {
   try {
     await rm(path, { recursive: true, force: true });
-  } catch (error) {
-    logger?.warn({ path, error }, 'could not be removed');
+  } catch (cause) {
+    process.emitWarning(new Error(`${path} could not be removed.`, { cause }));
   }
 }

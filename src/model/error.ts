@@ -111,6 +111,18 @@ export class KilnError extends Error {
   }
 }
 
+/** Kinds that an operator should hear of: something of ours failed, and not what a caller sent, asked for or let go. */
+const ourKinds: readonly ErrorKind[] = ['internal', 'storage-full'];
+/** Of other kinds, but ours too. */
+const ourCodes: readonly ErrorCode[] = ['VIRTUALIZATION_UNAVAILABLE', 'IMAGE_CORRUPT'];
+/** What they say is all there is to know, and for the operator to mend. */
+const operatorsCodes: readonly ErrorCode[] = ['CONFIG_INVALID', 'REQUIREMENT_MISSING'];
+
+/** Whether the cause of an error belongs into the service's log. */
+export function isOurs(code: ErrorCode): boolean {
+  return (ourKinds.includes(errorKinds[code]) && !operatorsCodes.includes(code)) || ourCodes.includes(code);
+}
+
 function isDiskFull(error: unknown): boolean {
   return error instanceof Error && 'code' in error && (error.code === 'ENOSPC' || error.code === 'EDQUOT');
 }

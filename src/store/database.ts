@@ -124,9 +124,10 @@ function translate(error: unknown, database: string): KilnError {
 }
 
 function damaged(database: string, cause: unknown): KilnError {
+  const why = cause instanceof Error ? cause.message : String(cause);
   return new KilnError(
     'CONFIG_INVALID',
-    `The database ${database} is damaged; restore it from a copy, or remove it to start without its records.`,
+    `The database ${database} is damaged (${why}). Restore it from a copy, or remove it to start without its records.`,
     { cause },
   );
 }

@@ -15,9 +15,9 @@ import { Pool } from '../../src/pool/pool.ts';
 import { Queue } from '../../src/queue/queue.ts';
 import { openBuildStore } from '../../src/store/build-store.ts';
 import { createFolder, queuedRecord } from '../store/harness.ts';
+import { assertSaid, createMemoryLogger } from './memory-logger.ts';
 import { type Guest, type Script, simulateVms } from './simulated-vms.ts';
 
-const logger = { info: () => undefined, warn: () => undefined, error: () => undefined };
 const emptyTar = Buffer.alloc(1024);
 const cancelled = new KilnError('CANCELLED', 'enough');
 const draining = new KilnError('DRAINING', 'The service was stopped.');
@@ -165,6 +165,15 @@ const cases: readonly Case[] = [
     expected: { state: 'failed', code: 'INFRA', vms: 1 },
   },
   {
+    title: 'something fails that should not',
+    guests: [
+      () => {
+        throw new TypeError('a mistake of ours');
+      },
+    ],
+    expected: { state: 'failed', code: 'INTERNAL', vms: 1 },
+  },
+  {
     title: 'its artifact is kept',
     spec: { output: 'oci' },
     guests: [
@@ -186,6 +195,7 @@ const cases: readonly Case[] = [
 for (const { title, guests, spec = {}, waiting, expected } of cases) {
   test(`${title} (simulated VMs)`, async () => {
     await using folder = await createFolder();
+    const logger = createMemoryLogger();
     const [cancel, stop] = [new AbortController(), new AbortController()];
     const reach = { cancel: () => cancel.abort(cancelled), stop: () => stop.abort(draining) };
     const scripts = guests.map(
@@ -227,7 +237,10 @@ for (const { title, guests, spec = {}, waiting, expected } of cases) {
           },
         },
       },
-      { pool, artifacts, maxArtifactBytes: 1e6, defaultTimeoutSeconds: 60, stopping: stop.signal },
+      {
+        ...{ pool, artifacts, maxArtifactBytes: 1e6, defaultTimeoutSeconds: 60, stopping: stop.signal },
+        logger,
+      },
       signal,
     );
 
@@ -252,6 +265,7 @@ for (const { title, guests, spec = {}, waiting, expected } of cases) {
         'verdict',
       ],
     );
+    assertSaid(logger.said, { id: record.id, ...expected });
     taken?.[Symbol.dispose]();
     using _free = await queue.enter({ signal: new AbortController().signal, onPlace: () => assert.fail() });
     await pool.close();

@@ -1,0 +1,29 @@
+import type { Logger } from '../lib/logger.ts';
+import type { BuildRecord, Phase } from '../model/build.ts';
+import { isOurs, KilnError } from '../model/error.ts';
+
+/** Says once why a build failed, with every cause, where that is no fault of the build: its record keeps only code and message. */
+export function reportFailure(logger: Logger, build: string, thrown: unknown): void {
+  const error = KilnError.from(thrown);
+  if (isOurs(error.code)) logger.error({ build, code: error.code, error }, 'a build failed by our fault');
+}
+
+/** The first VM of a build was lost, and it gets another: its record will not tell why. */
+export function reportRetry(logger: Logger, build: string, error: KilnError): void {
+  logger.warn({ build, code: error.code, error }, 'a build lost its VM and gets another');
+}
+
+/** One line for each build: how it ended and where its time went, in ms; null for a phase that it did not reach. */
+export function reportEnd(logger: Logger, { id, verdict, times }: BuildRecord): void {
+  const between = (from: Phase, to: Phase): number | null => {
+    const [start, end] = [times[from], times[to]];
+    return start === null || end === null ? null : Date.parse(end) - Date.parse(start);
+  };
+  const fields = {
+    ...{ build: id, state: verdict?.state, code: verdict?.code, exitCode: verdict?.exitCode },
+    waitedMs: between('queued', 'leased'),
+    builtMs: between('leased', 'buildFinished'),
+    totalMs: between('queued', 'finished'),
+  };
+  logger.info(fields, 'build ended');
+}

@@ -1,0 +1,18 @@
+import pino, { type DestinationStream } from 'pino';
+import type { Logger } from './logger.ts';
+
+/** A logger that writes one JSON object a line. Errors are written with the whole chain of their causes, in message and stack. */
+export function createPinoLogger(level: 'info' | 'warn', destination: DestinationStream): Logger {
+  const serializers = { error: pino.stdSerializers.err, cause: pino.stdSerializers.err };
+  const logger = pino({ level, serializers }, destination);
+  return {
+    info: (fields, message) => logger.info(fields, message),
+    warn: (fields, message) => logger.warn(fields, message),
+    error: (fields, message) => logger.error(fields, message),
+  };
+}
+
+/** The log on standard error; each line is out when the call returns. */
+export function createProcessLogger(level: 'info' | 'warn'): Logger {
+  return createPinoLogger(level, pino.destination(2));
+}

@@ -1,0 +1,34 @@
+import assert from 'node:assert/strict';
+import type { Logger } from '../../src/lib/logger.ts';
+import type { BuildState } from '../../src/model/build.ts';
+import { KilnError } from '../../src/model/error.ts';
+
+type Said = { level: keyof Logger; message: string; fields: object };
+
+/** A logger that keeps what the service says of itself. */
+export function createMemoryLogger(): Logger & { readonly said: readonly Said[] } {
+  const said: Said[] = [];
+  const say = (level: keyof Logger) => (fields: object, message: string) =>
+    void said.push({ level, message, fields });
+  return { said, info: say('info'), warn: say('warn'), error: say('error') };
+}
+
+/** Endings that are our fault, not the build's. */
+const ourCodes: readonly unknown[] = ['INFRA', 'ARTIFACT_INVALID', 'INTERNAL'];
+
+type Ended = { id: string; state: BuildState; code?: string | null; warnings?: number };
+
+/** Each failure that is ours once, with its cause and the build's id; each retry; and how the build ended. */
+export function assertSaid(said: readonly Said[], { id, state, code, warnings = 0 }: Ended): void {
+  const failures = ourCodes.includes(code) ? ['a build failed by our fault'] : [];
+  const retries = Array.from({ length: warnings }, () => 'a build lost its VM and gets another');
+  assert.deepEqual(
+    said.map(({ message }) => message),
+    [...retries, ...failures, 'build ended'],
+  );
+  for (const { level, fields } of said) {
+    assert.ok('build' in fields && fields.build === id);
+    if (level === 'info') assert.ok('state' in fields && fields.state === state);
+    else assert.ok('error' in fields && fields.error instanceof KilnError);
+  }
+}
