@@ -1,7 +1,7 @@
 import type { ArtifactStore } from '../artifacts/artifact-store.ts';
 import type { WarmVm } from '../guest/warm-vm.ts';
 import type { Logger } from '../lib/logger.ts';
-import type { StagedContext } from '../model/context.ts';
+import type { SealedContext } from '../model/context.ts';
 import type { Pool } from '../pool/pool.ts';
 import type { Slot } from '../queue/queue.ts';
 import type { Journal } from './journal.ts';
@@ -9,7 +9,7 @@ import type { Journal } from './journal.ts';
 /** One accepted build and what it was given. */
 export type AcceptedBuild = {
   readonly journal: Journal;
-  readonly context: StagedContext | null;
+  readonly context: SealedContext | null;
   readonly dockerfile: Buffer | null;
   /** Comes when it may run. */
   readonly slot: Promise<Slot>;

@@ -9,8 +9,9 @@ import { printable } from '../lib/text.ts';
 import { type BuildFiles, openBuildFiles, watchBuildFiles } from '../logs/build-files.ts';
 import { type BuildRecord, type EntrySummary, isTerminal, phases } from '../model/build.ts';
 import type { BuildRequest, Builds, Readiness } from '../model/builds.ts';
-import type { ContextLimits, DockerfilePolicy } from '../model/context.ts';
+import type { ContextLimits, DockerfilePolicy, SealedContext } from '../model/context.ts';
 import { KilnError } from '../model/error.ts';
+import type { BuildSpec } from '../model/spec.ts';
 import type { Queue, Slot } from '../queue/queue.ts';
 import type { RunDependencies } from './accepted-build.ts';
 import { Journal, type JournalOptions } from './journal.ts';
@@ -70,9 +71,8 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
     await using undo = new AsyncDisposableStack();
     undo.use(request.context);
     await refuseWithoutRoom(buildsDirectory, options.minFreeBytes);
-    await checkRequest(request, { policy, served: options.entry.name });
-    request.context?.forgetNames();
-    const journal = await Journal.open(newRecord(request, options.entry), options);
+    const context = undo.use(await checkRequest(request, { policy, served: options.entry.name }));
+    const journal = await Journal.open(newRecord({ ...request, context }, options.entry), options);
     undo.defer(() => journal.discard());
     const cancel = new AbortController();
     const signal = AbortSignal.any([cancel.signal, stopping.signal]);
@@ -85,7 +85,11 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
     undo.defer(() => leave(slot, cancel));
     await journal.begin();
     const { id } = journal.record;
-    const done = runBuild({ ...request, journal, slot }, { ...options, stopping: stopping.signal }, signal)
+    const done = runBuild(
+      { ...request, context, journal, slot },
+      { ...options, stopping: stopping.signal },
+      signal,
+    )
       .catch((error: unknown) => logger.error({ error, build: id }, 'a build could not be recorded'))
       .finally(() => active.delete(id));
     active.set(id, { journal, cancel, done });
@@ -171,27 +175,29 @@ async function leave(coming: Promise<Slot>, cancel: AbortController): Promise<vo
   }
 }
 
+/** @returns the context as the build holds it; null where there is none. */
 async function checkRequest(
   { spec, context, dockerfile }: BuildRequest,
   { policy, served }: { policy: DockerfilePolicy; served: string },
-): Promise<void> {
+): Promise<SealedContext | null> {
   if (spec.entry !== undefined && spec.entry !== served) {
     const message = `There is no archive entry '${printable(spec.entry)}' here; this service builds with ${served}.`;
     throw new KilnError('PARAM_INVALID', message, { details: { field: 'entry' } });
   }
   checkFrontendArgument(spec.buildArgs, policy);
-  if (dockerfile) {
-    checkDockerfileBytes(dockerfile, policy);
-    await context?.checkDockerignore();
-  } else if (context) await context.checkDockerfile(spec.dockerfile, policy);
-  else
-    throw new KilnError(
-      'FILE_MISSING',
-      "Send the context as the file 'context', or a Dockerfile as the file 'dockerfile'.",
-    );
+  if (dockerfile) checkDockerfileBytes(dockerfile, policy);
+  if (context) return context.seal(dockerfile ? null : spec.dockerfile, policy);
+  if (dockerfile) return null;
+  throw new KilnError(
+    'FILE_MISSING',
+    "Send the context as the file 'context', or a Dockerfile as the file 'dockerfile'.",
+  );
 }
 
-function newRecord({ spec, context }: BuildRequest, entry: EntrySummary): BuildRecord {
+function newRecord(
+  { spec, context }: { spec: BuildSpec; context: SealedContext | null },
+  entry: EntrySummary,
+): BuildRecord {
   const never = Object.fromEntries(phases.map((phase) => [phase, null])) as Record<
     (typeof phases)[number],
     null

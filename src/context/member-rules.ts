@@ -1,51 +1,27 @@
 import { printable } from '../lib/text.ts';
-import { type ErrorCode, KilnError } from '../model/error.ts';
+import { type Member, refuse, refuseCount } from './member.ts';
+import { decodeText, parseName, splitPath } from './member-name.ts';
+import { createFolder, type FileNode, type FolderNode, type MemberNode } from './member-tree.ts';
+import type { MemoryBudget } from './memory-budget.ts';
 
-/** One entry of an archive, by whatever format it came. Names are raw bytes: what they mean is decided here, once. */
-export type Member = {
-  readonly name: Buffer;
-  readonly type: 'file' | 'directory' | 'symlink' | 'hardlink';
-  /** Bytes of content; 0 for all but files. */
-  readonly size: number;
-  /** Target of a link; empty for others. */
-  readonly target: Buffer;
-  /** Where the content begins in the staged image, in bytes. */
-  readonly offset: number;
-};
-
-/** What is known of a path: enough to check later entries against and to read a file back. */
-export type KnownMember =
-  | { readonly type: 'file'; readonly offset: number; readonly size: number }
-  | { readonly type: 'symlink'; readonly target: string }
-  /** `implied`: only seen as the parent of another entry so far. */
-  | { readonly type: 'directory'; readonly implied: boolean };
-
-const maxNameBytes = 4096;
-const maxPartBytes = 255;
-const maxDepth = 255;
-const maxWarnings = 20;
-/** 160 characters for each of 200 000 entries. */
-const maxNamesLength = 32 * 1024 * 1024;
-
-const directory: KnownMember = { type: 'directory', implied: false };
-const impliedDirectory: KnownMember = { type: 'directory', implied: true };
+/** Linux gives the target of a link in a page that ends in NUL: it would cut off the last byte of a longer one. */
+const maxTargetBytes = 4095;
 
 /**
- * What a context may hold: no name that leaves it, none that is written through a link, none twice. Checked for each entry
- * before it is passed on; the same for tar and zip.
+ * What a context may hold: no name that leaves it, none that is written through a link, none twice. Checked for each member
+ * before its content comes; the same for tar and zip.
  */
 export class MemberRules {
-  readonly index = new Map<string, KnownMember>();
-  readonly warnings: string[] = [];
-  readonly #maxEntries: number;
-  readonly #folded = new Set<string>();
-  readonly #utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+  /** The tree of all members that passed. */
+  readonly root = createFolder();
+  readonly #maxMembers: number;
+  readonly #memory: MemoryBudget;
   #count = 0;
   #implied = 0;
-  #namesLength = 0;
 
-  constructor(maxEntries: number) {
-    this.#maxEntries = maxEntries;
+  constructor(maxMembers: number, memory: MemoryBudget) {
+    this.#maxMembers = maxMembers;
+    this.#memory = memory;
   }
 
   get count(): number {
@@ -53,171 +29,94 @@ export class MemberRules {
   }
 
   /**
-   * @returns the entry's path, as `parsePath` gives it.
+   * Checks a member and gives it its place in the tree.
+   * @param offset where its content would begin in the staged image, in bytes
+   * @returns its node; for a hard link, that of the file it is.
    * @throws KilnError with the code of the rule that is broken.
    */
-  add(entry: Member): string {
+  add(member: Member, offset: number): MemberNode {
     this.#count += 1;
-    if (this.#count > this.#maxEntries) throw tooManyEntries(this.#maxEntries);
-    const name = this.#decode(entry.name, entry.name);
-    const path = parsePath(name);
-    if (path === '' && entry.type !== 'directory')
+    if (this.#count > this.#maxMembers) throw refuseCount(this.#maxMembers);
+    const name = decodeText(member.name);
+    const parts = parseName(name);
+    const last = parts.pop();
+    if (last === undefined) return this.#declareRoot(name, member);
+    const folder = this.#openFolder(name, parts);
+    const known = folder.children.get(last);
+    if (known) return declareFolder(known, name, member);
+    const node = this.#createNode(name, member, offset);
+    this.#put(folder, last, node);
+    return node;
+  }
+
+  #declareRoot(name: string, member: Member): FolderNode {
+    if (member.type !== 'directory')
       throw refuse('ENTRY_NAME', name, 'names the root of the context and is no folder');
-    this.#addParents(name, path);
-    this.#checkPlace(name, path, entry);
-    this.index.set(path, this.#indexEntry(name, entry));
-    this.#countNames(path.length + entry.target.length);
-    this.#warnOfTwins(path);
-    return path;
+    return declareFolder(this.root, name, member);
   }
 
-  /** Lets the names go, of which there may be 200 000, once all was checked. */
-  forget(): void {
-    this.index.clear();
-    this.#folded.clear();
-  }
-
-  #decode(bytes: Buffer, name: Buffer): string {
-    try {
-      return this.#utf8.decode(bytes);
-    } catch {
-      throw refuse('ENTRY_NAME_ENCODING', name.toString('latin1'), 'is not valid UTF-8');
-    }
-  }
-
-  /** What is above a known folder was checked when that folder came. */
-  #addParents(name: string, path: string): void {
-    for (let end = path.lastIndexOf('/'); end > 0; end = path.lastIndexOf('/', end - 1)) {
-      const parent = path.slice(0, end);
-      const known = this.index.get(parent);
-      if (known?.type === 'directory') return;
-      if (known?.type === 'symlink') {
-        const link = `'${printable(parent)}' → '${printable(known.target)}'`;
-        const what = `would be written through the symbolic link ${link}. Links must stay inside the context`;
-        throw refuse('ENTRY_THROUGH_LINK', name, what);
+  /** The folder at a path; what is missing of it is made. */
+  #openFolder(name: string, parts: readonly string[]): FolderNode {
+    let folder = this.root;
+    for (const [index, part] of parts.entries()) {
+      let node = folder.children.get(part);
+      if (!node) {
+        this.#implied += 1;
+        if (this.#implied > this.#maxMembers) throw refuseCount(this.#maxMembers);
+        node = createFolder();
+        this.#put(folder, part, node);
       }
-      if (known) throw refuse('ENTRY_CONFLICT', name, `lies below '${printable(parent)}', which is a file`);
-      this.index.set(parent, impliedDirectory);
-      this.#implied += 1;
-      if (this.#implied > this.#maxEntries) throw tooManyEntries(this.#maxEntries);
+      if (node.type !== 'directory') throw refusePlace(name, parts.slice(0, index + 1).join('/'), node);
+      folder = node;
     }
+    return folder;
   }
 
-  /** Names are what stays in memory of an archive, so they are limited as a whole too. */
-  #countNames(length: number): void {
-    this.#namesLength += length;
-    if (this.#namesLength <= maxNamesLength) return;
-    const message = `The names in the archive are longer than ${maxNamesLength} characters together; leave out what the build does not need.`;
-    throw new KilnError('ARCHIVE_TOO_LARGE', message, { details: { limit: maxNamesLength } });
+  #put(folder: FolderNode, part: string, node: MemberNode): void {
+    const bytes = Buffer.from(part);
+    this.#memory.take(bytes.length);
+    // A copy: V8 would keep the whole path alive for a part of it.
+    folder.children.set(bytes.toString(), node);
   }
 
-  #checkPlace(name: string, path: string, { type }: Member): void {
-    const known = this.index.get(path);
-    if (!known) return;
-    if (known.type !== 'directory' || !known.implied)
-      throw refuse('ENTRY_DUPLICATE', name, 'is in the archive twice');
-    if (type !== 'directory')
-      throw refuse('ENTRY_CONFLICT', name, 'takes the place of a folder that has entries');
-  }
-
-  #indexEntry(name: string, { type, offset, size, target }: Member): KnownMember {
-    if (type === 'directory') return directory;
-    if (type === 'file') return { type, offset, size };
-    const text = this.#decode(target, target);
+  #createNode(name: string, { type, size, target }: Member, offset: number): MemberNode {
+    if (type === 'directory') return { ...createFolder(), declared: true };
+    if (type === 'file') return { type, offset, size, inode: 0 };
+    const text = decodeText(target);
     if (type === 'hardlink') return this.#resolveHardlink(name, text);
-    if (text === '' || text.includes('\0') || target.length > maxNameBytes) {
-      throw refuse(
-        'ENTRY_NAME',
-        name,
-        `is a symbolic link whose target is empty or longer than ${maxNameBytes} bytes`,
-      );
+    if (text === '' || text.includes('\0') || target.length > maxTargetBytes) {
+      const what = `is a symbolic link whose target is empty, has a NUL or is longer than ${maxTargetBytes} bytes`;
+      throw refuse('ENTRY_NAME', name, what);
     }
-    return { type, target: text };
+    this.#memory.take(target.length);
+    return { type, target: text, inode: 0 };
   }
 
-  /** A hard link is the file it names, which must have come before it. */
-  #resolveHardlink(name: string, target: string): KnownMember {
-    const path = simplifyPath(target);
-    const linked =
-      target.startsWith('/') || path.split('/').includes('..') ? undefined : this.index.get(path);
-    if (linked?.type === 'file') return linked;
-    throw refuse(
-      'HARDLINK_TARGET',
-      name,
-      `is a hard link to '${printable(target)}', which is no earlier file of the archive`,
-    );
-  }
-
-  /** The guest keeps both; people on other file systems cannot. */
-  #warnOfTwins(path: string): void {
-    const folded = fold(path);
-    const twin =
-      folded === path ? this.#folded.has(folded) : this.#folded.has(folded) || this.index.has(folded);
-    if (folded !== path) this.#folded.add(folded);
-    if (!twin || this.warnings.length >= maxWarnings) return;
-    this.warnings.push(`'${printable(path)}' differs from another entry only in case or Unicode form.`);
+  /** A hard link is the file it names, which must have come before it. No symbolic link is followed on the way. */
+  #resolveHardlink(name: string, target: string): FileNode {
+    let node: MemberNode | undefined = target.startsWith('/') ? undefined : this.root;
+    for (const part of splitPath(target))
+      node = node?.type === 'directory' ? node.children.get(part) : undefined;
+    if (node?.type === 'file') return node;
+    const what = `is a hard link to '${printable(target)}', which is no earlier file of the archive`;
+    throw refuse('HARDLINK_TARGET', name, what);
   }
 }
 
-/** The path without `.` and empty parts. */
-export function simplifyPath(path: string): string {
-  return path
-    .split('/')
-    .filter((part) => part !== '' && part !== '.')
-    .join('/');
+/** The only member that may come to a place that is taken is a folder that was implied. */
+function declareFolder(known: MemberNode, name: string, { type }: Member): FolderNode {
+  if (known.type !== 'directory' || known.declared)
+    throw refuse('ENTRY_DUPLICATE', name, 'is in the archive twice');
+  if (type !== 'directory')
+    throw refuse('ENTRY_CONFLICT', name, 'takes the place of a folder that has entries');
+  known.declared = true;
+  return known;
 }
 
-/** The same for names that differ only in case or Unicode form. Most names are folded as they are. */
-function fold(path: string): string {
-  return /[A-Z\u0080-\uffff]/.test(path) ? path.normalize('NFC').toUpperCase().toLowerCase() : path;
-}
-
-/**
- * The path an entry's name stands for: without `.` and empty parts; empty for the root itself.
- * @throws KilnError when the name is none that a context may have.
- */
-export function parsePath(name: string): string {
-  if (name === '') throw refuse('ENTRY_NAME', name, 'has an empty name');
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-  if (/[\u0000-\u001f\u007f-\u009f]/.test(name))
-    throw refuse('ENTRY_NAME', name, 'has a control character in its name');
-  if (/^(?:[/\\]|[A-Za-z]:[/\\])/.test(name))
-    throw refuse('ENTRY_ABSOLUTE', name, 'has an absolute path; paths start inside the context');
-  if (Buffer.byteLength(name) > maxNameBytes) {
-    throw refuse('ENTRY_NAME_TOO_LONG', name, `has a path longer than ${maxNameBytes} bytes`);
-  }
-  const parts = name.split('/').filter((part) => part !== '' && part !== '.');
-  if (parts.includes('..'))
-    throw refuse('ENTRY_ESCAPES', name, "has '..' in its path; paths must stay inside the context");
-  if (parts.length > maxDepth) throw refuse('ENTRY_TOO_DEEP', name, `is more than ${maxDepth} folders deep`);
-  if (parts.some((part) => Buffer.byteLength(part) > maxPartBytes)) {
-    throw refuse('ENTRY_NAME_TOO_LONG', name, `has a part longer than ${maxPartBytes} bytes`);
-  }
-  return parts.join('/');
-}
-
-/** One sentence about one entry. */
-export function refuse(code: ErrorCode, name: string, what: string): KilnError {
-  const entry = printable(name);
-  return new KilnError(code, `Archive entry '${entry}' ${what}.`, { details: { entry } });
-}
-
-export function sparse(name: Buffer): KilnError {
-  return refuse('ENTRY_SPARSE', name.toString('utf8'), 'is a sparse file; make the archive without --sparse');
-}
-
-export function unknownType(name: Buffer): KilnError {
-  return refuse(
-    'ENTRY_TYPE',
-    name.toString('utf8'),
-    'is neither a file, a folder nor a link; a context holds nothing else',
-  );
-}
-
-export function tooManyEntries(limit: number): KilnError {
-  return new KilnError(
-    'ARCHIVE_TOO_MANY_ENTRIES',
-    `The archive has more than ${limit} entries; leave out what the build does not need.`,
-    { details: { limit } },
-  );
+function refusePlace(name: string, parent: string, node: Exclude<MemberNode, FolderNode>): Error {
+  if (node.type === 'file')
+    return refuse('ENTRY_CONFLICT', name, `lies below '${printable(parent)}', which is a file`);
+  const link = `'${printable(parent)}' → '${printable(node.target)}'`;
+  const what = `would be written through the symbolic link ${link}. Links must stay inside the context`;
+  return refuse('ENTRY_THROUGH_LINK', name, what);
 }

@@ -6,13 +6,15 @@ import { raceAbort } from '../lib/abort.ts';
 import { removeQuietly } from '../lib/files.ts';
 import type { ArchiveUpload, ContextLimits, StagedContext } from '../model/context.ts';
 import { KilnError } from '../model/error.ts';
-import { checkContextDockerfile, checkContextDockerignore } from './dockerfile/context-dockerfile.ts';
 import { ErofsImage } from './erofs/erofs-image.ts';
 import { detectFormat, sniffBytes } from './formats.ts';
 import { gunzip } from './gunzip.ts';
 import { MemberRules } from './member-rules.ts';
+import { MemoryBudget } from './memory-budget.ts';
 import { rechunk } from './rechunk.ts';
+import { createStagedContext } from './staged-context.ts';
 import { TarWalker } from './tar/tar-walker.ts';
+import { findTwins } from './twins.ts';
 import { unzipToTar } from './zip/unzip.ts';
 
 export type StageOptions = {
@@ -32,7 +34,7 @@ const ratioLeadBytes = 256 * 1024 * 1024;
 const bytesPerRoomCheck = 32 * 1024 * 1024;
 
 /**
- * Streams an archive through the guard: bytes → format → plain tar → every entry checked → the image of a read-only file
+ * Streams an archive through the guard: bytes → format → plain tar → every member checked → the image of a read-only file
  * system, which only the guest mounts. Nothing is unpacked here, and memory does not grow with the archive. On any failure nothing is left behind.
  */
 export async function stageContext(
@@ -43,21 +45,21 @@ export async function stageContext(
   const path = join(options.directory, `${randomUUID()}.erofs`);
   await using undo = new AsyncDisposableStack();
   undo.defer(() => removeQuietly(path));
-  const rules = new MemberRules(options.limits.maxEntries);
+  const memory = new MemoryBudget();
+  const rules = new MemberRules(options.limits.maxEntries, memory);
+  const image = new ErofsImage(rules.root, memory);
   const input = new Counted(bytes, options);
   await using file = await open(path, 'wx', 0o600);
   try {
     const tar = await decode(input, declared, options);
-    const { size, digest } = await writeChecked(tar, { file, rules, input }, options);
+    const { size, digest } = await writeChecked(tar, { file, rules, image, input }, options);
+    const warnings = await findTwins(rules.root);
     undo.move();
-    return {
+    return createStagedContext({
       path,
-      summary: { digest: `sha256:${digest}`, size, entries: rules.count, warnings: rules.warnings },
-      checkDockerfile: (name, policy) => checkContextDockerfile({ path, index: rules.index, name }, policy),
-      forgetNames: () => rules.forget(),
-      checkDockerignore: () => checkContextDockerignore({ path, index: rules.index }),
-      [Symbol.asyncDispose]: () => removeQuietly(path),
-    };
+      root: rules.root,
+      summary: { digest: `sha256:${digest}`, size, entries: rules.count, warnings },
+    });
   } catch (error) {
     // Whatever was refused, the sender is told to stop.
     void input.chunks.return(undefined);
@@ -80,10 +82,9 @@ async function decode(
 
 async function writeChecked(
   tar: AsyncIterable<Buffer>,
-  { file, rules, input }: { file: FileHandle; rules: MemberRules; input: Counted },
+  { file, rules, image, input }: { file: FileHandle; rules: MemberRules; image: ErofsImage; input: Counted },
   { directory, limits, minFreeBytes, signal }: StageOptions,
 ): Promise<{ size: number; digest: string }> {
-  const image = new ErofsImage();
   const walker = new TarWalker(rules, image);
   const hash = createHash('sha256');
   let size = 0;

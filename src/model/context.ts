@@ -8,22 +8,25 @@ export type ArchiveUpload = {
 };
 
 /**
- * A context that passed the guard, staged as the image of a read-only file system (EROFS). Whoever holds it owns the file:
- * disposing removes it, which is harmless after it was moved away.
+ * A context that passed the guard, staged as the image of a read-only file system (EROFS). Its names are still in memory, so that
+ * the Dockerfile can be looked up. Disposing removes the image, unless it was sealed.
  */
 export type StagedContext = AsyncDisposable & {
+  readonly summary: ContextSummary;
+  /**
+   * Checks the Dockerfile and the .dockerignore that applies to it, and gives the image to the sealed context; what can be asked only
+   * once. When a check fails the image is removed.
+   * @param dockerfile its path in the context; null where it comes from elsewhere
+   * @throws KilnError DOCKERFILE_MISSING, DOCKERFILE_INVALID, DOCKERIGNORE_INVALID, FRONTEND_NOT_ALLOWED
+   */
+  seal(dockerfile: string | null, policy: DockerfilePolicy): Promise<SealedContext>;
+};
+
+/** What a build holds of its context, perhaps for long: no names. Disposing removes the image; harmless after it was moved away. */
+export type SealedContext = AsyncDisposable & {
   /** Absolute path of the image, a multiple of 4096 bytes long. */
   readonly path: string;
   readonly summary: ContextSummary;
-  /**
-   * Checks the Dockerfile at `path` and the .dockerignore that applies to it.
-   * @throws KilnError DOCKERFILE_MISSING, DOCKERFILE_INVALID, DOCKERIGNORE_INVALID, FRONTEND_NOT_ALLOWED
-   */
-  checkDockerfile(path: string, policy: DockerfilePolicy): Promise<void>;
-  /** Checks the .dockerignore that applies to a Dockerfile from elsewhere. @throws KilnError DOCKERIGNORE_INVALID */
-  checkDockerignore(): Promise<void>;
-  /** A build may wait long: after the checks, what they were made by is not kept in memory. */
-  forgetNames(): void;
 };
 
 export type DockerfilePolicy = {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { checkDockerfileBytes, checkFrontendArgument } from '../../src/context/dockerfile/dockerfile.ts';
 import { checkDockerignore } from '../../src/context/dockerfile/dockerignore.ts';
+import type { StagedContext } from '../../src/model/context.ts';
 import type { ErrorCode } from '../../src/model/error.ts';
 import { Staging } from './staging.ts';
 import { file, folder, hardlink, type RawEntry, symlink, tar } from './tar.ts';
@@ -71,29 +72,26 @@ for (const [row, code, entries, path = 'Dockerfile'] of contexts) {
   test(`Dockerfile, row ${row}: ${code ?? 'accepted'}`, async () => {
     await using staging = await Staging.create();
     await using staged = await staging.stage(tar(...entries));
-    const check = staged.checkDockerfile(path, builtIn);
-    await (code ? assert.rejects(check, { name: 'KilnError', code }) : check);
+    const sealed = staged.seal(path, builtIn);
+    await (code ? assert.rejects(sealed, { name: 'KilnError', code }) : sealed);
   });
 }
 
 test('row 41: .dockerignore beside a Dockerfile that was sent apart', async () => {
   await using staging = await Staging.create();
-  await using bad = await staging.stage(tar(file('.dockerignore', '[')));
-  await assert.rejects(bad.checkDockerignore(), { code: 'DOCKERIGNORE_INVALID' });
-  await using large = await staging.stage(tar(file('.dockerignore', 'a\n'.repeat(MiB))));
-  await assert.rejects(large.checkDockerignore(), { code: 'DOCKERIGNORE_INVALID' });
-  await using good = await staging.stage(
-    tar(file('.dockerignore', '*.log'), file('Dockerfile.dockerignore', '[')),
-  );
-  await good.checkDockerignore();
+  const refused = { code: 'DOCKERIGNORE_INVALID' };
+  await assert.rejects(staging.stageSealed(tar(file('.dockerignore', '['))), refused);
+  await assert.rejects(staging.stageSealed(tar(file('.dockerignore', 'a\n'.repeat(MiB)))), refused);
+  const good = tar(file('.dockerignore', '*.log'), file('Dockerfile.dockerignore', '['));
+  await using _good = await staging.stageSealed(good);
 });
 
 test('row 12: the Dockerfile of the exact case is used', async () => {
   await using staging = await Staging.create();
-  await using staged = await staging.stage(tar(syntax('dockerfile'), dockerfile));
-  await staged.checkDockerfile('Dockerfile', builtIn);
-  await assert.rejects(staged.checkDockerfile('dockerfile', builtIn), { code: 'FRONTEND_NOT_ALLOWED' });
-  await staged.checkDockerfile('dockerfile', anyFrontend);
+  const stage = (): Promise<StagedContext> => staging.stage(tar(syntax('dockerfile'), dockerfile));
+  await using _exact = await (await stage()).seal('Dockerfile', builtIn);
+  await assert.rejects((await stage()).seal('dockerfile', builtIn), { code: 'FRONTEND_NOT_ALLOWED' });
+  await using _other = await (await stage()).seal('dockerfile', anyFrontend);
 });
 
 /** Each was compared with parser.DetectSyntax of BuildKit v0.20.2. */

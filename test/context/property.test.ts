@@ -31,7 +31,7 @@ test('any valid archive becomes an image with its files, byte for byte', async (
     const files = list.map((item) => ({ ...item, path: `${item.path}.end` }));
     const archive = tar(...files.map(withLongName));
     const upload = compressed ? gzipSync(archive) : archive;
-    await using staged = await staging.stage(inChunks(upload, files[0]?.chunk));
+    await using staged = await staging.stageSealed(inChunks(upload, files[0]?.chunk));
     assert.equal(staged.summary.size, archive.length);
     await using image = await extractImage(staged.path);
     for (const { path, content } of files)

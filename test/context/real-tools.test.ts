@@ -39,7 +39,7 @@ for (const format of gnuFormats) {
       await using staging = await Staging.create();
       const options = ['-C', tree.path, `--format=${format}`, ...more, '-cf', '-', '.'];
       const { stdout } = await run('tar', options, { encoding: 'buffer', maxBuffer: GiB });
-      await using staged = await staging.stage(stdout);
+      await using staged = await staging.stageSealed(stdout);
       assert.equal(staged.summary.entries, 13);
       await using image = await extractImage(staged.path);
       const fields = '%P %y %m %Ts %l';
@@ -78,7 +78,7 @@ for (const format of ['pax', 'ustar', 'gnutar']) {
     const options = ['-C', tree.path, `--format=${format}`, ...left, '-czf', '-', '.'];
     const { stdout } = await run('bsdtar', options, { encoding: 'buffer', maxBuffer: GiB });
     assert.equal(stdout.length % 10_240, 0, 'it fills its last record behind the gzip stream');
-    await using staged = await staging.stage(stdout);
+    await using staged = await staging.stageSealed(stdout);
     await using image = await extractImage(staged.path);
     await run('diff', ['--recursive', '--no-dereference', ...left, tree.path, image.directory]);
   });

@@ -1,35 +1,54 @@
 import { createHash } from 'node:crypto';
 import { pipeline } from 'node:stream/promises';
-import { folder, raw, tarEnd } from './tar.ts';
+import { file, folder, gnuLong, hardlink, pax, raw, symlink, tarEnd } from './tar.ts';
 
 /** Run as a process of its own, as a client is, so that what it takes is not measured. */
 export const senderFile = import.meta.filename;
 
-/** Writes a large tar to standard output. Arguments: bytes of one big file, number of small entries, `flat` for all in one folder. */
+/** Writes a large tar to standard output. Arguments: bytes of one big file, number of members besides, their layout. */
 if (import.meta.main) {
-  const [bigBytes, smallEntries, layout] = process.argv.slice(2);
-  const nameOf = layout === 'flat' ? flatName : nestedName;
-  await pipeline(context(Number(bigBytes), Number(smallEntries), nameOf), process.stdout);
+  const [bigBytes, members, layout = 'nested'] = process.argv.slice(2);
+  const memberOf = layouts()[layout];
+  if (!memberOf) throw new Error(`There is no layout '${layout}'.`);
+  await pipeline(context(Number(bigBytes), Number(members), memberOf), process.stdout);
 }
 
-function nestedName(index: number): string {
-  return `node_modules/package-${index % 2000}/dist/esm/Module-${index}.d.ts`;
+function layouts(): Readonly<Record<string, (index: number) => Buffer>> {
+  return {
+    nested: (index) => {
+      const name = `node_modules/package-${index % 2000}/dist/esm/Module-${index}.d.ts`;
+      return raw(index % 10 === 0 ? folder(`${name}/`) : file(name));
+    },
+    /** In no order, as directories are read. */
+    flat: (index) => raw(file(`objects/${createHash('sha256').update(String(index)).digest('hex')}`)),
+    'empty files': (index) => raw(file(`${index % 1000}/${index}`, '')),
+    folders: (index) => raw(folder(`${index % 1000}/${index}/`)),
+    /** 250 folders deep, each in the one before. */
+    'deep folders': (index) => named(`${Math.floor(index / 250)}/${'d/'.repeat(index % 250)}`, folder('x')),
+    'long names': (index) => named(`${index}-${'n'.repeat(140)}`, file('x')),
+    links: (index) =>
+      raw(
+        index % 2 ? hardlink(`h${index}`, 'l0') : index ? symlink(`l${index}`, 't'.repeat(90)) : file('l0'),
+      ),
+    'large xattrs': (index) =>
+      Buffer.concat([pax({ 'SCHILY.xattr.user.x': 'v'.repeat(60_000) }), raw(file(`${index}`))]),
+    xattrs: (index) =>
+      Buffer.concat([pax({ 'SCHILY.xattr.user.x': `${index}`.padEnd(100) }), raw(file(`${index}`))]),
+  };
 }
 
-/** In no order, as directories are read. */
-function flatName(index: number): string {
-  return `objects/${createHash('sha256').update(String(index)).digest('hex')}`;
+function named(name: string, member: ReturnType<typeof file>): Buffer {
+  return Buffer.concat([gnuLong('L', name), raw(member)]);
 }
 
 async function* context(
   bigBytes: number,
-  smallEntries: number,
-  nameOf: (index: number) => string,
+  members: number,
+  memberOf: (index: number) => Buffer,
 ): AsyncGenerator<Buffer> {
   const batch: Buffer[] = [];
-  for (let index = 0; index < smallEntries; index += 1) {
-    const name = nameOf(index);
-    batch.push(raw(index % 10 === 0 ? folder(`${name}/`) : { name, content: 'x' }));
+  for (let index = 0; index < members; index += 1) {
+    batch.push(memberOf(index));
     if (batch.length === 100) yield Buffer.concat(batch.splice(0));
   }
   yield Buffer.concat(batch);

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { access, readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { test } from 'node:test';
@@ -70,7 +70,7 @@ for (const declared of ['tar', 'zip'] as const) {
 test('the files arrive byte for byte, in an image readable by its owner alone', async () => {
   await using staging = await Staging.create();
   for (const size of [13, 511, 512, 513, 100_000, archive.length]) {
-    await using staged = await staging.stage(inChunks(archive, size));
+    await using staged = await staging.stageSealed(inChunks(archive, size));
     await using image = await extractImage(staged.path);
     assert.equal(await readFile(join(image.directory, 'Dockerfile'), 'utf8'), 'FROM scratch\n');
     assert.equal(await readFile(join(image.directory, 'big'), 'utf8'), 'x'.repeat(300_000));
@@ -97,11 +97,32 @@ test('an upload that would fill the disk ends in NO_CAPACITY while it arrives, a
 
 test('disposing removes the file, and is harmless when it was moved away or removed', async () => {
   await using staging = await Staging.create();
+  for (const stage of [() => staging.stage(archive), () => staging.stageSealed(archive)]) {
+    const context = await stage();
+    assert.equal((await staging.files()).length, 1);
+    await context[Symbol.asyncDispose]();
+    assert.deepEqual(await staging.files(), []);
+    await context[Symbol.asyncDispose]();
+  }
+});
+
+test('a context has one owner: once it is sealed, the staged one gives nothing and removes nothing', async () => {
+  await using staging = await Staging.create();
+  const policy = { customFrontends: false };
   const staged = await staging.stage(archive);
-  assert.equal((await staging.files()).length, 1);
+  await using sealed = await staged.seal('Dockerfile', policy);
+  assert.deepEqual(sealed.summary, staged.summary);
   await staged[Symbol.asyncDispose]();
+  await access(sealed.path);
+  await assert.rejects(staged.seal('Dockerfile', policy), /sealed or removed before/);
+  await access(sealed.path);
+});
+
+test('a context that fails its checks is removed', async () => {
+  await using staging = await Staging.create();
+  const staged = await staging.stage(archive);
+  await assert.rejects(staged.seal('other', { customFrontends: false }), { code: 'DOCKERFILE_MISSING' });
   assert.deepEqual(await staging.files(), []);
-  await staged[Symbol.asyncDispose]();
 });
 
 for (const [name, upload] of [

@@ -3,7 +3,7 @@ import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type StageOptions, stageContext } from '../../src/context/stage-context.ts';
-import type { ArchiveUpload, StagedContext } from '../../src/model/context.ts';
+import type { ArchiveUpload, SealedContext, StagedContext } from '../../src/model/context.ts';
 import { type ErrorCode, KilnError } from '../../src/model/error.ts';
 
 const GiB = 1024 ** 3;
@@ -38,6 +38,12 @@ export class Staging implements AsyncDisposable {
         signal,
       },
     );
+  }
+
+  /** As a build holds it, with the place of its image. */
+  async stageSealed(upload: Buffer | AsyncIterable<Buffer>): Promise<SealedContext> {
+    const staged = await this.stage(upload);
+    return staged.seal(null, { customFrontends: false });
   }
 
   files(): Promise<string[]> {

@@ -148,10 +148,16 @@ const refused: readonly (readonly [row: string, code: ErrorCode, archive: Buffer
     Buffer.concat([tar(file('a')), tarEnd, tar(file('b'))]),
   ],
   ['26: a few bytes', 'ARCHIVE_TRAILING_DATA', Buffer.concat([tar(file('a')), Buffer.from('more')])],
+  ['23: an xattr larger than a file can have', 'ARCHIVE_HEADER_TOO_LARGE', tar(withXattr('x', 65_536))],
   [
-    '23: an xattr larger than a file can have',
+    '23: xattrs that are larger together than a file can have',
     'ARCHIVE_HEADER_TOO_LARGE',
-    tar(pax({ 'SCHILY.xattr.user.big': 'v'.repeat(65_536) }), file('x')),
+    tar(
+      pax(
+        Object.fromEntries(['a', 'b', 'c'].map((name) => [`SCHILY.xattr.user.${name}`, 'v'.repeat(22_000)])),
+      ),
+      file('x'),
+    ),
   ],
   [
     '23: an xattr with a longer name than one can have',
@@ -198,6 +204,7 @@ const accepted: readonly (readonly [row: string, archive: Buffer, entries: numbe
     1,
   ],
   ['22: a comment for all entries', tar(pax({ comment: 'c' }, 'g'), file('x')), 1],
+  ['23: an xattr of 60 000 bytes', tar(withXattr('x', 60_000)), 1],
   ['24: a time before 1970', tar({ name: 'x', patch: (block) => block.fill(0xff, 136, 148) }), 1],
   ['26: zero padding of 1 MiB', Buffer.concat([tar(file('a')), Buffer.alloc(1024 * 1024)]), 1],
   ['30: as many as allowed', tar(...Array.from({ length: 5000 }, (_, index) => file(`d/${index}`))), 5000],
@@ -235,9 +242,32 @@ test('row 12: warnings are at most 20', async () => {
   assert.equal((await accept(tar(...names))).warnings.length, 20);
 });
 
-test('names that no context needs in such a mass are refused before they fill the memory', async () => {
-  const long = Array.from({ length: 8400 }, (_, index) => tarOfLongName(index));
-  await refuseWith('ARCHIVE_TOO_LARGE', tar(...long));
+const masses: readonly (readonly [what: string, count: number, member: (index: number) => Buffer])[] = [
+  ['names', 8300, (index) => longName(index)],
+  ['names of Unicode', 8300, (index) => longName(index, 'ü')],
+  [
+    'link targets',
+    8300,
+    (index) => Buffer.concat([gnuLong('K', 't'.repeat(4090)), raw(symlink(`${index}`, 'x'))]),
+  ],
+  ['extended attributes', 560, (index) => withXattr(`${index}`, 60_000)],
+];
+for (const [what, count, member] of masses) {
+  test(`${what} that no context needs in such a mass are refused before they fill the memory`, async () => {
+    const error = await refuseWith(
+      'ARCHIVE_TOO_LARGE',
+      tar(...Array.from({ length: count }, (_, i) => member(i))),
+    );
+    assert.equal(error.details.limit, 32 * 1024 * 1024);
+  });
+}
+
+test('names that have their folders in common count once', async () => {
+  const folder = `${'n'.repeat(254)}/`.repeat(15);
+  const members = Array.from({ length: 9000 }, (_, index) =>
+    Buffer.concat([gnuLong('L', `${folder}${index}`), raw(file('x'))]),
+  );
+  assert.equal((await accept(tar(...members))).entries, 9000);
 });
 
 test('a message names the entry and the rule, with nothing a terminal would act on', async () => {
@@ -253,9 +283,14 @@ test('a message names the entry and the rule, with nothing a terminal would act 
   assert.equal(long.details.entry?.length, 257);
 });
 
-function tarOfLongName(index: number): Buffer {
-  const part = `${'n'.repeat(254)}/`;
-  return Buffer.concat([gnuLong('L', `${part.repeat(16)}${index}`), raw(file('x'))]);
+/** Of 4095 bytes in 16 parts, which no other has. */
+function longName(index: number, filler = 'n'): Buffer {
+  const part = `${index}-`.padEnd(8, '-') + filler.repeat(Math.floor(246 / Buffer.byteLength(filler)));
+  return Buffer.concat([gnuLong('L', Array(16).fill(part).join('/')), raw(file('x'))]);
+}
+
+function withXattr(name: string, bytes: number): Buffer {
+  return Buffer.concat([pax({ 'SCHILY.xattr.user.big': 'v'.repeat(bytes) }), raw(file(name))]);
 }
 
 function withByte(archive: Buffer, at: number, value: number): Buffer {

@@ -165,7 +165,7 @@ for (const [name, archive, entries] of accepted) {
 test('a zip becomes an image with its names, modes, times, links and contents', async () => {
   const long = `${'long/'.repeat(40)}name`;
   await using staging = await Staging.create();
-  await using staged = await staging.stage(
+  await using staged = await staging.stageSealed(
     zip([
       { name: 'run.sh', content: '#!/bin/sh\n', mode: 0o104755 },
       { name: 'empty', mode: 0o100600 },

@@ -80,10 +80,8 @@ test('owners, fractions of seconds, link counts and xattrs are those of the arch
     hardlink('again', 'owned'),
     file('implied/folder/file', 'y'.repeat(10_000)),
   );
-  await using context = await service.builds.stageContext(
-    { bytes: inChunks(archive), declared: null },
-    signal,
-  );
+  const staged = await service.builds.stageContext({ bytes: inChunks(archive), declared: null }, signal);
+  await using context = await staged.seal(null, { customFrontends: false });
   await using lease = await service.pool.acquire(signal);
   await lease.vm.plugFile({ serial: 'context', source: context.path }, signal);
   const look = [

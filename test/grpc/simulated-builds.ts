@@ -66,14 +66,9 @@ export function simulateBuilds(overrides: Partial<Builds> = {}): SimulatedBuilds
       const chunks: Buffer[] = [];
       for await (const chunk of upload.bytes) chunks.push(chunk);
       simulated.staged.push(Buffer.concat(chunks));
-      return {
-        path: '/nowhere',
-        summary: { digest, size: 1024, entries: 1, warnings: [] },
-        checkDockerfile: async () => undefined,
-        checkDockerignore: async () => undefined,
-        forgetNames: () => undefined,
-        [Symbol.asyncDispose]: async () => undefined,
-      };
+      const dispose = { [Symbol.asyncDispose]: async () => undefined };
+      const summary = { digest, size: 1024, entries: 1, warnings: [] };
+      return { summary, seal: async () => ({ path: '/nowhere', summary, ...dispose }), ...dispose };
     },
     async start(request) {
       simulated.started.push(request);

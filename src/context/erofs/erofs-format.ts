@@ -1,3 +1,5 @@
+import type { Metadata, Xattr } from '../member.ts';
+
 /**
  * The parts of an EROFS image that kiln writes: uncompressed, each file in blocks of its own, inodes of the extended form.
  * Layout: Linux fs/erofs/erofs_fs.h, as all kernels since 5.4 read it.
@@ -15,18 +17,6 @@ const plainExtended = 1;
 const fileTypes = { file: 0o100000, directory: 0o040000, symlink: 0o120000 } as const;
 const direntTypes = { file: 1, directory: 2, symlink: 7 } as const;
 export type NodeType = keyof typeof fileTypes;
-
-/** What an archive says of an entry besides its name and content. */
-export type Metadata = {
-  /** Permission bits. */
-  readonly mode: number;
-  readonly uid: number;
-  readonly gid: number;
-  /** Since 1970; seconds may be negative, nanoseconds are not. */
-  readonly mtime: { readonly seconds: number; readonly nanoseconds: number };
-  readonly xattrs: readonly Xattr[];
-};
-export type Xattr = { readonly name: string; readonly value: Buffer };
 
 /** The first block. */
 export function encodeSuperblock(image: {
@@ -46,17 +36,17 @@ export function encodeSuperblock(image: {
   return block;
 }
 
-/** Writes everything that is known of an inode when its entry comes; `inode` is zeroed. */
+/** Writes all of an inode that is known when its member comes; `inode` is zeroed, or holds an earlier state of the same. */
 export function writeInode(
   inode: Buffer,
-  entry: { type: NodeType; metadata: Metadata; size: number; block: number; number: number },
+  node: { type: NodeType; metadata: Metadata; size: number; block: number; number: number },
 ): void {
-  const { mode, uid, gid, mtime } = entry.metadata;
+  const { mode, uid, gid, mtime } = node.metadata;
   inode.writeUInt16LE(plainExtended, 0);
-  inode.writeUInt16LE(fileTypes[entry.type] | mode, 4);
-  writeSize(inode, entry.size);
-  inode.writeUInt32LE(entry.block, 16);
-  inode.writeUInt32LE(entry.number, 20);
+  inode.writeUInt16LE(fileTypes[node.type] | mode, 4);
+  writeSize(inode, node.size);
+  inode.writeUInt32LE(node.block, 16);
+  inode.writeUInt32LE(node.number, 20);
   inode.writeUInt32LE(uid, 24);
   inode.writeUInt32LE(gid, 28);
   inode.writeBigInt64LE(BigInt(mtime.seconds), 32);
@@ -73,7 +63,7 @@ export function addLink(inode: Buffer): void {
   inode.writeUInt32LE(inode.readUInt32LE(44) + 1, 44);
 }
 
-/** A directory's size, place and links are known when all its entries are. */
+/** A directory's size, place and links are known when all its names are. */
 export function writeDirectoryData(
   inode: Buffer,
   data: { size: number; block: number; links: number },
@@ -83,11 +73,6 @@ export function writeDirectoryData(
   inode.writeUInt32LE(data.links, 44);
 }
 
-export function nodeTypeOf(inode: Buffer): NodeType {
-  const type = inode.readUInt16LE(4) & 0o170000;
-  return type === fileTypes.directory ? 'directory' : type === fileTypes.symlink ? 'symlink' : 'file';
-}
-
 const xattrHeaderBytes = 12;
 const xattrPrefixes = [
   { prefix: 'user.', index: 1 },
@@ -95,27 +80,28 @@ const xattrPrefixes = [
   { prefix: 'security.', index: 6 },
 ] as const;
 
-/** The largest set of xattrs an inode can have, in bytes as encoded. */
-export const maxXattrBytes = xattrHeaderBytes + 0xfffe * 4;
-
-/** Linux's own limits (linux/limits.h): of a name without its namespace, and of a value. */
+/** All xattrs of one inode as encoded. Linux lists no more than 64 KiB of names, and what tools write is a few hundred bytes. */
+const maxXattrBytes = 64 * 1024;
+/** Of a name without its namespace (linux/limits.h). */
 const maxXattrNameBytes = 255;
-const maxXattrValueBytes = 65_535;
 
 export const noXattrs = Buffer.alloc(0);
 
-/** What follows an inode: its xattrs, in those namespaces that tar sets; empty for none, null where one is larger than can be. */
+/** What follows an inode: its xattrs, in those namespaces that tar sets; empty for none, null where they are larger than can be. */
 export function encodeXattrs(xattrs: readonly Xattr[]): Buffer | null {
-  if (xattrs.length === 0) return noXattrs;
   const known = xattrs.flatMap(({ name, value }) => {
     const namespace = xattrPrefixes.find(({ prefix }) => name.startsWith(prefix));
     if (!namespace) return [];
     return [{ index: namespace.index, name: Buffer.from(name.slice(namespace.prefix.length)), value }];
   });
-  if (known.some(({ name, value }) => name.length > maxXattrNameBytes || value.length > maxXattrValueBytes))
-    return null;
-  const entries = known.map(encodeXattr);
-  return entries.length === 0 ? noXattrs : Buffer.concat([Buffer.alloc(xattrHeaderBytes), ...entries]);
+  if (known.length === 0) return noXattrs;
+  const bytes = known.reduce((sum, xattr) => sum + xattrBytes(xattr), xattrHeaderBytes);
+  if (bytes > maxXattrBytes || known.some(({ name }) => name.length > maxXattrNameBytes)) return null;
+  return Buffer.concat([Buffer.alloc(xattrHeaderBytes), ...known.map(encodeXattr)]);
+}
+
+function xattrBytes({ name, value }: { name: Buffer; value: Buffer }): number {
+  return Math.ceil((4 + name.length + value.length) / 4) * 4;
 }
 
 export function writeXattrCount(inode: Buffer, xattrs: Buffer): void {
@@ -123,7 +109,7 @@ export function writeXattrCount(inode: Buffer, xattrs: Buffer): void {
 }
 
 function encodeXattr({ index, name, value }: { index: number; name: Buffer; value: Buffer }): Buffer {
-  const bytes = Buffer.alloc(Math.ceil((4 + name.length + value.length) / 4) * 4);
+  const bytes = Buffer.alloc(xattrBytes({ name, value }));
   bytes.writeUInt8(name.length, 0);
   bytes.writeUInt8(index, 1);
   bytes.writeUInt16LE(value.length, 2);
@@ -138,26 +124,26 @@ const direntBytes = 12;
 
 /**
  * The blocks of a directory and the bytes used of each: all count but the rest of the last.
- * @param entries hold `.` and `..` and are sorted by the bytes of their names
+ * @param dirents hold `.` and `..` and are sorted by the bytes of their names
  */
-export function* encodeDirectory(entries: readonly Dirent[]): Generator<{ block: Buffer; used: number }> {
-  for (let start = 0; start < entries.length; ) {
+export function* encodeDirectory(dirents: readonly Dirent[]): Generator<{ block: Buffer; used: number }> {
+  for (let start = 0; start < dirents.length; ) {
     let end = start;
     let used = 0;
-    for (; end < entries.length; end += 1) {
-      const bytes = direntBytes + (entries[end]?.name.length ?? 0);
+    for (; end < dirents.length; end += 1) {
+      const bytes = direntBytes + (dirents[end]?.name.length ?? 0);
       if (used + bytes > erofsBlockBytes) break;
       used += bytes;
     }
-    yield { block: encodeDirectoryBlock(entries.slice(start, end)), used };
+    yield { block: encodeDirectoryBlock(dirents.slice(start, end)), used };
     start = end;
   }
 }
 
-function encodeDirectoryBlock(entries: readonly Dirent[]): Buffer {
+function encodeDirectoryBlock(dirents: readonly Dirent[]): Buffer {
   const block = Buffer.alloc(erofsBlockBytes);
-  let nameAt = entries.length * direntBytes;
-  for (const [index, { name, slot, type }] of entries.entries()) {
+  let nameAt = dirents.length * direntBytes;
+  for (const [index, { name, slot, type }] of dirents.entries()) {
     const at = index * direntBytes;
     block.writeBigUInt64LE(BigInt(slot), at);
     block.writeUInt16LE(nameAt, at + 8);

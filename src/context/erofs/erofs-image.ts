@@ -1,5 +1,7 @@
 import { sortInTurns, Turns } from '../../lib/turns.ts';
-import { refuse } from '../member-rules.ts';
+import { type Member, type Metadata, refuse } from '../member.ts';
+import { type FolderNode, type MemberNode, type VisitedFolder, walkFolders } from '../member-tree.ts';
+import type { MemoryBudget } from '../memory-budget.ts';
 import {
   addLink,
   type Dirent,
@@ -8,9 +10,6 @@ import {
   encodeXattrs,
   erofsBlockBytes,
   inodeBytes,
-  type Metadata,
-  maxXattrBytes,
-  nodeTypeOf,
   noXattrs,
   writeDirectoryData,
   writeInode,
@@ -18,19 +17,7 @@ import {
 } from './erofs-format.ts';
 import { InodeTable } from './inode-table.ts';
 
-/** An entry that passed the rules. */
-export type CheckedMember = {
-  /** Without `.` and empty parts; empty for the root. */
-  readonly path: string;
-  readonly type: 'file' | 'directory' | 'symlink' | 'hardlink';
-  /** Bytes of content that follow. */
-  readonly size: number;
-  /** Of a symbolic link: its text. Of a hard link: the path of the file it is. */
-  readonly target: string;
-  readonly metadata: Metadata;
-};
-
-/** Of folders that no entry of the archive speaks of. */
+/** Of folders that no member of the archive describes. */
 const impliedMetadata: Metadata = {
   ...{ mode: 0o755, uid: 0, gid: 0, xattrs: [] },
   mtime: { seconds: 0, nanoseconds: 0 },
@@ -44,18 +31,23 @@ const buffersPerWrite = 32;
 const zeros = Buffer.alloc(erofsBlockBytes);
 
 /**
- * Makes of checked entries, as they come, the image of a read-only file system that the guest mounts as it is: contents first,
- * as they arrive, then folders, then inodes. Memory holds 64 bytes and the name of each entry, never content.
+ * Makes of checked members, as they come, the image of a read-only file system that the guest mounts as it is: contents first,
+ * as they arrive, then folders, then inodes. Memory holds 64 bytes and the xattrs of each member, never content.
  */
 export class ErofsImage {
+  readonly #root: FolderNode;
+  readonly #memory: MemoryBudget;
   readonly #inodes = new InodeTable();
-  readonly #slots = new Map<string, number>();
   readonly #waiting: Buffer[] = [zeros];
   /** Where the next byte goes. */
   #position = erofsBlockBytes;
 
-  constructor() {
-    this.#addNode('', 'directory', impliedMetadata);
+  /** @param root of the tree in which the members that are added have their places */
+  constructor(root: FolderNode, memory: MemoryBudget) {
+    this.#root = root;
+    this.#memory = memory;
+    // The superblock has two bytes for the root's place, so it comes first.
+    this.#writeInode(root, impliedMetadata, noXattrs);
   }
 
   /** Where in the image the content of the next file begins. */
@@ -63,24 +55,25 @@ export class ErofsImage {
     return Math.ceil(this.#position / erofsBlockBytes) * erofsBlockBytes;
   }
 
-  add(entry: CheckedMember): void {
-    const { path, type, metadata } = entry;
-    this.#addParents(path);
+  /**
+   * Describes a member, whose content must follow.
+   * @throws KilnError ARCHIVE_HEADER_TOO_LARGE, ARCHIVE_TOO_LARGE by its xattrs
+   */
+  add(node: MemberNode, { type, name, metadata }: Member): void {
     if (type === 'hardlink') {
-      const slot = this.#slot(entry.target);
-      addLink(this.#inodes.get(slot));
-      this.#slots.set(path, slot);
+      addLink(this.#inodes.get(node.inode));
       return;
     }
-    if (type === 'symlink') {
-      const text = Buffer.from(entry.target);
-      this.#align();
-      this.#addNode(path, type, metadata, text.length);
-      this.content(text);
-      return;
+    // Nothing that a build sees has the root's xattrs.
+    const xattrs = node === this.#root ? noXattrs : encodeXattrs(metadata.xattrs);
+    if (xattrs === null) {
+      const what = 'has larger extended attributes than a file can have';
+      throw refuse('ARCHIVE_HEADER_TOO_LARGE', name.toString('utf8'), what);
     }
-    if (type === 'file' && entry.size > 0) this.#align();
-    this.#addNode(path, type, metadata, entry.size);
+    this.#memory.take(xattrs.length);
+    if (node.type === 'symlink' || (node.type === 'file' && node.size > 0)) this.#align();
+    this.#writeInode(node, metadata, xattrs);
+    if (node.type === 'symlink') this.content(Buffer.from(node.target));
   }
 
   /** The next bytes of the file that was added last. */
@@ -106,41 +99,21 @@ export class ErofsImage {
     this.#align();
     yield this.take();
     return encodeSuperblock({
-      rootSlot: this.#slot(''),
+      rootSlot: this.#root.inode,
       inodes: this.#inodes.count,
       blocks: this.#position / erofsBlockBytes,
       metadataBlock,
     });
   }
 
-  #addParents(path: string): void {
-    for (let end = path.lastIndexOf('/'); end > 0; end = path.lastIndexOf('/', end - 1)) {
-      const parent = path.slice(0, end);
-      if (this.#slots.has(parent)) return;
-      this.#addNode(parent, 'directory', impliedMetadata);
-    }
-  }
-
-  #addNode(path: string, type: 'file' | 'directory' | 'symlink', metadata: Metadata, size = 0): void {
-    // The root's inode must be among the first, and nothing that a build sees has the root's xattrs.
-    const xattrs = path === '' ? noXattrs : encodeXattrs(metadata.xattrs);
-    if (xattrs === null || xattrs.length > maxXattrBytes)
-      throw refuse('ARCHIVE_HEADER_TOO_LARGE', path, 'has larger extended attributes than a file can have');
-    const known = this.#slots.get(path);
-    const slot =
-      known !== undefined && xattrs.length === 0 ? known : this.#inodes.add(inodeBytes + xattrs.length);
-    const inode = this.#inodes.get(slot);
+  #writeInode(node: MemberNode, metadata: Metadata, xattrs: Buffer): void {
+    if (node.inode === 0) node.inode = this.#inodes.add(inodeBytes + xattrs.length);
+    const inode = this.#inodes.get(node.inode);
+    const size = contentBytes(node);
     const block = size > 0 ? this.#position / erofsBlockBytes : 0;
-    writeInode(inode, { type, metadata, size, block, number: slot });
+    writeInode(inode, { type: node.type, metadata, size, block, number: node.inode });
     writeXattrCount(inode, xattrs);
     xattrs.copy(inode, inodeBytes);
-    this.#slots.set(path, slot);
-  }
-
-  #slot(path: string): number {
-    const slot = this.#slots.get(path);
-    if (slot === undefined) throw new Error(`'${path}' was never added.`);
-    return slot;
   }
 
   #align(): void {
@@ -150,19 +123,19 @@ export class ErofsImage {
 
   async *#directories(): AsyncGenerator<Buffer[]> {
     const turns = new Turns(namesPerTurn);
-    for (const [path, children] of await this.#children(turns)) {
-      const entries = await this.#dirents(path, children, turns);
+    for (const visited of walkFolders(this.#root)) {
+      const dirents = await this.#dirents(visited, turns);
       this.#align();
       const start = this.#position;
       // Each folder in this one links to it, and so do `.` and its own name.
       let links = 0;
-      for (const { type } of entries) if (type === 'directory') links += 1;
-      for (const { block, used } of encodeDirectory(entries)) {
+      for (const { type } of dirents) if (type === 'directory') links += 1;
+      for (const { block, used } of encodeDirectory(dirents)) {
         this.#align();
         this.content(block.subarray(0, used));
         if (this.#waiting.length >= buffersPerWrite) yield this.take();
       }
-      writeDirectoryData(this.#inodes.get(this.#slot(path)), {
+      writeDirectoryData(this.#inodes.get(visited.folder.inode), {
         size: this.#position - start,
         block: start / erofsBlockBytes,
         links,
@@ -171,38 +144,24 @@ export class ErofsImage {
     yield this.take();
   }
 
-  /** The paths right below each folder. */
-  async #children(turns: Turns): Promise<Map<string, string[]>> {
-    const children = new Map<string, string[]>();
-    for (const [path, slot] of this.#slots) {
-      if (nodeTypeOf(this.#inodes.get(slot)) === 'directory' && !children.has(path)) children.set(path, []);
-      if (path === '') continue;
-      const siblings = children.get(parentOf(path));
-      if (siblings) siblings.push(path);
-      else children.set(parentOf(path), [path]);
-      const turn = turns.step();
-      if (turn) await turn;
-    }
-    return children;
-  }
-
   /** In the order that readers search them: by the bytes of their names. */
-  async #dirents(path: string, children: readonly string[], turns: Turns): Promise<Dirent[]> {
-    const entry = (name: string, target: string): Dirent => {
-      const slot = this.#slot(target);
-      return { name: Buffer.from(name), slot, type: nodeTypeOf(this.#inodes.get(slot)) };
-    };
-    const entries = [entry('.', path), entry('..', parentOf(path))];
-    for (const child of children) {
-      entries.push(entry(child.slice(child.lastIndexOf('/') + 1), child));
+  async #dirents({ folder, parent }: VisitedFolder, turns: Turns): Promise<Dirent[]> {
+    const dirents = [direntOf('.', folder), direntOf('..', parent)];
+    for (const [name, node] of folder.children) {
+      if (node.inode === 0) this.#writeInode(node, impliedMetadata, noXattrs);
+      dirents.push(direntOf(name, node));
       const turn = turns.step();
       if (turn) await turn;
     }
-    return sortInTurns(entries, (a, b) => Buffer.compare(a.name, b.name));
+    return sortInTurns(dirents, (a, b) => Buffer.compare(a.name, b.name));
   }
 }
 
-/** The root is its own parent. */
-function parentOf(path: string): string {
-  return path.slice(0, Math.max(path.lastIndexOf('/'), 0));
+function direntOf(name: string, { inode, type }: MemberNode): Dirent {
+  return { name: Buffer.from(name), slot: inode, type };
+}
+
+function contentBytes(node: MemberNode): number {
+  if (node.type === 'directory') return 0;
+  return node.type === 'file' ? node.size : Buffer.byteLength(node.target);
 }

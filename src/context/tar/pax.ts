@@ -1,12 +1,11 @@
 import { printable } from '../../lib/text.ts';
-import type { Metadata, Xattr } from '../erofs/erofs-format.ts';
-import { sparse } from '../member-rules.ts';
+import { type Metadata, refuseSparse, type Xattr } from '../member.ts';
 import { ambiguous, corrupt } from './tar-header.ts';
 
 /** The marks of GNU tar, star and Solaris tar. */
 const sparseKey = /^(?:GNU\.sparse\.|SCHILY\.realsize$|SUN\.holesdata$)/;
 
-/** What a PAX extended header changes of the entry after it. */
+/** What a PAX extended header changes of the member after it. */
 export type PaxHeader = {
   readonly path?: Buffer;
   readonly linkPath?: Buffer;
@@ -17,7 +16,7 @@ export type PaxHeader = {
   readonly xattrs: readonly Xattr[];
 };
 
-/** The name of an entry whose own header comes later. */
+/** The name of a member whose own header comes later. */
 const unnamed = Buffer.from('?');
 
 const xattrKey = 'SCHILY.xattr.';
@@ -35,7 +34,7 @@ export function parsePaxHeader(data: Buffer): PaxHeader {
   const path = records.get('path');
   // GNU's newer form has the real name in a record of its own.
   if ([...records.keys()].some((key) => sparseKey.test(key)))
-    throw sparse(records.get('GNU.sparse.name') ?? path ?? unnamed);
+    throw refuseSparse(records.get('GNU.sparse.name') ?? path ?? unnamed);
   if (twice !== null) throw ambiguous(path ?? unnamed, `has two PAX records '${printable(twice)}'`);
   const linkPath = records.get('linkpath');
   const [size, uid, gid, mtime] = ['size', 'uid', 'gid', 'mtime'].map((key) => records.get(key));
@@ -52,7 +51,7 @@ export function parsePaxHeader(data: Buffer): PaxHeader {
   };
 }
 
-/** A `g` header holds for all entries after it: only a comment, which git archive writes, changes none of them. */
+/** A `g` header holds for all members after it: only a comment, which git archive writes, changes none of them. */
 export function checkGlobalHeader(data: Buffer): void {
   for (const [key] of parseRecords(data)) {
     if (key !== 'comment') throw ambiguous(unnamed, `comes after a global PAX record '${printable(key)}'`);

@@ -1,7 +1,7 @@
 import { blockBytes } from './tar-header.ts';
 
-/** One entry of a tar that is made here; `name` and `target` are valid UTF-8. */
-export type NewTarEntry = {
+/** One member of a tar that is made here; `name` and `target` are valid UTF-8. */
+export type NewTarMember = {
   readonly name: Buffer;
   readonly type: 'file' | 'directory' | 'symlink';
   readonly size: number;
@@ -16,22 +16,22 @@ const typeFlags = { file: '0', directory: '5', symlink: '2' } as const;
 const maxFieldBytes = 100;
 
 /**
- * The header blocks of an entry: ustar, after a PAX header where a name does not fit. tar-stream's `pack` is no help here:
- * it takes entries without content as fast as they come and keeps them all in memory.
+ * The header blocks of a member: ustar, after a PAX header where a name does not fit. tar-stream's `pack` is no help here:
+ * it takes members without content as fast as they come and keeps them all in memory.
  */
-export function encodeTarHeader(entry: NewTarEntry): Buffer {
-  const { name, target } = entry;
+export function encodeTarHeader(member: NewTarMember): Buffer {
+  const { name, target } = member;
   const records = Buffer.concat([
     ...(name.length > maxFieldBytes ? [paxRecord('path', name)] : []),
     ...(target.length > maxFieldBytes ? [paxRecord('linkpath', target)] : []),
   ]);
-  if (records.length === 0) return headerBlock(entry, typeFlags[entry.type]);
-  const extension = { ...entry, name: Buffer.from('pax'), target: Buffer.alloc(0), size: records.length };
+  if (records.length === 0) return headerBlock(member, typeFlags[member.type]);
+  const extension = { ...member, name: Buffer.from('pax'), target: Buffer.alloc(0), size: records.length };
   return Buffer.concat([
     headerBlock(extension, 'x'),
     records,
     tarPadding(records.length),
-    headerBlock(entry, typeFlags[entry.type]),
+    headerBlock(member, typeFlags[member.type]),
   ]);
 }
 
@@ -42,7 +42,7 @@ export function tarPadding(size: number): Buffer {
 
 export const tarEnd = Buffer.alloc(2 * blockBytes);
 
-function headerBlock({ name, mode, size, mtime, target }: NewTarEntry, flag: string): Buffer {
+function headerBlock({ name, mode, size, mtime, target }: NewTarMember, flag: string): Buffer {
   const block = Buffer.alloc(blockBytes);
   name.copy(block, 0, 0, maxFieldBytes);
   block.write(octal(mode, 7), 100);

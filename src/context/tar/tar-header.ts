@@ -1,5 +1,5 @@
 import { KilnError } from '../../model/error.ts';
-import { refuse } from '../member-rules.ts';
+import { refuse } from '../member.ts';
 
 export const blockBytes = 512;
 

@@ -1,7 +1,7 @@
 import { KilnError } from '../../model/error.ts';
-import type { Metadata, Xattr } from '../erofs/erofs-format.ts';
 import type { ErofsImage } from '../erofs/erofs-image.ts';
-import { type Member, type MemberRules, refuse, simplifyPath, sparse, unknownType } from '../member-rules.ts';
+import { type Member, type Metadata, refuse, refuseSparse, refuseType, type Xattr } from '../member.ts';
+import type { MemberRules } from '../member-rules.ts';
 import { checkGlobalHeader, type PaxHeader, parsePaxHeader } from './pax.ts';
 import { ambiguous, blockBytes, corrupt, isZero, parseTarHeader, type TarHeader } from './tar-header.ts';
 
@@ -25,13 +25,13 @@ type State =
   /** The archive has ended; only zero padding may follow. */
   | { readonly at: 'end' };
 
-/** What the extension headers before an entry say of it. */
+/** What the extension headers before a member say of it. */
 type Extensions = { pax?: PaxHeader; longName?: Buffer; longLink?: Buffer };
 
 /**
  * Reads a tar as its bytes go by and refuses it at the first thing that two readers could take differently. What passes goes
  * into the image: names, modes, owners, times, xattrs and contents as they were.
- * Written by hand because the tar readers there are give entries, not headers: they hide what must be seen here.
+ * Written by hand because the tar readers there are give members, not headers: they hide what must be seen here.
  */
 export class TarWalker {
   readonly #rules: MemberRules;
@@ -123,7 +123,7 @@ export class TarWalker {
 
   #readHeader(header: TarHeader): void {
     if ('xgLK'.includes(header.type)) this.#beginExtension(header);
-    else this.#readEntry(header);
+    else this.#readMember(header);
   }
 
   #beginExtension({ type, size, name }: TarHeader): void {
@@ -150,21 +150,19 @@ export class TarWalker {
     else this.#extensions.longLink = withoutNul(data);
   }
 
-  #readEntry(header: TarHeader): void {
+  #readMember(header: TarHeader): void {
     const { pax, longName, longLink } = this.#extensions;
     this.#extensions = {};
     const name = pax?.path ?? longName ?? header.name;
     const target = pax?.linkPath ?? longLink ?? header.linkName;
     if (pax?.size !== undefined && pax.size !== header.size) throw ambiguous(name, 'has two different sizes');
-    const type = entryType(header.type, name);
+    const type = memberType(header.type, name);
     if (type !== 'file' && header.size > 0) throw ambiguous(name, `is a ${type} with content`);
     const { size } = header;
-    const path = this.#rules.add({ name, type, target, size, offset: this.#image.nextContentAt });
-    const text = target.length > 0 ? target.toString('utf8') : '';
-    const linked = type === 'hardlink' ? simplifyPath(text) : text;
-    this.#image.add({ path, type, size, target: linked, metadata: metadataOf(name, header, pax) });
+    const member: Member = { name, type, target, size, metadata: metadataOf(name, header, pax) };
+    this.#image.add(this.#rules.add(member, this.#image.nextContentAt), member);
     this.#contentLeft = size;
-    this.#toSkip = padded(header.size);
+    this.#toSkip = padded(size);
     this.#state = this.#toSkip > 0 ? { at: 'content' } : { at: 'header' };
   }
 }
@@ -180,7 +178,7 @@ function metadataOf(name: Buffer, header: TarHeader, pax: PaxHeader | undefined)
   return { mode: header.mode, uid, gid, mtime, xattrs: pax?.xattrs ?? none };
 }
 
-const entryTypes: Readonly<Record<string, Member['type']>> = {
+const memberTypes: Readonly<Record<string, Member['type']>> = {
   '\0': 'file',
   '0': 'file',
   '1': 'hardlink',
@@ -188,10 +186,10 @@ const entryTypes: Readonly<Record<string, Member['type']>> = {
   '5': 'directory',
 };
 
-function entryType(flag: string, name: Buffer): Member['type'] {
-  if (flag === 'S') throw sparse(name);
-  const type = entryTypes[flag];
-  if (!type) throw unknownType(name);
+function memberType(flag: string, name: Buffer): Member['type'] {
+  if (flag === 'S') throw refuseSparse(name);
+  const type = memberTypes[flag];
+  if (!type) throw refuseType(name);
   if (name.at(-1) !== slash || type === 'directory') return type;
   // v7 had no type for folders: a name that ends in a slash was one. Of other types only some readers think so.
   if (flag !== '\0') throw ambiguous(name, `is a ${type} with the name of a folder`);

@@ -7,17 +7,17 @@ import { crc32 } from 'node:zlib';
 import { fromFdPromise, type ZipFile } from 'yauzl';
 import { removeQuietly } from '../../lib/files.ts';
 import type { ContextLimits } from '../../model/context.ts';
-import { refuse, tooManyEntries } from '../member-rules.ts';
+import { refuse, refuseCount } from '../member.ts';
 import { rechunk } from '../rechunk.ts';
 import { encodeTarHeader, tarEnd, tarPadding } from '../tar/tar-encode.ts';
-import { deflateMethod, readZipDirectory, type ZipEntry, zipError } from './zip-directory.ts';
+import { deflateMethod, readZipDirectory, type ZipMember, zipError } from './zip-directory.ts';
 import { readZipEnd, refuseOtherDisks } from './zip-end.ts';
-import { checkZipLayout, type PlacedEntry } from './zip-layout.ts';
+import { checkZipLayout, type PlacedMember } from './zip-layout.ts';
 
 const maxTargetBytes = 4096;
 
 /**
- * A zip as a plain tar, to be checked entry by entry like any other. A zip is read from its end, so it is staged first; what
+ * A zip as a plain tar, to be checked member by member like any other. A zip is read from its end, so it is staged first; what
  * yauzl would not refuse, because other readers see it differently, is refused before it is read.
  */
 export async function* unzipToTar(
@@ -30,12 +30,12 @@ export async function* unzipToTar(
   const file = undo.use(await open(path, 'wx+', 0o600));
   for await (const chunk of rechunk(source)) await file.writeFile(chunk);
   const end = await readZipEnd(file);
-  if (end.entries > limits.maxEntries) throw tooManyEntries(limits.maxEntries);
+  if (end.entries > limits.maxEntries) throw refuseCount(limits.maxEntries);
   const zip = await openZip(file);
   const listed = await readZipDirectory(zip, end);
   await refuseOtherDisks(file, end);
-  const entries = await checkZipLayout(file, end, listed);
-  for (const entry of entries) yield* toTar(zip, entry);
+  const members = await checkZipLayout(file, end, listed);
+  for (const placed of members) yield* toTar(zip, placed);
   yield tarEnd;
 }
 
@@ -47,8 +47,8 @@ async function openZip(file: FileHandle): Promise<ZipFile> {
   }
 }
 
-async function* toTar(zip: ZipFile, placed: PlacedEntry): AsyncGenerator<Buffer> {
-  const { type, size, mode, mtime, name: text } = placed.entry;
+async function* toTar(zip: ZipFile, placed: PlacedMember): AsyncGenerator<Buffer> {
+  const { type, size, mode, mtime, name: text } = placed.member;
   const name = Buffer.from(text);
   const target = Buffer.alloc(0);
   if (type === 'directory') {
@@ -63,8 +63,8 @@ async function* toTar(zip: ZipFile, placed: PlacedEntry): AsyncGenerator<Buffer>
   }
 }
 
-async function readTarget(zip: ZipFile, placed: PlacedEntry): Promise<Buffer> {
-  const { name, size } = placed.entry;
+async function readTarget(zip: ZipFile, placed: PlacedMember): Promise<Buffer> {
+  const { name, size } = placed.member;
   if (size > maxTargetBytes)
     throw refuse(
       'ENTRY_NAME',
@@ -77,25 +77,25 @@ async function readTarget(zip: ZipFile, placed: PlacedEntry): Promise<Buffer> {
   return target;
 }
 
-/** The content of an entry. yauzl checks sizes; the checksum is ours to check. */
-async function* readContent(zip: ZipFile, { entry, contentAt }: PlacedEntry): AsyncGenerator<Buffer> {
-  if (entry.compressedSize === 0 && entry.size === 0 && entry.crc32 === 0) return;
+/** The content of an member. yauzl checks sizes; the checksum is ours to check. */
+async function* readContent(zip: ZipFile, { member, contentAt }: PlacedMember): AsyncGenerator<Buffer> {
+  if (member.compressedSize === 0 && member.size === 0 && member.crc32 === 0) return;
   let checksum = 0;
   try {
-    for await (const chunk of await openContent(zip, entry, contentAt)) {
+    for await (const chunk of await openContent(zip, member, contentAt)) {
       checksum = crc32(chunk, checksum);
       yield chunk;
     }
   } catch (error) {
     throw zipError(error);
   }
-  if (checksum !== entry.crc32) throw refuse('ARCHIVE_CORRUPT', entry.name, 'does not match its checksum');
+  if (checksum !== member.crc32) throw refuse('ARCHIVE_CORRUPT', member.name, 'does not match its checksum');
 }
 
 /** Not by the promise form: in yauzl 3.4.0 it calls another method. */
-function openContent(zip: ZipFile, entry: ZipEntry, contentAt: number): Promise<AsyncIterable<Buffer>> {
-  const { compressedSize, size } = entry;
-  const deflated = entry.method === deflateMethod;
+function openContent(zip: ZipFile, member: ZipMember, contentAt: number): Promise<AsyncIterable<Buffer>> {
+  const { compressedSize, size } = member;
+  const deflated = member.method === deflateMethod;
   return new Promise((resolve, reject) => {
     zip.openReadStreamLowLevel(
       contentAt,

@@ -1,11 +1,12 @@
 import { isUtf8 } from 'node:buffer';
 import { type Entry, type ExtraField, parseExtraFields, type ZipFile } from 'yauzl';
 import { KilnError } from '../../model/error.ts';
-import { type Member, parsePath, refuse, unknownType } from '../member-rules.ts';
+import { type Member, refuse, refuseType } from '../member.ts';
+import { parseName } from '../member-name.ts';
 import { directoryHeaderBytes, type ZipEnd, zipAmbiguous } from './zip-end.ts';
 
-/** What the central directory says of an entry, without what yauzl keeps with it: there may be 200 000. */
-export type ZipEntry = {
+/** What the central directory says of a member, without what yauzl keeps with it: there may be 200 000. */
+export type ZipMember = {
   readonly name: string;
   readonly type: Exclude<Member['type'], 'hardlink'>;
   /** Permission bits; 0 where the zip says nothing of them. */
@@ -33,19 +34,19 @@ const unicodePathExtra = 0x7075;
 const unixSystems = [3, 19];
 /** The types of a Unix mode (stat.h). */
 const typeMask = 0o170000;
-const unixTypes = new Map<number, ZipEntry['type']>([
+const unixTypes = new Map<number, ZipMember['type']>([
   [0o100000, 'file'],
   [0o040000, 'directory'],
   [0o120000, 'symlink'],
 ]);
 
-/** Reads the whole central directory. @throws KilnError at the first entry that no context may have, or that is unreadable */
-export async function readZipDirectory(zip: ZipFile, end: ZipEnd): Promise<ZipEntry[]> {
-  const entries: ZipEntry[] = [];
+/** Reads the whole central directory. @throws KilnError at the first member that no context may have, or that is unreadable */
+export async function readZipDirectory(zip: ZipFile, end: ZipEnd): Promise<ZipMember[]> {
+  const members: ZipMember[] = [];
   let bytes = 0;
   try {
     for await (const entry of zip.eachEntry()) {
-      entries.push(toZipEntry(entry));
+      members.push(toZipMember(entry));
       bytes += directoryHeaderBytes + entry.fileNameLength + entry.extraFieldLength + entry.fileCommentLength;
     }
   } catch (error) {
@@ -53,10 +54,10 @@ export async function readZipDirectory(zip: ZipFile, end: ZipEnd): Promise<ZipEn
   }
   if (bytes !== end.directoryBytes)
     throw zipAmbiguous('has a central directory with other entries than it counts');
-  return entries;
+  return members;
 }
 
-function toZipEntry(entry: Entry): ZipEntry {
+function toZipMember(entry: Entry): ZipMember {
   const name = readName(entry);
   const attributes = unixSystems.includes(entry.versionMadeBy >> 8) ? entry.externalFileAttributes >>> 16 : 0;
   const mtime = Math.floor(entry.getLastModDate({ timezone: 'UTC' }).getTime() / 1000);
@@ -84,13 +85,13 @@ function readName({ fileNameRaw: bytes, generalPurposeBitFlag: flags, extraField
     );
   const name = bytes.toString('utf8');
   checkUnicodePath(name, extraFields);
-  parsePath(name);
+  parseName(name);
   if (name.includes('\\'))
     throw refuse('ARCHIVE_AMBIGUOUS', name, "has a '\\' in its name, which some zip readers take for '/'");
   return name;
 }
 
-/** Info-ZIP's second name of an entry: version, checksum of the first name, then the name in UTF-8. */
+/** Info-ZIP's second name of a member: version, checksum of the first name, then the name in UTF-8. */
 export function checkUnicodePath(name: string, extraFields: readonly ExtraField[]): void {
   const second = extraFields.find(({ id }) => id === unicodePathExtra)?.data.subarray(5);
   if (second && !second.equals(Buffer.from(name)))
@@ -106,10 +107,10 @@ export function readExtraFields(bytes: Buffer): ExtraField[] {
   }
 }
 
-function readType(name: string, unixType: number, { uncompressedSize }: Entry): ZipEntry['type'] {
+function readType(name: string, unixType: number, { uncompressedSize }: Entry): ZipMember['type'] {
   const named = name.endsWith('/') ? 'directory' : 'file';
   const type = unixType === 0 ? named : unixTypes.get(unixType);
-  if (!type) throw unknownType(Buffer.from(name));
+  if (!type) throw refuseType(Buffer.from(name));
   if ((type === 'directory') !== (named === 'directory'))
     throw refuse('ARCHIVE_AMBIGUOUS', name, `is a ${type} by its mode and a ${named} by its name`);
   if (type === 'directory' && uncompressedSize > 0)

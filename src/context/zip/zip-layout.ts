@@ -1,7 +1,7 @@
 import type { FileHandle } from 'node:fs/promises';
 import type { ExtraField } from 'yauzl';
-import { refuse } from '../member-rules.ts';
-import { checkUnicodePath, readExtraFields, type ZipEntry } from './zip-directory.ts';
+import { refuse } from '../member.ts';
+import { checkUnicodePath, readExtraFields, type ZipMember } from './zip-directory.ts';
 import { readAt, type ZipEnd, zipAmbiguous } from './zip-end.ts';
 
 /** PKWARE APPNOTE 4.3.7, 4.3.9. */
@@ -14,58 +14,58 @@ const seeZip64 = 0xffffffff;
 /** Name and extra field are at most 65 535 bytes each. */
 const maxLocalBytes = localHeaderBytes + 2 * 65_535 + 16;
 
-/** An entry with the place of its compressed bytes. */
-export type PlacedEntry = { readonly entry: ZipEntry; readonly contentAt: number };
+/** A member with the place of its compressed bytes. */
+export type PlacedMember = { readonly member: ZipMember; readonly contentAt: number };
 
 /**
  * A zip says where things are twice: in its central directory and before each file. Readers differ in which they believe, so
- * both must say the same, and the file must be made of nothing but entries, directory and end record, in this order.
+ * both must say the same, and the file must be made of nothing but members, directory and end record, in this order.
  * @throws ARCHIVE_AMBIGUOUS, ARCHIVE_CORRUPT, ENTRY_NAME_ENCODING
  */
 export async function checkZipLayout(
   file: FileHandle,
   end: ZipEnd,
-  entries: readonly ZipEntry[],
-): Promise<PlacedEntry[]> {
-  const inOrder = entries.toSorted((a, b) => a.offset - b.offset);
+  members: readonly ZipMember[],
+): Promise<PlacedMember[]> {
+  const inOrder = members.toSorted((a, b) => a.offset - b.offset);
   if (inOrder[0]?.offset !== 0) throw zipAmbiguous('has data before its first entry');
-  const contentAt = new Map<ZipEntry, number>();
-  for (const [index, entry] of inOrder.entries()) {
+  const contentAt = new Map<ZipMember, number>();
+  for (const [index, member] of inOrder.entries()) {
     const next = inOrder[index + 1]?.offset ?? end.directoryOffset;
-    contentAt.set(entry, await checkEntry(file, entry, next));
+    contentAt.set(member, await checkMember(file, member, next));
   }
-  return entries.map((entry) => ({ entry, contentAt: contentAt.get(entry) ?? 0 }));
+  return members.map((member) => ({ member, contentAt: contentAt.get(member) ?? 0 }));
 }
 
-/** Checks that the entry fills its place up to `next`; returns where its content begins. */
-async function checkEntry(file: FileHandle, entry: ZipEntry, next: number): Promise<number> {
-  const headerBytes = next - entry.offset - entry.compressedSize;
+/** Checks that the member fills its place up to `next`; returns where its content begins. */
+async function checkMember(file: FileHandle, member: ZipMember, next: number): Promise<number> {
+  const headerBytes = next - member.offset - member.compressedSize;
   if (headerBytes < localHeaderBytes || headerBytes > maxLocalBytes) throw gapOrOverlap();
-  const local = await readAt(file, entry.offset, headerBytes);
+  const local = await readAt(file, member.offset, headerBytes);
   const nameEnd = localHeaderBytes + local.readUInt16LE(26);
   const extraEnd = nameEnd + local.readUInt16LE(28);
-  const described = (entry.flags & descriptorFlag) !== 0;
-  const name = Buffer.from(entry.name);
+  const described = (member.flags & descriptorFlag) !== 0;
+  const name = Buffer.from(member.name);
   const extra = readExtraFields(local.subarray(nameEnd, extraEnd));
   const same =
     local.readUInt32LE(0) === localSignature &&
-    local.readUInt16LE(6) === entry.flags &&
-    local.readUInt16LE(8) === entry.method &&
+    local.readUInt16LE(6) === member.flags &&
+    local.readUInt16LE(8) === member.method &&
     local.subarray(localHeaderBytes, nameEnd).equals(name) &&
-    sizesAgree(readLocalSizes(local, extra), entry, described);
-  if (!same) throw describedTwice(entry);
-  const contentAt = entry.offset + extraEnd;
-  const descriptorBytes = next - contentAt - entry.compressedSize;
-  if (described) await checkDescriptor(file, entry, { at: next - descriptorBytes, bytes: descriptorBytes });
+    sizesAgree(readLocalSizes(local, extra), member, described);
+  if (!same) throw describedTwice(member);
+  const contentAt = member.offset + extraEnd;
+  const descriptorBytes = next - contentAt - member.compressedSize;
+  if (described) await checkDescriptor(file, member, { at: next - descriptorBytes, bytes: descriptorBytes });
   else if (descriptorBytes !== 0) throw gapOrOverlap();
-  checkUnicodePath(entry.name, extra);
+  checkUnicodePath(member.name, extra);
   return contentAt;
 }
 
 /** What follows the content where its sizes were not known before it, with or without a signature. */
 async function checkDescriptor(
   file: FileHandle,
-  entry: ZipEntry,
+  member: ZipMember,
   { at, bytes }: { at: number; bytes: number },
 ): Promise<void> {
   const form = descriptorForms[bytes];
@@ -73,8 +73,8 @@ async function checkDescriptor(
   const descriptor = await readAt(file, at, bytes);
   const signed = !form.signed || descriptor.readUInt32LE(0) === descriptorSignature;
   const sizes = descriptor.subarray(form.signed ? 4 : 0);
-  if (!signed || !sizesAgree(form.wide ? readWideSizes(sizes) : readSizes(sizes), entry, false))
-    throw describedTwice(entry);
+  if (!signed || !sizesAgree(form.wide ? readWideSizes(sizes) : readSizes(sizes), member, false))
+    throw describedTwice(member);
 }
 
 /** By their length in bytes; of a zip64 the sizes are wide. */
@@ -85,7 +85,7 @@ const descriptorForms: Readonly<Record<number, { readonly signed: boolean; reado
   24: { signed: true, wide: true },
 };
 
-/** What is written of an entry's content, in this order everywhere. */
+/** What is written of a member's content, in this order everywhere. */
 type Sizes = readonly [crc32: number, compressedSize: number, size: number];
 
 function readSizes(bytes: Buffer): Sizes {
@@ -109,12 +109,12 @@ function readLocalSizes(local: Buffer, extra: readonly ExtraField[]): Sizes {
 }
 
 /** One that was not known yet is 0. */
-function sizesAgree(sizes: Sizes, entry: ZipEntry, mayBeUnknown: boolean): boolean {
-  const expected = [entry.crc32, entry.compressedSize, entry.size];
+function sizesAgree(sizes: Sizes, member: ZipMember, mayBeUnknown: boolean): boolean {
+  const expected = [member.crc32, member.compressedSize, member.size];
   return sizes.every((written, index) => written === expected[index] || (mayBeUnknown && written === 0));
 }
 
-function describedTwice({ name }: ZipEntry): Error {
+function describedTwice({ name }: ZipMember): Error {
   return refuse(
     'ARCHIVE_AMBIGUOUS',
     name,

@@ -1,0 +1,51 @@
+import { printable } from '../lib/text.ts';
+import { type ErrorCode, KilnError } from '../model/error.ts';
+
+/** One file, folder or link of an archive, of whatever format. Its name and target are raw bytes: the rules decide what they mean. */
+export type Member = {
+  readonly name: Buffer;
+  readonly type: 'file' | 'directory' | 'symlink' | 'hardlink';
+  /** Bytes of content; 0 for all but files. */
+  readonly size: number;
+  /** Target of a link; empty for others. */
+  readonly target: Buffer;
+  readonly metadata: Metadata;
+};
+
+/** What an archive says of a member besides its name and content. */
+export type Metadata = {
+  /** Permission bits. */
+  readonly mode: number;
+  readonly uid: number;
+  readonly gid: number;
+  /** Since 1970; seconds may be negative, nanoseconds are not. */
+  readonly mtime: { readonly seconds: number; readonly nanoseconds: number };
+  readonly xattrs: readonly Xattr[];
+};
+export type Xattr = { readonly name: string; readonly value: Buffer };
+
+/** An error about one member, in one sentence. */
+export function refuse(code: ErrorCode, name: string, what: string): KilnError {
+  const entry = printable(name);
+  return new KilnError(code, `Archive entry '${entry}' ${what}.`, { details: { entry } });
+}
+
+export function refuseSparse(name: Buffer): KilnError {
+  return refuse('ENTRY_SPARSE', name.toString('utf8'), 'is a sparse file; make the archive without --sparse');
+}
+
+export function refuseType(name: Buffer): KilnError {
+  return refuse(
+    'ENTRY_TYPE',
+    name.toString('utf8'),
+    'is neither a file, a folder nor a link; a context holds nothing else',
+  );
+}
+
+export function refuseCount(limit: number): KilnError {
+  return new KilnError(
+    'ARCHIVE_TOO_MANY_ENTRIES',
+    `The archive has more than ${limit} entries; leave out what the build does not need.`,
+    { details: { limit } },
+  );
+}

@@ -1,0 +1,59 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { KilnError } from '../../src/model/error.ts';
+import { Staging } from './staging.ts';
+import { liveMiB, stageLarge } from './watch-memory.ts';
+
+const maxRssMiB = 128;
+const maxBlockedMs = 50;
+
+const masses: readonly (readonly [layout: string, members: number])[] = [
+  ['empty files', 200_000],
+  ['folders', 50_000],
+  ['deep folders', 20_000],
+  ['long names', 100_000],
+  ['links', 100_000],
+  ['xattrs', 100_000],
+];
+for (const [layout, members] of masses) {
+  test(`${members} members in a context of ${layout} raise RSS by at most ${maxRssMiB} MiB`, async (t) => {
+    await using staging = await Staging.create();
+    const { staged, ...figures } = await stageLarge(staging, { bytes: 0, members, layout });
+    t.diagnostic(JSON.stringify(figures));
+    if (staged instanceof Error) throw staged;
+    assert.equal(staged.summary.entries, members);
+    assert.ok(figures.rssMiB <= maxRssMiB, JSON.stringify(figures));
+    assert.ok(figures.blockedMs <= maxBlockedMs, JSON.stringify(figures));
+  });
+}
+
+test('xattrs of 600 MB are refused before they fill the memory', async (t) => {
+  await using staging = await Staging.create();
+  const { staged, ...figures } = await stageLarge(staging, {
+    bytes: 0,
+    members: 10_000,
+    layout: 'large xattrs',
+  });
+  t.diagnostic(JSON.stringify(figures));
+  assert.ok(staged instanceof KilnError, String(staged));
+  assert.equal(staged.code, 'ARCHIVE_TOO_LARGE');
+  assert.ok(figures.rssMiB <= maxRssMiB, JSON.stringify(figures));
+});
+
+test('what a build holds of its context while it waits has no names', async (t) => {
+  await using staging = await Staging.create();
+  await using contexts = new AsyncDisposableStack();
+  const policy = { customFrontends: false };
+  const stage = async (): Promise<void> => {
+    const { staged } = await stageLarge(staging, { bytes: 0, members: 20_000, layout: 'xattrs' });
+    if (staged instanceof Error) throw staged;
+    contexts.use(staged);
+    contexts.use(await staged.seal(null, policy));
+  };
+  await stage();
+  const before = liveMiB();
+  for (let count = 0; count < 6; count += 1) await stage();
+  const grown = liveMiB() - before;
+  t.diagnostic(`${grown} MiB`);
+  assert.ok(grown <= 6, `${grown} MiB`);
+});
