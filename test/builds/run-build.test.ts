@@ -228,9 +228,6 @@ for (const { title, guests, spec = {}, waiting, expected } of cases) {
         context: {
           path: context,
           summary: { digest: 'sha256:00', size: 1024, entries: 1, warnings: [] },
-          checkDockerfile: assert.fail,
-          checkDockerignore: assert.fail,
-          forgetNames: assert.fail,
           async [Symbol.asyncDispose]() {
             assert.equal(vms.alive.size, 0, 'the context is kept for as long as a VM may read it');
             disposed += 1;

@@ -9,11 +9,11 @@ const maxBlockedMs = 50;
 
 const masses: readonly (readonly [layout: string, members: number])[] = [
   ['empty files', 200_000],
-  ['folders', 50_000],
-  ['deep folders', 20_000],
-  ['long names', 100_000],
-  ['links', 100_000],
-  ['xattrs', 100_000],
+  ['folders', 30_000],
+  ['deep folders', 10_000],
+  ['long names', 60_000],
+  ['links', 60_000],
+  ['xattrs', 60_000],
 ];
 for (const [layout, members] of masses) {
   test(`${members} members in a context of ${layout} raise RSS by at most ${maxRssMiB} MiB`, async (t) => {
@@ -35,7 +35,7 @@ test('xattrs of 600 MB are refused before they fill the memory', async (t) => {
     layout: 'large xattrs',
   });
   t.diagnostic(JSON.stringify(figures));
-  assert.ok(staged instanceof KilnError, String(staged));
+  assert.ok(staged instanceof KilnError);
   assert.equal(staged.code, 'ARCHIVE_TOO_LARGE');
   assert.ok(figures.rssMiB <= maxRssMiB, JSON.stringify(figures));
 });
@@ -45,15 +45,15 @@ test('what a build holds of its context while it waits has no names', async (t) 
   await using contexts = new AsyncDisposableStack();
   const policy = { customFrontends: false };
   const stage = async (): Promise<void> => {
-    const { staged } = await stageLarge(staging, { bytes: 0, members: 20_000, layout: 'xattrs' });
+    const { staged } = await stageLarge(staging, { bytes: 0, members: 10_000, layout: 'xattrs' });
     if (staged instanceof Error) throw staged;
     contexts.use(staged);
     contexts.use(await staged.seal(null, policy));
   };
   await stage();
   const before = liveMiB();
-  for (let count = 0; count < 6; count += 1) await stage();
+  for (let count = 0; count < 4; count += 1) await stage();
   const grown = liveMiB() - before;
   t.diagnostic(`${grown} MiB`);
-  assert.ok(grown <= 6, `${grown} MiB`);
+  assert.ok(grown <= 4, `${grown} MiB`);
 });

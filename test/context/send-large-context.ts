@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { pipeline } from 'node:stream/promises';
-import { file, folder, gnuLong, hardlink, pax, raw, symlink, tarEnd } from './tar.ts';
+import { file, folder, gnuLong, hardlink, pax, raw, symlink, tarEnd, withXattr } from './tar.ts';
 
 /** Run as a process of its own, as a client is, so that what it takes is not measured. */
 export const senderFile = import.meta.filename;
@@ -30,8 +30,7 @@ function layouts(): Readonly<Record<string, (index: number) => Buffer>> {
       raw(
         index % 2 ? hardlink(`h${index}`, 'l0') : index ? symlink(`l${index}`, 't'.repeat(90)) : file('l0'),
       ),
-    'large xattrs': (index) =>
-      Buffer.concat([pax({ 'SCHILY.xattr.user.x': 'v'.repeat(60_000) }), raw(file(`${index}`))]),
+    'large xattrs': (index) => withXattr(`${index}`, 60_000),
     xattrs: (index) =>
       Buffer.concat([pax({ 'SCHILY.xattr.user.x': `${index}`.padEnd(100) }), raw(file(`${index}`))]),
   };
@@ -52,7 +51,7 @@ async function* context(
     if (batch.length === 100) yield Buffer.concat(batch.splice(0));
   }
   yield Buffer.concat(batch);
-  if (bigBytes > 0) yield raw({ name: 'big', size: `${bigBytes.toString(8).padStart(11, '0')}\0` });
+  if (bigBytes > 0) yield raw({ name: 'big', size: `$bigBytes.toString(8).padStart(11, '0')\0` });
   const zeros = Buffer.alloc(65_536);
   for (let left = bigBytes; left > 0; left -= zeros.length) yield zeros.subarray(0, left);
   yield tarEnd;

@@ -62,6 +62,11 @@ export function gnuLong(type: 'L' | 'K', value: string | Buffer): Buffer {
   return raw({ name: '././@LongLink', type, content, magic: 'ustar  \0' });
 }
 
+/** A file with one xattr, whose value has so many bytes. */
+export function withXattr(name: string, bytes: number): Buffer {
+  return Buffer.concat([pax({ 'SCHILY.xattr.user.big': 'v'.repeat(bytes) }), raw(file(name))]);
+}
+
 function withChecksum(block: Buffer): Buffer {
   block.fill(' ', 148, 156);
   const sum = block.reduce((total, byte) => total + byte, 0);
