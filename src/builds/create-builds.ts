@@ -1,12 +1,16 @@
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { validate as isUuid, v7 as uuid } from 'uuid';
-import { checkDockerfileBytes, checkFrontendArgument } from '../context/dockerfile/dockerfile.ts';
 import { stageContext } from '../context/stage-context.ts';
 import { refuseWithoutRoom } from '../host/disk-room.ts';
 import type { Logger } from '../lib/logger.ts';
-import { printable } from '../lib/text.ts';
-import { type BuildFiles, openBuildFiles, watchBuildFiles } from '../logs/build-files.ts';
+import {
+  type BuildFiles,
+  openBuildEvents,
+  openBuildFiles,
+  readBuildEvents,
+  watchBuildFiles,
+} from '../logs/build-files.ts';
 import { type BuildRecord, type EntrySummary, isTerminal, phases } from '../model/build.ts';
 import type { BuildRequest, Builds, Readiness } from '../model/builds.ts';
 import type { ContextLimits, DockerfilePolicy, SealedContext } from '../model/context.ts';
@@ -14,6 +18,8 @@ import { KilnError } from '../model/error.ts';
 import type { BuildSpec } from '../model/spec.ts';
 import type { Queue, Slot } from '../queue/queue.ts';
 import type { RunDependencies } from './accepted-build.ts';
+import { attendBuild } from './attend-build.ts';
+import { checkWithoutContext, sealRequest } from './check-request.ts';
 import { Journal, type JournalOptions } from './journal.ts';
 import { runBuild } from './run-build.ts';
 
@@ -36,6 +42,9 @@ type ActiveBuild = {
   readonly done: Promise<void>;
 };
 
+/** JSON of the records in one page, beyond its first. */
+const maxPageBytes = 4 * 1024 * 1024;
+
 /** A VM is gone within seconds; only a full disk keeps a build from its end for longer. */
 const cancelDeadlineMs = 30_000;
 
@@ -47,7 +56,8 @@ export type RunningBuilds = Builds & {
 };
 
 export function createBuilds(options: BuildsOptions): RunningBuilds {
-  const { store, queue, artifacts, buildsDirectory, policy, logger } = options;
+  const { store, queue, artifacts, buildsDirectory, logger } = options;
+  const rules = { policy: options.policy, served: options.entry.name };
   const active = new Map<string, ActiveBuild>();
   const stopping = new AbortController();
   /** Builds that are being accepted: they have no end to wait for yet. */
@@ -71,7 +81,7 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
     await using undo = new AsyncDisposableStack();
     undo.use(request.context);
     await refuseWithoutRoom(buildsDirectory, options.minFreeBytes);
-    const context = undo.use(await checkRequest(request, { policy, served: options.entry.name }));
+    const context = undo.use(await sealRequest(request, rules));
     const journal = await Journal.open(newRecord({ ...request, context }, options.entry), options);
     undo.defer(() => journal.discard());
     const cancel = new AbortController();
@@ -97,7 +107,9 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
     return journal.record;
   };
 
-  return {
+  const builds: RunningBuilds = {
+    check: (request) => checkWithoutContext(request, rules),
+
     async stageContext(upload, signal) {
       queue.refuseIfFull();
       const { stagingDirectory, limits, minFreeBytes } = options;
@@ -115,7 +127,7 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
     },
 
     get: getRecord,
-    list: (page) => store.list(page),
+    list: (page) => store.list({ ...page, maxBytes: maxPageBytes }),
 
     async cancel(id, reason) {
       const running = active.get(id);
@@ -132,11 +144,19 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
       );
     },
 
+    attend: (id) => attendBuild(id, { cancel: builds.cancel, logger }),
+
     async readLog(id, range) {
       return (await filesOf(id)).log.read(range);
     },
     async watch(id, range) {
       return watchBuildFiles(await filesOf(id), range);
+    },
+    async events(id, range) {
+      const running = active.get(id);
+      if (running) return readBuildEvents(running.journal.files.events, range);
+      await getRecord(id);
+      return readBuildEvents(await openBuildEvents(join(buildsDirectory, id)), range);
     },
 
     async artifact(id) {
@@ -157,6 +177,7 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
     },
     abort: () => stopping.abort(new KilnError('DRAINING', 'The service was stopped.')),
   };
+  return builds;
 }
 
 function reasonForNone({ state, spec }: BuildRecord): string {
@@ -173,25 +194,6 @@ async function leave(coming: Promise<Slot>, cancel: AbortController): Promise<vo
   } catch {
     // It never came.
   }
-}
-
-/** @returns the context as the build holds it; null where there is none. */
-async function checkRequest(
-  { spec, context, dockerfile }: BuildRequest,
-  { policy, served }: { policy: DockerfilePolicy; served: string },
-): Promise<SealedContext | null> {
-  if (spec.entry !== undefined && spec.entry !== served) {
-    const message = `There is no archive entry '${printable(spec.entry)}' here; this service builds with ${served}.`;
-    throw new KilnError('PARAM_INVALID', message, { details: { field: 'entry' } });
-  }
-  checkFrontendArgument(spec.buildArgs, policy);
-  if (dockerfile) checkDockerfileBytes(dockerfile, policy);
-  if (context) return context.seal(dockerfile ? null : spec.dockerfile, policy);
-  if (dockerfile) return null;
-  throw new KilnError(
-    'FILE_MISSING',
-    "Send the context as the file 'context', or a Dockerfile as the file 'dockerfile'.",
-  );
 }
 
 function newRecord(

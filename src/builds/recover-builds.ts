@@ -25,7 +25,7 @@ export async function recoverBuilds(options: {
     message: 'The service stopped while this build ran; send it again.',
   };
   const interrupted = await options.store.interruptUnfinished(verdict, at);
-  const recent = await options.store.list({ limit: recentBuilds });
+  const { builds: recent } = await options.store.list({ limit: recentBuilds });
   for (const record of new Map([...recent, ...interrupted].map((found) => [found.id, found])).values()) {
     const { id, times } = record;
     if (!record.verdict) continue;

@@ -25,15 +25,12 @@ export async function runBuildCall(
   const dockerfile = start.dockerfile === undefined ? null : Buffer.from(start.dockerfile);
   if (context === null && dockerfile === null) throw nothingToBuild();
   if (dockerfile !== null && start.spec?.dockerfile !== undefined) throw twoDockerfiles();
+  builds.check({ spec, dockerfile });
   const staged = context && (await builds.stageContext({ bytes: context, declared: null }, signal));
   const record = await builds.start({ spec, context: staged, dockerfile });
   logger.info({ build: record.id }, 'build accepted');
-  try {
-    await sendBuild(record, builds, send, signal);
-  } catch (error) {
-    if (!start.detach) await cancelQuietly(record.id, builds, logger);
-    throw error;
-  }
+  await using _client = start.detach ? null : builds.attend(record.id);
+  await sendBuild(record, builds, send, signal);
 }
 
 async function sendBuild(
@@ -45,15 +42,6 @@ async function sendBuild(
   await send({ part: { $case: 'accepted', value: toBuildRecord(record) } });
   const items = await builds.watch(record.id, { logOffset: 0, eventOffset: 0, follow: true, signal });
   for await (const item of items) await send({ part: toPart(item) });
-}
-
-async function cancelQuietly(id: string, builds: Builds, logger: Logger): Promise<void> {
-  try {
-    await builds.cancel(id, 'The client ended the call.');
-  } catch (error) {
-    if (KilnError.from(error).code !== 'BUILD_TERMINAL')
-      logger.warn({ build: id, error }, 'build was not cancelled');
-  }
 }
 
 function twoDockerfiles(): KilnError {

@@ -2,7 +2,7 @@ import type { Request, RequestHandler, Response } from 'express';
 import { isTerminal } from '../model/build.ts';
 import type { Builds } from '../model/builds.ts';
 import { openStream, watchClient } from './answer/client.ts';
-import { onlyEvents, writeEvents } from './answer/events.ts';
+import { writeEvents } from './answer/events.ts';
 import { listQuery, rangeQuery } from './docs/schemas.ts';
 import { readQuery } from './query.ts';
 import type { HttpSettings } from './settings.ts';
@@ -12,13 +12,10 @@ export type RecordEdge = { readonly builds: Builds; readonly settings: HttpSetti
 export function listBuilds({ builds }: RecordEdge): RequestHandler {
   return async (request, response) => {
     const { limit, cursor } = readQuery(listQuery, request.query);
-    // One more than asked for tells whether there is a next page.
-    const found = await builds.list({ limit: limit + 1, ...(cursor !== undefined && { before: cursor }) });
-    const page = found.slice(0, limit);
-    const last = page.at(-1);
-    if (last && found.length > limit)
-      response.set('Link', `</v1/builds?limit=${limit}&cursor=${last.id}>; rel="next"`);
-    response.json({ builds: page });
+    const page = await builds.list({ limit, ...(cursor !== undefined && { before: cursor }) });
+    const last = page.builds.at(-1);
+    if (last && page.more) response.set('Link', `</v1/builds?limit=${limit}&cursor=${last.id}>; rel="next"`);
+    response.json({ builds: page.builds });
   };
 }
 
@@ -55,8 +52,7 @@ export function getEvents({ builds, settings }: RecordEdge): RequestHandler {
     const sse = type === 'text/event-stream';
     const { offset, follow } = readQuery(rangeQuery, resumed(request));
     const { state } = await builds.get(idOf(request));
-    const range = { logOffset: 0, eventOffset: offset, follow, signal };
-    const events = onlyEvents(await builds.watch(idOf(request), range));
+    await using events = await builds.events(idOf(request), { offset, follow, signal });
     if (endHead(request, response, type)) return;
     const first = isTerminal(state) ? await events.next() : undefined;
     if (sse && first?.done) {

@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { splitLines } from '../lib/lines.ts';
 import { mergeIterables } from '../lib/merge.ts';
 import { KilnError } from '../model/error.ts';
-import type { BuildEvent, WatchItem } from '../model/event.ts';
-import { AppendFile } from './append-file.ts';
+import type { BuildEvent, EventItem, WatchItem } from '../model/event.ts';
+import { AppendFile, type ReadRange } from './append-file.ts';
 
 /** Twice the longest line of a trace that is taken. */
 const maxEventBytes = 16 * 1024 * 1024;
@@ -35,6 +35,11 @@ export async function openBuildFiles(directory: string): Promise<BuildFiles> {
     AppendFile.openEnded(eventsPath(directory)),
   ]);
   return { log, events };
+}
+
+/** The events of a build that has ended. */
+export function openBuildEvents(directory: string): Promise<AppendFile> {
+  return AppendFile.openEnded(eventsPath(directory));
 }
 
 /**
@@ -87,10 +92,21 @@ export async function watchBuildFiles(
   // Both in the same moment: where the events hold the verdict, the log was complete before it.
   const chunks = log.read({ offset: logOffset, follow, signal });
   const lines = events.read({ offset: eventOffset, follow, signal });
-  if (!(await startsEvent(events, eventOffset, signal))) {
-    throw new KilnError('OFFSET_INVALID', `No event starts at offset ${eventOffset}; use one that was sent.`);
-  }
+  await refuseWithinEvent(events, eventOffset, signal);
   return verdictLast([readLog(chunks, logOffset), readEvents(lines, eventOffset)], left);
+}
+
+/**
+ * The events alone; the log is not read. The verdict, where there is one, is the last.
+ * @throws KilnError OUT_OF_RANGE, OFFSET_INVALID for an offset within an event
+ */
+export async function readBuildEvents(
+  events: AppendFile,
+  range: ReadRange,
+): Promise<AsyncGenerator<EventItem, void>> {
+  const lines = events.read(range);
+  await refuseWithinEvent(events, range.offset, range.signal);
+  return readEvents(lines, range.offset);
 }
 
 async function* verdictLast(
@@ -117,7 +133,7 @@ async function* readLog(chunks: AsyncIterable<Buffer>, offset: number): AsyncGen
   }
 }
 
-async function* readEvents(chunks: AsyncIterable<Buffer>, offset: number): AsyncGenerator<WatchItem> {
+async function* readEvents(chunks: AsyncIterable<Buffer>, offset: number): AsyncGenerator<EventItem, void> {
   for await (const line of splitLines(chunks, maxEventBytes)) {
     offset += line.length + 1;
     yield { kind: 'event', offset, event: parseEvent(line) };
@@ -133,12 +149,13 @@ function parseEvent(line: Buffer): BuildEvent {
   }
 }
 
-async function startsEvent(events: AppendFile, offset: number, signal: AbortSignal): Promise<boolean> {
-  if (offset === 0) return true;
+async function refuseWithinEvent(events: AppendFile, offset: number, signal: AbortSignal): Promise<void> {
+  if (offset === 0) return;
   for await (const chunk of events.read({ offset: offset - 1, follow: false, signal })) {
-    return chunk[0] === lineFeed;
+    if (chunk[0] === lineFeed) return;
+    break;
   }
-  return false;
+  throw new KilnError('OFFSET_INVALID', `No event starts at offset ${offset}; use one that was sent.`);
 }
 
 /** A verdict is short: the end of the file tells. */

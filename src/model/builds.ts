@@ -1,23 +1,37 @@
 import type { Artifact, BuildRecord } from './build.ts';
 import type { ArchiveUpload, StagedContext } from './context.ts';
-import type { WatchItem } from './event.ts';
+import type { EventItem, WatchItem } from './event.ts';
 import type { BuildSpec } from './spec.ts';
 
 /** The use-cases, as the edges see them. Every promise rejects with a KilnError. */
 export type Builds = {
+  /**
+   * Checks what can be told of a request before its context is there, so that nobody uploads one in vain; `start` checks it
+   * again. @throws PARAM_INVALID, FRONTEND_NOT_ALLOWED, DOCKERFILE_INVALID
+   */
+  check(request: Omit<BuildRequest, 'context'>): void;
+
   /** Streams an uploaded archive (tar, gzip, zip) through the context guard into a staged image for the VM. */
   stageContext(upload: ArchiveUpload, signal: AbortSignal): Promise<StagedContext>;
 
   /**
-   * Takes ownership of the context and queues the build; resolves as soon as it has a record.
+   * Owns the context from the call on, also where it rejects, and queues the build; resolves as soon as it has a record.
    * At least one of `context` and `dockerfile` is given.
    * @throws NO_CAPACITY, DRAINING, DOCKERFILE_MISSING, …
    */
   start(request: BuildRequest): Promise<BuildRecord>;
+  /**
+   * A client that waits for the build's end: `await using` it around everything that is sent to that client. Leaving it
+   * before the build has ended cancels the build. Its disposal never rejects.
+   */
+  attend(id: string): AsyncDisposable;
 
   get(id: string): Promise<BuildRecord>;
-  /** Newest first. `before` is the id of the last record of the previous page. */
-  list(page: { limit: number; before?: string }): Promise<readonly BuildRecord[]>;
+  /**
+   * Newest first, at most `limit`, fewer where the records are large. `before` is the id of the last record of the page
+   * before.
+   */
+  list(page: { limit: number; before?: string }): Promise<BuildPage>;
   /** Resolves when the build is terminal and its VM is gone. @throws BUILD_TERMINAL, NOT_FOUND */
   cancel(id: string, reason: string): Promise<BuildRecord>;
 
@@ -25,6 +39,11 @@ export type Builds = {
   readLog(id: string, options: ReadOptions): Promise<AsyncIterable<Buffer>>;
   /** Log and events as they come; with `follow`, the last item is the verdict, after the whole log. */
   watch(id: string, options: WatchOptions): Promise<AsyncIterable<WatchItem>>;
+  /**
+   * The events alone, from byte `offset` of their file; with `follow`, the last one is the verdict.
+   * @throws OUT_OF_RANGE, OFFSET_INVALID, NOT_FOUND
+   */
+  events(id: string, options: ReadOptions): Promise<AsyncGenerator<EventItem, void>>;
   /** @throws NOT_READY before the build is finished, NOT_FOUND when it kept none. */
   artifact(id: string): Promise<{ readonly artifact: Artifact; readonly path: string }>;
 
@@ -37,6 +56,12 @@ export type BuildRequest = {
   readonly context: StagedContext | null;
   /** The Dockerfile itself, where it was uploaded apart from the context; at most 1 MiB. */
   readonly dockerfile: Buffer | null;
+};
+
+export type BuildPage = {
+  readonly builds: readonly BuildRecord[];
+  /** Whether older ones follow. */
+  readonly more: boolean;
 };
 
 export type ReadOptions = { readonly offset: number; readonly follow: boolean; readonly signal: AbortSignal };

@@ -16,6 +16,6 @@ export type BuildEvent = { readonly at: string } & (
 );
 
 /** One item of a watched build: bytes of the plain log at `offset`, or an event ending at `offset` of the events file. */
-export type WatchItem =
-  | { readonly kind: 'log'; readonly offset: number; readonly data: Buffer }
-  | { readonly kind: 'event'; readonly offset: number; readonly event: BuildEvent };
+export type WatchItem = { readonly kind: 'log'; readonly offset: number; readonly data: Buffer } | EventItem;
+
+export type EventItem = { readonly kind: 'event'; readonly offset: number; readonly event: BuildEvent };

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import type { Kysely } from 'kysely';
 import { type BuildRecord, type BuildState, isTerminal, type Verdict } from '../model/build.ts';
+import type { BuildPage } from '../model/builds.ts';
 import { KilnError } from '../model/error.ts';
 import { openDatabase, settle, type Tables } from './database.ts';
 
@@ -11,8 +12,11 @@ export type BuildStore = AsyncDisposable & {
   update(record: BuildRecord): Promise<void>;
   /** @throws KilnError NOT_FOUND */
   get(id: string): Promise<BuildRecord>;
-  /** Newest first; `before` is the last id of the page before. */
-  list(page: { limit: number; before?: string }): Promise<BuildRecord[]>;
+  /**
+   * Newest first; `before` is the last id of the page before. Reading stops before the record that would make their JSON
+   * larger than `maxBytes`, unless it is the first.
+   */
+  list(page: { limit: number; before?: string; maxBytes?: number }): Promise<BuildPage>;
   /** Ends what an earlier run left queued or running; returns those records as they are now. */
   interruptUnfinished(verdict: Verdict, at: string): Promise<BuildRecord[]>;
 };
@@ -39,10 +43,15 @@ export function createBuildStore(db: Kysely<Tables>): BuildStore {
       if (!row) throw new KilnError('NOT_FOUND', 'There is no build with this id.');
       return parse(row);
     },
-    async list({ limit, before }) {
-      const page = db.selectFrom('build').select('record').orderBy('id', 'desc').limit(limit);
-      const query = before === undefined ? page : page.where('id', '<', before);
-      return (await settle(query.execute())).map(parse);
+    list({ limit, before, maxBytes = Number.POSITIVE_INFINITY }) {
+      // One more than asked for tells whether there are more.
+      const newest = db
+        .selectFrom('build')
+        .select('record')
+        .orderBy('id', 'desc')
+        .limit(limit + 1);
+      const query = before === undefined ? newest : newest.where('id', '<', before);
+      return settle(readPage(query.stream(), { limit, maxBytes }));
     },
     interruptUnfinished: (verdict, at) =>
       settle(db.transaction().execute((transaction) => interruptUnfinished(transaction, verdict, at))),
@@ -68,6 +77,20 @@ async function update(db: Kysely<Tables>, record: BuildRecord): Promise<void> {
     'INTERNAL',
     `Build ${record.id} is not there or in no state that ${record.state} follows.`,
   );
+}
+
+async function readPage(
+  rows: AsyncIterable<{ record: string }>,
+  { limit, maxBytes }: { limit: number; maxBytes: number },
+): Promise<BuildPage> {
+  const builds: BuildRecord[] = [];
+  let bytes = 0;
+  for await (const row of rows) {
+    bytes += Buffer.byteLength(row.record);
+    if (builds.length === limit || (builds.length > 0 && bytes > maxBytes)) return { builds, more: true };
+    builds.push(parse(row));
+  }
+  return { builds, more: false };
 }
 
 async function interruptUnfinished(db: Kysely<Tables>, verdict: Verdict, at: string): Promise<BuildRecord[]> {

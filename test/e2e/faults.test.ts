@@ -52,7 +52,8 @@ test('a leased VM whose QEMU is killed fails its build and is replaced', async (
   const building = build(service, { Dockerfile: 'FROM busybox\nRUN echo started && sleep 300\n' });
   // Once its log has begun no other VM may take over.
   const started = async (): Promise<string | undefined> => {
-    const [newest] = await service.builds.list({ limit: 1 });
+    const { builds } = await service.builds.list({ limit: 1 });
+    const [newest] = builds;
     if (newest?.state !== 'running') return undefined;
     const log = await (await fetch(`${service.httpUrl}/v1/builds/${newest.id}/log`)).text();
     return log.includes(' started') ? newest.vm?.id : undefined;

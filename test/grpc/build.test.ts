@@ -5,11 +5,11 @@ import { status } from '@grpc/grpc-js';
 import { BuildState } from '../../src/grpc/generated/kiln/v1/build.ts';
 import type { BuildRequest } from '../../src/grpc/generated/kiln/v1/build_service.ts';
 import { KilnError } from '../../src/model/error.ts';
-import { build, context, reasonOf, serve, start } from './harness.ts';
-import { endless, record, simulateBuilds } from './simulated-builds.ts';
+import { endless, failed, log, record, simulateBuilds } from '../simulated-builds.ts';
+import { build, collect, context, goesOn, items, reasonOf, serve, start } from './harness.ts';
 
 test('a build is answered by its record, log and events, the verdict last (simulated builds)', async () => {
-  const builds = simulateBuilds();
+  const builds = simulateBuilds({ script: items });
   await using harness = await serve(builds);
   const chunks = [Buffer.alloc(200_000, 1), Buffer.alloc(0), Buffer.from([2])];
 
@@ -28,7 +28,7 @@ test('a build is answered by its record, log and events, the verdict last (simul
   assert.deepEqual(verdict.value.kind, {
     $case: 'verdict',
     value: {
-      ...{ state: BuildState.BUILD_STATE_FAILED, exitCode: 1, code: undefined, message: 'The build failed.' },
+      ...{ state: BuildState.BUILD_STATE_FAILED, exitCode: 1, code: undefined, message: failed.message },
     },
   });
   assert.deepEqual(builds.staged, [Buffer.concat(chunks)]);
@@ -140,7 +140,7 @@ test('an upload that stalls ends with UPLOAD_TIMEOUT (simulated builds)', async 
 });
 
 test('a client that cancels the call cancels its build (simulated builds)', async () => {
-  const builds = simulateBuilds({ watch: async (_id, { signal }) => endless(signal) });
+  const builds = simulateBuilds({ script: goesOn });
   await using harness = await serve(builds);
   const call = harness.client.build();
   call.on('error', () => undefined);
@@ -149,15 +149,15 @@ test('a client that cancels the call cancels its build (simulated builds)', asyn
   await once(call, 'data');
   call.cancel();
   await builds.firstCancel;
-  assert.deepEqual(builds.cancelled, [record.id]);
+  assert.deepEqual(builds.cancelled, [`${record.id}: The client went away.`]);
 });
 
 test('a client that cancels the call of a detached build leaves the build alone (simulated builds)', async () => {
   const { promise: watchEnded, resolve } = Promise.withResolvers<void>();
   const builds = simulateBuilds({
-    async watch(_id, { signal }) {
+    script(signal) {
       signal.addEventListener('abort', () => setImmediate(resolve));
-      return endless(signal);
+      return endless([log('#1 waiting\n')], signal);
     },
   });
   await using harness = await serve(builds);
@@ -172,7 +172,7 @@ test('a client that cancels the call of a detached build leaves the build alone 
 });
 
 test('the deadline of the call cancels its build (simulated builds)', async () => {
-  const builds = simulateBuilds({ watch: async (_id, { signal }) => endless(signal) });
+  const builds = simulateBuilds({ script: goesOn });
   await using harness = await serve(builds);
   const call = harness.client.build({ deadline: Date.now() + 300 });
   await assert.rejects(build(call, [start(), context('x')]), { code: status.DEADLINE_EXCEEDED });
@@ -180,7 +180,7 @@ test('the deadline of the call cancels its build (simulated builds)', async () =
 });
 
 test('a call without a deadline ends at the maximum of the server (simulated builds)', async () => {
-  const builds = simulateBuilds({ watch: async (_id, { signal }) => endless(signal) });
+  const builds = simulateBuilds({ script: goesOn });
   await using harness = await serve(builds, { maxCallMs: 100 });
   await assert.rejects(build(harness.client.build(), [start(), context('x')]), (error) => {
     assert.equal(reasonOf(error), 'TIMEOUT');
@@ -189,12 +189,24 @@ test('a call without a deadline ends at the maximum of the server (simulated bui
   await builds.firstCancel;
 });
 
-test('an error of staging reaches the client and starts nothing (simulated builds)', async () => {
-  const builds = simulateBuilds({
-    async stageContext() {
-      throw new KilnError('ENTRY_ESCAPES', "Archive entry '../x' leads out of the context.");
-    },
+test('a start that cannot be built is refused before its context is read (simulated builds)', async () => {
+  const stageContext = (): never => assert.fail('it was read');
+  await using harness = await serve(simulateBuilds({ overrides: { stageContext } }));
+  const call = harness.client.build();
+  call.write(start({ entry: 'buildkit-v0.1.0' }));
+  call.write(context('x'));
+  // The client has not sent the end of its context yet.
+  await assert.rejects(collect(call), (error) => {
+    assert.equal(reasonOf(error), 'PARAM_INVALID');
+    return true;
   });
+});
+
+test('an error of staging reaches the client and starts nothing (simulated builds)', async () => {
+  const stageContext = async (): Promise<never> => {
+    throw new KilnError('ENTRY_ESCAPES', "Archive entry '../x' leads out of the context.");
+  };
+  const builds = simulateBuilds({ overrides: { stageContext } });
   await using harness = await serve(builds);
   await assert.rejects(build(harness.client.build(), [start(), context('x')]), (error) => {
     assert.equal(reasonOf(error), 'ENTRY_ESCAPES');

@@ -20,6 +20,8 @@ import {
   type GrpcSettings,
 } from '../../src/grpc/server.ts';
 import type { Builds } from '../../src/model/builds.ts';
+import type { WatchItem } from '../../src/model/event.ts';
+import { endless, event, failed, log } from '../simulated-builds.ts';
 
 export type Harness = AsyncDisposable & {
   readonly port: number;
@@ -28,6 +30,17 @@ export type Harness = AsyncDisposable & {
   /** What the server logged as errors. */
   readonly errors: object[];
 };
+
+/** A short build that fails. */
+export const items: readonly WatchItem[] = [
+  event({ type: 'queued', place: 1 }, 40),
+  log('#1 [internal] load\n'),
+  event({ type: 'verdict', verdict: failed }, 90),
+];
+
+/** A build that says something and goes on. */
+export const goesOn = (signal: AbortSignal): AsyncIterable<WatchItem> =>
+  endless([log('#1 waiting\n')], signal);
 
 /** The real server on loopback with one client. */
 export async function serve(builds: Builds, settings: Partial<GrpcSettings> = {}): Promise<Harness> {
@@ -53,9 +66,15 @@ export async function serve(builds: Builds, settings: Partial<GrpcSettings> = {}
 }
 
 export function start(
-  options: { detach?: boolean; dockerfile?: string; buildArgs?: number; valueBytes?: number } = {},
+  options: {
+    detach?: boolean;
+    dockerfile?: string;
+    entry?: string;
+    buildArgs?: number;
+    valueBytes?: number;
+  } = {},
 ): BuildRequest {
-  const { detach = false, dockerfile, buildArgs = 0, valueBytes = 0 } = options;
+  const { detach = false, dockerfile, entry, buildArgs = 0, valueBytes = 0 } = options;
   const values = Array.from({ length: buildArgs }, (_, index) => ({
     name: `A${index}`,
     value: 'x'.repeat(valueBytes),
@@ -64,7 +83,7 @@ export function start(
     part: {
       $case: 'start',
       value: {
-        spec: BuildSpec.create({ buildArgs: values }),
+        spec: BuildSpec.create({ entry, buildArgs: values }),
         detach,
         ...(dockerfile === undefined ? {} : { dockerfile: Buffer.from(dockerfile) }),
       },

@@ -10,14 +10,16 @@ import { promisify } from 'node:util';
 import { type ClientReadableStream, credentials, makeClientConstructor, status } from '@grpc/grpc-js';
 import { service as healthService } from 'grpc-health-check';
 import type { GetBuildResponse } from '../../src/grpc/generated/kiln/v1/build_service.ts';
+import type { Builds } from '../../src/model/builds.ts';
 import { KilnError } from '../../src/model/error.ts';
-import { collect, context, type Harness, reasonOf, serve, start } from './harness.ts';
-import { digest, endless, items, readiness, record, simulateBuilds } from './simulated-builds.ts';
+import type { WatchItem } from '../../src/model/event.ts';
+import { digest, log, readiness, record, simulateBuilds, succeeded, verdict } from '../simulated-builds.ts';
+import { collect, context, goesOn, type Harness, items, reasonOf, serve, start } from './harness.ts';
 
 const buf = join(import.meta.dirname, '../../node_modules/.bin/buf');
 
 test('GetBuild shows the record in the words of the protocol (simulated builds)', async () => {
-  await using harness = await serve(simulateBuilds());
+  await using harness = await serve(simulateBuilds({ script: goesOn }));
   const { build } = await getBuild(harness, record.id);
   assert.ok(build);
   assert.deepEqual(build.spec?.buildArgs, [{ name: 'A', value: '1' }]);
@@ -45,7 +47,7 @@ test('an error of the use-cases arrives with its code, and is not logged as ours
 
 test('an unknown error says nothing outside and everything in the log (simulated builds)', async () => {
   const cause = new Error('password is 1234');
-  const builds = simulateBuilds({ get: () => Promise.reject(cause) });
+  const builds = simulateBuilds({ overrides: { get: () => Promise.reject(cause) } });
   await using harness = await serve(builds);
   await assert.rejects(getBuild(harness, record.id), { code: status.INTERNAL, details: 'internal error' });
   const [logged] = harness.errors;
@@ -54,23 +56,22 @@ test('an unknown error says nothing outside and everything in the log (simulated
 });
 
 test('CancelBuild hands on the reason (simulated builds)', async () => {
-  const builds = simulateBuilds();
+  const builds = simulateBuilds({ script: goesOn });
   await using harness = await serve(builds);
   const { client } = harness;
   await new Promise((resolve) => client.cancelBuild({ id: record.id, reason: 'enough' }, resolve));
-  assert.equal(await builds.firstCancel, 'enough');
+  assert.deepEqual(builds.cancelled, [`${record.id}: enough`]);
 });
 
 test('WatchBuild passes its offsets on and sends log and events (simulated builds)', async () => {
   const asked: object[] = [];
-  const builds = simulateBuilds({
-    async watch(id, { logOffset, eventOffset, follow }) {
-      asked.push({ id, logOffset, eventOffset, follow });
-      return (async function* () {
-        yield* items;
-      })();
-    },
-  });
+  const watch: Builds['watch'] = async (id, { logOffset, eventOffset, follow }) => {
+    asked.push({ id, logOffset, eventOffset, follow });
+    return (async function* () {
+      yield* items;
+    })();
+  };
+  const builds = simulateBuilds({ overrides: { watch } });
   await using harness = await serve(builds);
   const request = { id: record.id, logOffset: 5, eventOffset: 7, follow: true };
   const parts = await collect(harness.client.watchBuild(request));
@@ -92,7 +93,9 @@ test('DownloadArtifact sends what it is, then its bytes (simulated builds)', asy
     const bytes = Buffer.from(Array.from({ length: 700_000 }, (_, index) => index % 251));
     await writeFile(path, bytes);
     const artifact = { format: 'docker', digest, size: bytes.length } as const;
-    await using harness = await serve(simulateBuilds({ artifact: async () => ({ artifact, path }) }));
+    await using harness = await serve(
+      simulateBuilds({ overrides: { artifact: async () => ({ artifact, path }) } }),
+    );
     const [first, ...rest] = await collect(harness.client.downloadArtifact({ id: record.id }));
     assert.deepEqual(first?.part, { $case: 'artifact', value: { ...artifact, format: 2 } });
     const chunks = rest.map(({ part }) => (part?.$case === 'chunk' ? part.value : Buffer.alloc(0)));
@@ -104,7 +107,7 @@ test('DownloadArtifact sends what it is, then its bytes (simulated builds)', asy
 
 test('health follows whether a build can run (simulated builds)', async () => {
   let ready = false;
-  await using harness = await serve(simulateBuilds({ readiness: () => readiness(ready) }));
+  await using harness = await serve(simulateBuilds({ overrides: { readiness: () => readiness(ready) } }));
   const Health = makeClientConstructor(healthService, 'grpc.health.v1.Health');
   const client = new Health(`127.0.0.1:${harness.port}`, credentials.createInsecure());
   const watch = client['watch']?.({ service: 'kiln.v1.BuildService' }) as ClientReadableStream<{
@@ -148,7 +151,7 @@ test('a client that has no copy of the protocol can list and call it (simulated 
 });
 
 test('closing ends running calls after the grace period and leaves no connection (simulated builds)', async () => {
-  const builds = simulateBuilds({ watch: async (_id, { signal }) => endless(signal) });
+  const builds = simulateBuilds({ script: goesOn });
   await using harness = await serve(builds);
   const call = harness.client.watchBuild({ id: record.id, logOffset: 0, eventOffset: 0, follow: true });
   const failed = once(call, 'error');
@@ -177,13 +180,11 @@ for (const [method, call] of [
   test(`a slow reader of ${method} gets the verdict of a build that ends as the service stops (simulated builds)`, async () => {
     const ended = Promise.withResolvers<void>();
     const builds = simulateBuilds({
-      watch: async () =>
-        (async function* () {
-          for (let count = 0; count < 40; count += 1)
-            yield { kind: 'log', offset: 0, data: Buffer.alloc(64 * 1024) } as const;
-          await ended.promise;
-          yield* items;
-        })(),
+      async *script(): AsyncGenerator<WatchItem> {
+        for (let count = 0; count < 40; count += 1) yield log(Buffer.alloc(64 * 1024));
+        await ended.promise;
+        yield verdict(succeeded);
+      },
     });
     await using harness = await serve(builds);
     const parts: string[] = [];

@@ -6,8 +6,8 @@ import { gzipSync } from 'node:zlib';
 import { status } from '@grpc/grpc-js';
 import { BuildRequest, GetBuildRequest } from '../../src/grpc/generated/kiln/v1/build_service.ts';
 import type { WatchItem } from '../../src/model/event.ts';
+import { record, simulateBuilds } from '../simulated-builds.ts';
 import { context, serve, start } from './harness.ts';
-import { record, simulateBuilds } from './simulated-builds.ts';
 
 /** Clients that do not keep to the rules, so not made with a gRPC library. */
 
@@ -22,7 +22,7 @@ test('a client that half-closes and never reads is dropped, and little is held f
       sent += 64 * 1024;
     }
   }
-  const builds = simulateBuilds({ watch: async () => flood() });
+  const builds = simulateBuilds({ script: flood });
   await using harness = await serve(builds, { stallMs: 100 });
   const session = connectTo(harness.port);
   const closed = once(session, 'close');

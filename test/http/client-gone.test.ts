@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { WatchItem } from '../../src/model/event.ts';
-import { endless, log, record } from './builds-double.ts';
+import { endless, log, record } from '../simulated-builds.ts';
 import { archive, open, serve, waitFor } from './harness.ts';
 
 for (const [title, leave] of [

@@ -11,7 +11,7 @@ import type { Problem } from '../../src/http/error-table.ts';
 import { createHttpServer, type HttpServer } from '../../src/http/server.ts';
 import type { GivenHttpSettings } from '../../src/http/settings.ts';
 import { file, tar } from '../context/tar.ts';
-import { type SimulatedBuilds, simulateBuilds } from './builds-double.ts';
+import { type SimulatedBuilds, type SimulatedOptions, simulateBuilds } from '../simulated-builds.ts';
 
 export type Logged = { readonly level: string; readonly message: string } & Record<string, unknown>;
 
@@ -27,9 +27,7 @@ export type Harness = AsyncDisposable & {
 
 /** The real server on loopback, over simulated builds and the real context guard. */
 export async function serve(
-  options: Omit<Parameters<typeof simulateBuilds>[0], 'staging'> & {
-    settings?: Partial<GivenHttpSettings>;
-  } = {},
+  options: Omit<SimulatedOptions, 'staging'> & { settings?: Partial<GivenHttpSettings> } = {},
 ): Promise<Harness> {
   const staging = await mkdtemp(join(tmpdir(), 'kiln-http-'));
   const builds = simulateBuilds({ ...options, staging });

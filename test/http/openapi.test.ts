@@ -7,7 +7,7 @@ import { errorSentences } from '../../src/http/docs/error-sentences.ts';
 import { createOpenApiDocument } from '../../src/http/docs/openapi.ts';
 import { completeSettings } from '../../src/http/settings.ts';
 import { errorKinds } from '../../src/model/error.ts';
-import { everyEvent, readiness, record, simulateBuilds } from './builds-double.ts';
+import { endless, everyEvent, readiness, record, simulateBuilds } from '../simulated-builds.ts';
 import { contextPart, post, send, serve } from './harness.ts';
 
 type Operation = {
@@ -117,11 +117,12 @@ function validator(path: string, method: string, status: number, type = 'applica
 test('answers are what the document says (simulated builds)', async () => {
   await using harness = await serve();
   const id = `/v1/builds/${record.id}`;
-  const json = async (path: string, method = 'GET'): Promise<unknown> =>
-    JSON.parse((await send(harness, path, { method })).body);
+  const json = async (path: string): Promise<unknown> => JSON.parse((await send(harness, path)).body);
   validator('/v1/builds', 'get', 200).parse(await json('/v1/builds'));
   validator('/v1/builds/{id}', 'get', 200).parse(await json(id));
-  validator('/v1/builds/{id}', 'delete', 200).parse(await json(id, 'DELETE'));
+  await using running = await serve({ script: (signal) => endless([], signal) });
+  const cancelled = await send(running, id, { method: 'DELETE' });
+  validator('/v1/builds/{id}', 'delete', 200).parse(JSON.parse(cancelled.body));
   for (const path of ['/livez', '/readyz', '/version']) validator(path, 'get', 200).parse(await json(path));
   validator('/readyz', 'get', 503).parse(readiness(false));
   const accepted = await post(harness, [contextPart], { query: '?async=1' });

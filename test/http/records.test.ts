@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import type { Builds } from '../../src/model/builds.ts';
 import { KilnError } from '../../src/model/error.ts';
-import { digest, endless, event, everyEvent, log, readiness, record } from './builds-double.ts';
+import { digest, endless, event, everyEvent, log, readiness, record } from '../simulated-builds.ts';
 import { assertProblem, open, send, serve, waitFor } from './harness.ts';
 
 const build = `/v1/builds/${record.id}`;
@@ -43,13 +43,7 @@ for (const [method, path, allow] of [
 
 for (const id of ['none', '..%2f..%2fetc', 'x'.repeat(10_000), '019a0000-0000-7000-8000-0000000000ff']) {
   test(`row 68: build ${id.slice(0, 40)} is not there, whatever is asked of it (simulated builds)`, async () => {
-    await using harness = await serve({
-      overrides: {
-        async artifact() {
-          throw new KilnError('NOT_FOUND', 'There is no build with this id.');
-        },
-      },
-    });
+    await using harness = await serve();
     for (const path of ['', '/log', '/events', '/artifact'])
       assertProblem(await send(harness, `/v1/builds/${id}${path}`), 404, 'NOT_FOUND');
     assertProblem(await send(harness, `/v1/builds/${id}`, { method: 'DELETE' }), 404, 'NOT_FOUND');
@@ -57,18 +51,11 @@ for (const id of ['none', '..%2f..%2fetc', 'x'.repeat(10_000), '019a0000-0000-70
 }
 
 test('a build is cancelled by DELETE, row 69: once (simulated builds)', async () => {
-  await using harness = await serve();
+  await using harness = await serve({ script: (signal) => endless([], signal) });
   const { status, body } = await send(harness, build, { method: 'DELETE' });
   assert.deepEqual([status, JSON.parse(body).state], [200, 'cancelled']);
   assert.deepEqual(harness.builds.cancelled, [`${record.id}: The build was cancelled.`]);
-  await using ended = await serve({
-    overrides: {
-      async cancel() {
-        throw new KilnError('BUILD_TERMINAL', 'The build has already ended.');
-      },
-    },
-  });
-  assertProblem(await send(ended, build, { method: 'DELETE' }), 409, 'BUILD_TERMINAL');
+  assertProblem(await send(harness, build, { method: 'DELETE' }), 409, 'BUILD_TERMINAL');
 });
 
 for (const code of ['NOT_READY', 'GONE', 'NOT_FOUND'] as const) {
@@ -99,10 +86,7 @@ for (const [query, headers, status, code] of [
 }
 
 test('row 71: a bad Last-Event-ID is refused, an offset beyond the end too (simulated builds)', async () => {
-  const beyond = async (): Promise<never> => {
-    throw new KilnError('OUT_OF_RANGE', 'Offset 999 is beyond the end.');
-  };
-  await using harness = await serve({ overrides: { readLog: beyond, watch: beyond } });
+  await using harness = await serve();
   const headers = { Accept: 'text/event-stream', 'Last-Event-ID': 'x' };
   assertProblem(await send(harness, `${build}/events`, { headers }), 400, 'OFFSET_INVALID');
   for (const path of ['log', 'events'])
@@ -116,7 +100,8 @@ test('the list is paged by a Link to the next page (simulated builds)', async ()
   }));
   const list: Builds['list'] = async ({ limit, before }) => {
     const start = before === undefined ? 0 : records.findIndex(({ id }) => id === before) + 1;
-    return records.slice(start, start + limit);
+    const builds = records.slice(start, start + limit);
+    return { builds, more: start + builds.length < records.length };
   };
   await using harness = await serve({ overrides: { list } });
   const seen: string[] = [];
@@ -180,7 +165,7 @@ test('events come as NDJSON, or as server-sent events that resume after Last-Eve
 });
 
 test('a browser that comes back after the last event is told to stay away (simulated builds)', async () => {
-  await using harness = await serve({ overrides: { get: async () => ({ ...record, state: 'succeeded' }) } });
+  await using harness = await serve();
   const ask = (lastEventId: string) =>
     send(harness, `${build}/events?follow=true`, {
       headers: { Accept: 'text/event-stream', 'Last-Event-ID': lastEventId },

@@ -28,6 +28,7 @@ for (const [query, status, code] of [
   ['?target=a&target=b', 400, 'MULTIPART_FIELD'],
   ['?__proto__=x', 400, 'MULTIPART_FIELD'],
   ['?timeout=soon', 422, 'PARAM_INVALID'],
+  ['?entry=buildkit-v0.1.0', 422, 'PARAM_INVALID'],
 ] as const) {
   test(`a body with ${query} in the URL is refused before it is asked for (simulated builds)`, async () => {
     await using harness = await serve();
@@ -35,6 +36,35 @@ for (const [query, status, code] of [
     const answer = await ask(harness, `${head}Content-Type: application/x-tar\r\nContent-Length: 9\r\n\r\n`);
     assert.match(answer, new RegExp(`^HTTP/1.1 ${status} `));
     assert.ok(answer.includes(`"${code}"`), answer);
+  });
+}
+
+const before: Record<string, readonly [parts: readonly Part[], code: string]> = {
+  'a wrong value': [[text('target', 'a b')], 'PARAM_INVALID'],
+  'an unknown field': [[text('dockerfle')], 'MULTIPART_FIELD'],
+  'an archive entry that is not there': [[text('entry', 'buildkit-v0.1.0')], 'PARAM_INVALID'],
+  'a Dockerfile that is none': [
+    [{ name: 'dockerfile', value: 'FROM a\0b', filename: 'Dockerfile' }],
+    'DOCKERFILE_INVALID',
+  ],
+  'a Dockerfile as a file and as a path': [
+    [{ name: 'dockerfile', value: 'FROM scratch', filename: 'Dockerfile' }, text('dockerfile', 'D')],
+    'MULTIPART_FIELD',
+  ],
+};
+
+for (const [what, [parts, code]] of Object.entries(before)) {
+  test(`${what} before the context is refused before the context is read (simulated builds)`, async () => {
+    const stageContext = (): never => assert.fail('it was read');
+    await using harness = await serve({ overrides: { stageContext } });
+    const head = `POST /build HTTP/1.1\r\nHost: localhost\r\nContent-Type: ${formType}\r\n`;
+    const begun = [...parts.map(encodePart), encodePart(contextPart).subarray(0, 300)];
+    const answer = await ask(
+      harness,
+      Buffer.concat([Buffer.from(`${head}Content-Length: 900000000\r\n\r\n`), ...begun]),
+    );
+    assert.match(answer, /^HTTP\/1\.1 4\d\d /);
+    assert.ok(answer.includes(`"code":"${code}"`), answer);
   });
 }
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { appendFile, readdir, readFile, writeFile } from 'node:fs/promises';
+import { appendFile, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
@@ -9,7 +9,9 @@ import {
   type BuildFiles,
   createBuildFiles,
   endBuildFiles,
+  openBuildEvents,
   openBuildFiles,
+  readBuildEvents,
   watchBuildFiles,
 } from '../../src/logs/build-files.ts';
 import type { BuildEvent, WatchItem } from '../../src/model/event.ts';
@@ -99,6 +101,29 @@ test('without follow a watcher gets what was there when it asked: a verdict only
   assert.deepEqual((await collect(items)).map(describe), ['log before']);
   const later = await watchAll(files, { follow: false });
   assert.deepEqual(later.map(describe), ['log before after', 'verdict']);
+});
+
+test('events alone are read without the log, from any event on, while they come and later', async () => {
+  await using folder = await createFolder();
+  const directory = join(folder.path, 'build');
+  const files = await createBuildFiles(directory);
+  await files.log.append(Buffer.from('never asked for'));
+  await rm(join(directory, 'log'));
+  const follower = collect(await readBuildEvents(files.events, { offset: 0, follow: true, signal }));
+  for (const message of ['one', 'two']) await appendEvent(files, warningEvent(message));
+  await endBuild(files);
+  const all = await follower;
+  assert.deepEqual(all.map(describe), ['warning one', 'warning two', 'verdict']);
+  const later = await openBuildEvents(directory);
+  const offset = all[0]?.offset ?? assert.fail();
+  const rest = await collect(await readBuildEvents(later, { offset, follow: false, signal }));
+  assert.deepEqual(rest, all.slice(1));
+  await assert.rejects(readBuildEvents(later, { offset: 1, follow: false, signal }), {
+    code: 'OFFSET_INVALID',
+  });
+  await assert.rejects(readBuildEvents(later, { offset: later.size + 1, follow: false, signal }), {
+    code: 'OUT_OF_RANGE',
+  });
 });
 
 test('a watcher that leaves while nothing happens keeps no file open', async () => {

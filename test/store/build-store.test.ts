@@ -52,7 +52,7 @@ test('a build that is not there cannot be changed', async () => {
   await using folder = await createFolder();
   await using store = await openBuildStore(folder.path);
   await assert.rejects(store.update(queuedRecord()), { code: 'INTERNAL' });
-  assert.deepEqual(await store.list({ limit: 10 }), []);
+  assert.deepEqual(await store.list({ limit: 10 }), { builds: [], more: false });
 });
 
 test('builds are listed newest first, page by page', async () => {
@@ -61,11 +61,31 @@ test('builds are listed newest first, page by page', async () => {
   const records = Array.from({ length: 7 }, () => queuedRecord());
   for (const record of records) await store.insert(record);
   const ids: string[] = [];
-  for (let page = await store.list({ limit: 3 }); page.length > 0; ) {
-    ids.push(...page.map(({ id }) => id));
+  const lengths: number[] = [];
+  for (let page = await store.list({ limit: 3 }); ; ) {
+    ids.push(...page.builds.map(({ id }) => id));
+    lengths.push(page.builds.length);
+    if (!page.more) break;
     page = await store.list({ limit: 3, before: ids.at(-1) ?? assert.fail() });
   }
   assert.deepEqual(ids, records.map(({ id }) => id).reverse());
+  assert.deepEqual(lengths, [3, 3, 1]);
+  assert.deepEqual((await store.list({ limit: 7 })).more, false);
+});
+
+test('a page of large records ends at its bytes, holds at least one, and reading on gives them all', async () => {
+  await using folder = await createFolder();
+  await using store = await openBuildStore(folder.path);
+  const records = Array.from({ length: 5 }, () =>
+    queuedRecord({ context: { digest: 'sha256:33', size: 1, entries: 1, warnings: ['ü'.repeat(50_000)] } }),
+  );
+  for (const record of records) await store.insert(record);
+  const newest = records.toReversed();
+  const first = await store.list({ limit: 10, maxBytes: 250_000 });
+  assert.deepEqual(first, { builds: newest.slice(0, 2), more: true });
+  const before = newest[1]?.id ?? assert.fail();
+  assert.deepEqual(await store.list({ limit: 10, before }), { builds: newest.slice(2), more: false });
+  assert.deepEqual(await store.list({ limit: 10, maxBytes: 1 }), { builds: newest.slice(0, 1), more: true });
 });
 
 test('what an earlier run left unfinished is interrupted, and only that', async () => {
@@ -77,7 +97,7 @@ test('what an earlier run left unfinished is interrupted, and only that', async 
   for (const record of [queued, running, succeeded]) await store.insert(record);
   const expected = [queued, running].map((record) => endRecord(record, verdict, at));
   assert.deepEqual(await store.interruptUnfinished(verdict, at), expected);
-  assert.deepEqual(await store.list({ limit: 10 }), [succeeded, ...expected.toReversed()]);
+  assert.deepEqual((await store.list({ limit: 10 })).builds, [succeeded, ...expected.toReversed()]);
   assert.deepEqual(expected[0]?.times.finished, at);
   assert.deepEqual(await store.interruptUnfinished(verdict, at), []);
 });
@@ -99,8 +119,8 @@ test('a full disk is STORAGE_FULL; what was there is still read, and writing goe
   });
   await assert.rejects(store.insert(large), { code: 'STORAGE_FULL' });
   await assert.rejects(store.update({ ...large, id: kept.id }), { code: 'STORAGE_FULL' });
-  assert.deepEqual(await store.list({ limit: 10 }), [kept]);
+  assert.deepEqual((await store.list({ limit: 10 })).builds, [kept]);
   await sql`PRAGMA max_page_count = 100000`.execute(db);
   await store.insert(large);
-  assert.deepEqual(await store.list({ limit: 10 }), [large, kept]);
+  assert.deepEqual((await store.list({ limit: 10 })).builds, [large, kept]);
 });

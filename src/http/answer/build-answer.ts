@@ -5,7 +5,7 @@ import { KilnError } from '../../model/error.ts';
 import type { HttpSettings } from '../settings.ts';
 import { openStream } from './client.ts';
 import { cutOff } from './cut-off.ts';
-import { onlyEvents, writeEvents } from './events.ts';
+import { writeEvents } from './events.ts';
 import { writeLog } from './log-text.ts';
 
 /** One build and the response that follows it. */
@@ -29,12 +29,17 @@ export async function sendBuild(
   // HTTP/1.0 has neither chunks nor trailers.
   if (request.httpVersionMinor > 0) response.set('Trailer', 'X-Build-State, X-Build-Exit-Code');
   const stream = openStream(response, { type, stallMs: settings.readerStallMs }, signal);
-  const items = await builds.watch(record.id, { logOffset: 0, eventOffset: 0, follow: true, signal });
+  const { id } = record;
   const { keepAliveMs } = settings;
+  const follow = { follow: true, signal } as const;
   const verdict =
     type === 'text/plain'
-      ? await writeLog(items, stream, { id: record.id, keepAliveMs })
-      : await writeEvents(onlyEvents(items), stream, { sse: type === 'text/event-stream', keepAliveMs });
+      ? await writeLog(await builds.watch(id, { logOffset: 0, eventOffset: 0, ...follow }), stream, {
+          ...{ id, keepAliveMs },
+        })
+      : await writeEvents(await builds.events(id, { offset: 0, ...follow }), stream, {
+          ...{ sse: type === 'text/event-stream', keepAliveMs },
+        });
   if (!verdict) throw new KilnError('INTERNAL', 'The build ended without a verdict.');
   return verdict;
 }

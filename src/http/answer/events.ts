@@ -1,12 +1,6 @@
 import type { Verdict } from '../../model/build.ts';
-import type { WatchItem } from '../../model/event.ts';
+import type { EventItem } from '../../model/event.ts';
 import type { Writer } from './client.ts';
-
-type EventItem = Extract<WatchItem, { kind: 'event' }>;
-
-export async function* onlyEvents(items: AsyncIterable<WatchItem>): AsyncGenerator<EventItem> {
-  for await (const item of items) if (item.kind === 'event') yield item;
-}
 
 /** Writes a build's events, one JSON object a line or as server-sent events; resolves with the verdict where one came. */
 export async function writeEvents(

@@ -39,7 +39,7 @@ const fieldNames: Readonly<Record<string, string>> = {
 export type AnswerOptions = { readonly onFailure: 'cut' | 'end'; readonly async: boolean };
 
 /** @throws KilnError MULTIPART_FIELD for fields that do not exist or are given too often */
-export function checkNames(fields: Fields): void {
+function checkNames(fields: Fields): void {
   for (const [name, values] of fields) {
     const info = Object.hasOwn(fieldInfos, name) ? fieldInfos[name] : undefined;
     if (!info) throw unknownField(name);

@@ -14,7 +14,11 @@ export type Multipart = {
   readonly dockerfile: Buffer | null;
 };
 
-export type StageUpload = (upload: ArchiveUpload) => Promise<StagedContext>;
+/** What a form held before its context. */
+export type FormSoFar = Omit<Multipart, 'context'>;
+
+/** Takes the context; what came before it may be reason enough to refuse it unread. */
+export type StageUpload = (upload: ArchiveUpload, before: FormSoFar) => Promise<StagedContext>;
 
 const maxDockerfileBytes = 1024 * 1024;
 /** Everything in the form but its files: what a Dockerfile's build arguments can hold, with room. */
@@ -136,7 +140,11 @@ class FileParts implements multer.StorageEngine {
     const bytes = this.#count(file.stream);
     const received =
       file.fieldname === 'context'
-        ? this.#takeContext({ bytes, declared: declaredFormat(file.mimetype, file.originalname) })
+        ? this.#takeContext(
+            { bytes, declared: declaredFormat(file.mimetype, file.originalname) },
+            // multer has put there what came so far, and files end before the next part begins.
+            Promise.all(this.#received),
+          )
         : this.#takeDockerfile(bytes);
     this.#received.push(received);
     received.then(() => done(), done);
@@ -161,8 +169,10 @@ class FileParts implements multer.StorageEngine {
     }
   }
 
-  async #takeContext(upload: ArchiveUpload): Promise<void> {
-    this.context = await this.#stage(upload);
+  async #takeContext(upload: ArchiveUpload, filesBefore: Promise<unknown>): Promise<void> {
+    await filesBefore;
+    const { dockerfile } = this;
+    this.context = await this.#stage(upload, { fields: readTextFields(this.#body.body), dockerfile });
   }
 
   async #takeDockerfile(bytes: AsyncIterable<Buffer>): Promise<void> {

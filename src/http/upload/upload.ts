@@ -1,12 +1,12 @@
 import type { Request, Response } from 'express';
 import type { Builds } from '../../model/builds.ts';
-import type { StagedContext } from '../../model/context.ts';
+import type { ArchiveUpload, StagedContext } from '../../model/context.ts';
 import { KilnError } from '../../model/error.ts';
 import type { BuildSpec } from '../../model/spec.ts';
 import type { HttpSettings } from '../settings.ts';
 import { archiveTypes, declaredFormat } from './archive-types.ts';
-import { type AnswerOptions, checkNames, type Fields, joinFields, parseFields } from './fields.ts';
-import { readMultipart, type StageUpload } from './multipart.ts';
+import { type AnswerOptions, type Fields, joinFields, parseFields } from './fields.ts';
+import { type FormSoFar, readMultipart, type StageUpload } from './multipart.ts';
 import { watchPace } from './pace.ts';
 
 /** A build request as it was received; whoever holds it owns the context. */
@@ -29,25 +29,37 @@ export async function receiveBuild(
   const isForm = isFormRequest(request);
   refuseEarly(request, settings.uploadMaxBytes);
   const query = readQuery(request);
-  checkNames(query);
   using pace = watchPace(request, settings.uploadStallMs);
   const linked = AbortSignal.any([signal, pace.signal]);
-  const stage: StageUpload = (upload) => builds.stageContext(upload, linked);
+  const received: Receiving = {
+    parse(form) {
+      const parsed = parseForm(form, query);
+      builds.check({ spec: parsed.spec, dockerfile: form.dockerfile });
+      return parsed;
+    },
+    stage: (upload) => builds.stageContext(upload, linked),
+    signal: linked,
+  };
   try {
-    if (isForm)
-      return await receiveForm(query, () => readMultipart(invite(request, response), stage, linked));
-    const parsed = parseFields(query);
+    const fromUrl = received.parse(emptyForm);
     const body = invite(request, response);
-    // Leaving the iteration must not destroy the request: the answer goes out on its connection.
-    const bytes = body.iterator({ destroyOnReturn: false });
-    const declared = declaredFormat(body.headers['content-type']?.split(';')[0]?.trim().toLowerCase() ?? '');
-    const context = await stage({ bytes, declared });
-    return { ...parsed, context, dockerfile: null };
+    if (isForm) return await receiveForm(body, received);
+    return { ...fromUrl, context: await received.stage(readArchive(body)), dockerfile: null };
   } catch (error) {
     linked.throwIfAborted();
     throw error;
   }
 }
+
+/** What is done with the parts of a request as they come. */
+type Receiving = {
+  /** Reads the fields that came so far and checks the build they make. */
+  parse(form: FormSoFar): ReturnType<typeof parseFields>;
+  stage(upload: ArchiveUpload): Promise<StagedContext>;
+  readonly signal: AbortSignal;
+};
+
+const emptyForm: FormSoFar = { fields: new Map(), dockerfile: null };
 
 /** Asks a client for the body that waits to be asked (`Expect: 100-continue`). */
 function invite(request: Request, response: Response): Request {
@@ -55,13 +67,29 @@ function invite(request: Request, response: Response): Request {
   return request;
 }
 
-async function receiveForm(
-  query: Fields,
-  read: () => ReturnType<typeof readMultipart>,
-): Promise<ReceivedBuild> {
-  const { fields, context, dockerfile } = await read();
+function readArchive(body: Request): ArchiveUpload {
+  const type = body.headers['content-type']?.split(';')[0]?.trim().toLowerCase() ?? '';
+  // Leaving the iteration must not destroy the request: the answer goes out on its connection.
+  return { bytes: body.iterator({ destroyOnReturn: false }), declared: declaredFormat(type) };
+}
+
+/** What a form says before its context is checked before that is read: nobody uploads gigabytes to hear of a wrong field. */
+async function receiveForm(body: Request, { parse, stage, signal }: Receiving): Promise<ReceivedBuild> {
+  const stageChecked: StageUpload = async (upload, before) => {
+    parse(before);
+    return stage(upload);
+  };
+  const { context, ...form } = await readMultipart(body, stageChecked, signal);
   await using undo = new AsyncDisposableStack();
-  if (context) undo.use(context);
+  undo.use(context);
+  const parsed = parse(form);
+  if (!context && !form.dockerfile) throw fileMissing();
+  undo.move();
+  return { ...parsed, context, dockerfile: form.dockerfile };
+}
+
+/** The fields of a form and those of its URL as one. @throws KilnError, those of `parseFields` */
+function parseForm({ fields, dockerfile }: FormSoFar, query: Fields): ReturnType<typeof parseFields> {
   const all = joinFields(fields, query);
   if (dockerfile && all.has('dockerfile')) {
     throw new KilnError(
@@ -69,10 +97,7 @@ async function receiveForm(
       "Field 'dockerfile' is given as a file and as a path in the context; give one of them.",
     );
   }
-  const parsed = parseFields(all);
-  if (!context && !dockerfile) throw fileMissing();
-  undo.move();
-  return { ...parsed, context, dockerfile };
+  return parseFields(all);
 }
 
 function isFormRequest(request: Request): boolean {

@@ -1,0 +1,21 @@
+import type { Logger } from '../lib/logger.ts';
+import type { Builds } from '../model/builds.ts';
+import { KilnError } from '../model/error.ts';
+
+/** A client that waits for a build's end. Disposing it before that end cancels the build; it never rejects. */
+export function attendBuild(
+  id: string,
+  { cancel, logger }: Pick<Builds, 'cancel'> & { logger: Logger },
+): AsyncDisposable {
+  return {
+    async [Symbol.asyncDispose]() {
+      try {
+        await cancel(id, 'The client went away.');
+      } catch (error) {
+        // The usual end: the client waited until the build's.
+        if (KilnError.from(error).code === 'BUILD_TERMINAL') return;
+        logger.error({ error, build: id }, 'a build whose client went away could not be cancelled');
+      }
+    },
+  };
+}

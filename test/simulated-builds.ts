@@ -1,0 +1,284 @@
+import { attendBuild } from '../src/builds/attend-build.ts';
+import { checkWithoutContext, sealRequest } from '../src/builds/check-request.ts';
+import { stageContext } from '../src/context/stage-context.ts';
+import { type BuildRecord, isTerminal, type Verdict } from '../src/model/build.ts';
+import type { BuildRequest, Builds, Readiness } from '../src/model/builds.ts';
+import type { ArchiveUpload, StagedContext } from '../src/model/context.ts';
+import { KilnError } from '../src/model/error.ts';
+import type { BuildEvent, EventItem, WatchItem } from '../src/model/event.ts';
+import { parseSpec } from '../src/model/spec.ts';
+
+export const digest = `sha256:${'a'.repeat(64)}` as const;
+export const at = '2026-11-23T10:00:00.000Z';
+
+/** A record with every part set, before its build has ended. */
+export const record: BuildRecord = {
+  id: '019a0000-0000-7000-8000-000000000001',
+  state: 'running',
+  spec: parseSpec({ buildArgs: { A: '1' }, tags: ['demo:latest'], output: 'oci', timeoutSeconds: 60 }),
+  verdict: null,
+  times: {
+    queued: at,
+    leased: '2026-11-23T10:00:01.500Z',
+    contextReady: null,
+    buildFinished: null,
+    finished: null,
+  },
+  vm: { id: 'vm-1', accelerator: 'tcg' },
+  entry: { name: 'buildkit-v0.20.2', imageDigest: digest, versions: { buildkit: 'v0.20.2', runc: '1.2.5' } },
+  context: { digest, size: 1024, entries: 2, warnings: ['a and A differ only in case'] },
+  imageDigest: digest,
+  artifact: { format: 'oci', digest, size: 11 },
+  egress: [{ host: 'example.org', port: 443, address: null, allowed: false, connections: 2 }],
+};
+
+export const succeeded: Verdict = {
+  state: 'succeeded',
+  exitCode: 0,
+  code: null,
+  message: 'The build succeeded.',
+};
+export const failed: Verdict = {
+  state: 'failed',
+  exitCode: 1,
+  code: null,
+  message: 'buildctl exited with 1.',
+};
+
+export function event(event: Record<string, unknown> & Pick<BuildEvent, 'type'>, offset = 1): EventItem {
+  return { kind: 'event', offset, event: { at, ...event } as BuildEvent };
+}
+
+/** Its offset is set where it is watched. */
+export function log(data: string | Buffer): WatchItem {
+  return { kind: 'log', offset: 0, data: Buffer.from(data) };
+}
+
+export const verdict = (verdict: Verdict): EventItem => event({ type: 'verdict', verdict }, 300);
+
+/** A build as it is seen by one event of every kind. */
+export const everyEvent: readonly WatchItem[] = [
+  event({ type: 'state', state: 'queued' }, 50),
+  event({ type: 'warning', message: 'a and A differ only in case' }, 100),
+  event({ type: 'queued', place: 2 }, 120),
+  event({ type: 'state', state: 'running' }, 150),
+  log('#1 [internal] load\n'),
+  event({ type: 'status', status: { vertexes: [{ name: '[internal] load' }] } }, 200),
+  event(
+    {
+      type: 'egress',
+      destination: { host: 'example.org', port: 443, address: null, allowed: false, connections: 1 },
+    },
+    250,
+  ),
+  event({ type: 'artifact', artifact: { format: 'oci', digest, size: 11 } }, 280),
+  log('#2 DONE 0.1s\n'),
+  verdict(succeeded),
+];
+
+/** What a build says: all of it at once, or as it comes; in the latter case nothing but the verdict ends the build. */
+export type Script = readonly WatchItem[] | ((signal: AbortSignal) => AsyncIterable<WatchItem>);
+
+export type SimulatedBuilds = Builds & {
+  readonly started: BuildRequest[];
+  /** `id: reason` of each build that was cancelled before it had ended. */
+  readonly cancelled: string[];
+  /** Resolves at the first of them. */
+  readonly firstCancel: Promise<void>;
+  /** Contexts that were taken without `staging`, byte for byte. */
+  readonly staged: Buffer[];
+};
+
+export type SimulatedOptions = {
+  readonly script?: Script;
+  /** A folder that contexts are staged in by the real guard; without it they may be any bytes. */
+  readonly staging?: string;
+  readonly maxUploadBytes?: number;
+  /** Replace single use-cases. */
+  readonly overrides?: Partial<Builds>;
+};
+
+/** Use-cases without VMs, for what an edge makes of them. There is one build, `record`, from the beginning. */
+export function simulateBuilds(options: SimulatedOptions = {}): SimulatedBuilds {
+  const build = new SimulatedBuild(options.script ?? everyEvent);
+  const rules = { policy: { customFrontends: true }, served: record.entry.name };
+  const logger = { info: () => undefined, warn: () => undefined, error: () => undefined };
+  const { promise: firstCancel, resolve } = Promise.withResolvers<void>();
+  const simulated: SimulatedBuilds = {
+    started: [],
+    cancelled: [],
+    firstCancel,
+    staged: [],
+    check: (request) => checkWithoutContext(request, rules),
+    stageContext: (upload, signal) =>
+      options.staging === undefined
+        ? collectContext(upload, simulated.staged)
+        : stageContext(upload, {
+            directory: options.staging,
+            limits: { maxBytes: 4e9, maxEntries: 1000, maxUploadBytes: options.maxUploadBytes ?? 1e9 },
+            ...{ minFreeBytes: 0, signal },
+          }),
+    async start(request) {
+      await using undo = new AsyncDisposableStack();
+      undo.use(request.context);
+      undo.use(await sealRequest(request, rules));
+      undo.move();
+      simulated.started.push(request);
+      return record;
+    },
+    attend: (id) => attendBuild(id, { cancel: (...args) => simulated.cancel(...args), logger }),
+    get: async (id) => build.find(id),
+    list: async () => ({ builds: [build.record], more: false }),
+    async cancel(id, reason) {
+      const { state } = build.find(id);
+      if (isTerminal(state)) throw new KilnError('BUILD_TERMINAL', `It has ended already: ${state}.`);
+      build.end({ state: 'cancelled', exitCode: null, code: 'CANCELLED', message: reason });
+      simulated.cancelled.push(`${id}: ${reason}`);
+      resolve();
+      return build.record;
+    },
+    async readLog(id, { offset, signal }) {
+      build.find(id);
+      return onlyLog(build.watch({ logOffset: offset, eventOffset: 0, signal }));
+    },
+    async watch(id, { logOffset, eventOffset, signal }) {
+      build.find(id);
+      return build.watch({ logOffset, eventOffset, signal });
+    },
+    async events(id, { offset, signal }) {
+      build.find(id);
+      return onlyEvents(build.watch({ logOffset: 0, eventOffset: offset, signal }));
+    },
+    async artifact(id) {
+      const { state } = build.find(id);
+      throw isTerminal(state)
+        ? new KilnError('NOT_FOUND', 'The build kept no artifact.')
+        : new KilnError('NOT_READY', 'The build has not ended yet.');
+    },
+    readiness: () => readiness(true),
+    ...options.overrides,
+  };
+  return simulated;
+}
+
+export function readiness(ready: boolean): Readiness {
+  return {
+    ready,
+    reason: ready ? null : 'The first VM is starting.',
+    draining: false,
+    entry: 'buildkit-v0.20.2',
+    accelerator: { name: 'tcg', note: 'no KVM here' },
+    pool: { warm: 1, leased: 0, starting: 0, size: 1, max: 1 },
+    queue: { waiting: 0, limit: 10 },
+  };
+}
+
+/** Says `items` and then nothing, until the signal aborts: a build that goes on. */
+export async function* endless(items: readonly WatchItem[], signal: AbortSignal): AsyncGenerator<WatchItem> {
+  yield* items;
+  if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve));
+  signal.throwIfAborted();
+}
+
+type Offsets = { readonly logOffset: number; readonly eventOffset: number; readonly signal: AbortSignal };
+
+class SimulatedBuild {
+  record: BuildRecord = record;
+  readonly #script: Script;
+  /** Aborts, with the verdict as its reason, when the build ends before its script. */
+  readonly #ended = new AbortController();
+
+  constructor(script: Script) {
+    this.#script = script;
+    const last = typeof script === 'function' ? undefined : script.at(-1);
+    if (last?.kind === 'event' && last.event.type === 'verdict') this.#keep(last.event.verdict);
+  }
+
+  find(id: string): BuildRecord {
+    if (id === this.record.id) return this.record;
+    throw new KilnError('NOT_FOUND', 'There is no build with this id.');
+  }
+
+  end(verdict: Verdict): void {
+    this.#keep(verdict);
+    this.#ended.abort(verdict);
+  }
+
+  watch({ logOffset, eventOffset, signal }: Offsets): AsyncGenerator<WatchItem, void> {
+    if (typeof this.#script === 'function') return this.#follow(this.#script, signal);
+    const items = placeLog(this.#script);
+    refuseOffsets(items, { logOffset, eventOffset });
+    return iterate(items.flatMap((item) => skipTo(item, { logOffset, eventOffset })));
+  }
+
+  async *#follow(
+    script: (signal: AbortSignal) => AsyncIterable<WatchItem>,
+    signal: AbortSignal,
+  ): AsyncGenerator<WatchItem, void> {
+    try {
+      for await (const item of script(AbortSignal.any([signal, this.#ended.signal]))) {
+        if (item.kind === 'event' && item.event.type === 'verdict') this.#keep(item.event.verdict);
+        yield item;
+      }
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!this.#ended.signal.aborted) throw error;
+      yield verdict(this.#ended.signal.reason);
+    }
+  }
+
+  #keep(verdict: Verdict): void {
+    this.record = { ...this.record, state: verdict.state, verdict };
+  }
+}
+
+/** Each piece of the log at its place. */
+function placeLog(items: readonly WatchItem[]): WatchItem[] {
+  let offset = 0;
+  return items.map((item) => {
+    if (item.kind === 'event') return item;
+    const placed = { ...item, offset };
+    offset += item.data.length;
+    return placed;
+  });
+}
+
+function refuseOffsets(
+  items: readonly WatchItem[],
+  { logOffset, eventOffset }: Omit<Offsets, 'signal'>,
+): void {
+  const ends = items.flatMap((item) => (item.kind === 'event' ? [item.offset] : []));
+  const logBytes = items.reduce((sum, item) => sum + (item.kind === 'log' ? item.data.length : 0), 0);
+  if (logOffset > logBytes || eventOffset > (ends.at(-1) ?? 0))
+    throw new KilnError('OUT_OF_RANGE', 'The offset is beyond the end.');
+  if (eventOffset !== 0 && !ends.includes(eventOffset))
+    throw new KilnError('OFFSET_INVALID', 'No event starts at this offset.');
+}
+
+function skipTo(item: WatchItem, { logOffset, eventOffset }: Omit<Offsets, 'signal'>): WatchItem[] {
+  if (item.kind === 'event') return item.offset > eventOffset ? [item] : [];
+  const skipped = Math.max(0, logOffset - item.offset);
+  if (skipped >= item.data.length) return [];
+  return [{ ...item, offset: item.offset + skipped, data: item.data.subarray(skipped) }];
+}
+
+async function* iterate<T>(values: readonly T[]): AsyncGenerator<T, void> {
+  yield* values;
+}
+
+async function* onlyLog(items: AsyncIterable<WatchItem>): AsyncGenerator<Buffer, void> {
+  for await (const item of items) if (item.kind === 'log') yield item.data;
+}
+
+async function* onlyEvents(items: AsyncIterable<WatchItem>): AsyncGenerator<EventItem, void> {
+  for await (const item of items) if (item.kind === 'event') yield item;
+}
+
+async function collectContext(upload: ArchiveUpload, staged: Buffer[]): Promise<StagedContext> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of upload.bytes) chunks.push(chunk);
+  staged.push(Buffer.concat(chunks));
+  const summary = { digest, size: 1024, entries: 1, warnings: [] } as const;
+  const removed = { [Symbol.asyncDispose]: async () => undefined };
+  return { summary, seal: async () => ({ path: '/nowhere', summary, ...removed }), ...removed };
+}
