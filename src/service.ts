@@ -2,6 +2,7 @@ import { openArtifactStore } from './artifacts/artifact-store.ts';
 import { createBuilds, type RunningBuilds } from './builds/create-builds.ts';
 import { describeReadiness } from './builds/readiness.ts';
 import { recoverBuilds } from './builds/recover-builds.ts';
+import { Retention } from './builds/retention.ts';
 import { refuseTakenAddress } from './config/addresses.ts';
 import { type Config, splitAddress } from './config/config.ts';
 import { createEgressPolicy } from './egress/egress-policy.ts';
@@ -62,6 +63,18 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   if (swept.processes + swept.folders > 0)
     progress(`swept  ${swept.processes} processes, ${swept.folders} VM folders of an earlier run`);
   await recoverBuilds({ store, buildsDirectory: folders.builds, logger });
+  const artifacts = await openArtifactStore(folders.artifacts);
+  const retention = undo.use(
+    await Retention.open({
+      ...{ store, artifacts, buildsDirectory: folders.builds, logger },
+      limits: {
+        maxBuilds: config.KILN_KEEP_BUILDS,
+        maxBytes: config.KILN_KEEP_BYTES,
+        maxRecords: config.KILN_KEEP_RECORDS,
+      },
+      minFreeBytes: config.KILN_MIN_FREE_BYTES,
+    }),
+  );
 
   const image = await prepareHost(config, options);
   const qemu = await findQemu(signal);
@@ -116,7 +129,8 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     store,
     pool,
     queue,
-    artifacts: await openArtifactStore(folders.artifacts),
+    artifacts,
+    retention,
     buildsDirectory: folders.builds,
     stagingDirectory: folders.staging,
     maxArtifactBytes: config.KILN_ARTIFACT_MAX_BYTES,

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, open, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -17,4 +17,17 @@ export async function createSmallDisk(mebibytes: number): Promise<AsyncDisposabl
       await rm(path, { recursive: true });
     },
   };
+}
+
+/** Writes a file until there is no room for another block. */
+export async function fillDisk(path: string): Promise<void> {
+  await using file = await open(path, 'w');
+  const block = Buffer.alloc(4096, 1);
+  for (;;) {
+    try {
+      await file.write(block);
+    } catch {
+      return;
+    }
+  }
 }

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
-import { constants, type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises';
+import { constants, type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { removeQuietly } from '../lib/files.ts';
+import { createSerial } from '../lib/serial.ts';
 import type { Artifact } from '../model/build.ts';
 import { KilnError } from '../model/error.ts';
 import { checkTarEnds } from './check-tar-ends.ts';
@@ -21,11 +22,19 @@ export type ArtifactStore = {
   /**
    * Takes over the raw disk a guest wrote, on the file system of this store: cuts it to the length the guest claims, checks
    * it, and moves it in. Nobody writes it any more. On failure the file is removed.
+   * @param record Notes who holds the artifact now. No removal comes between the file and that note.
    * @throws KilnError ARTIFACT_INVALID
    */
-  keep(claim: ArtifactClaim, signal: AbortSignal): Promise<Artifact>;
+  keep(
+    claim: ArtifactClaim,
+    record: (artifact: Artifact) => Promise<void>,
+    signal: AbortSignal,
+  ): Promise<Artifact>;
   /** Absolute path of a kept file. */
   path(digest: Artifact['digest']): string;
+  list(): Promise<Artifact['digest'][]>;
+  /** Removes an artifact unless, in that moment, someone holds it. A reader that has it open reads it to its end. */
+  remove(digest: Artifact['digest'], isHeld: () => Promise<boolean>): Promise<void>;
 };
 
 export async function openArtifactStore(directory: string): Promise<ArtifactStore> {
@@ -34,22 +43,32 @@ export async function openArtifactStore(directory: string): Promise<ArtifactStor
   await rm(incoming, { recursive: true, force: true });
   for (const path of [incoming, kept]) await mkdir(path, { recursive: true, mode: 0o700 });
   const path = (digest: Artifact['digest']): string => join(kept, digest.slice('sha256:'.length));
+  const inTurn = createSerial();
   return {
     incomingPath: (name) => join(incoming, name),
     path,
-    async keep({ file, format, bytes }, signal) {
+    async keep({ file, format, bytes }, record, signal) {
       try {
         const digest = await seal(file, bytes, signal);
         // Whoever was cancelled meanwhile shall keep nothing.
         signal.throwIfAborted();
-        await rename(file, path(digest));
-        await syncDirectory(kept);
-        return { format, digest, size: bytes };
+        const artifact = { format, digest, size: bytes };
+        await inTurn(async () => {
+          await rename(file, path(digest));
+          await syncDirectory(kept);
+          await record(artifact);
+        });
+        return artifact;
       } catch (error) {
         await removeQuietly(file);
         throw KilnError.from(error);
       }
     },
+    list: async () => (await readdir(kept)).map((name): Artifact['digest'] => `sha256:${name}`),
+    remove: (digest, isHeld) =>
+      inTurn(async () => {
+        if (!(await isHeld())) await rm(path(digest), { force: true });
+      }),
   };
 }
 

@@ -5,6 +5,7 @@ import type { SealedContext } from '../model/context.ts';
 import type { Pool } from '../pool/pool.ts';
 import type { Slot } from '../queue/queue.ts';
 import type { Journal } from './journal.ts';
+import type { Retention } from './retention.ts';
 
 /** One accepted build and what it was given. */
 export type AcceptedBuild = {
@@ -21,6 +22,7 @@ export type RunDependencies = {
   readonly maxArtifactBytes: number;
   readonly defaultTimeoutSeconds: number;
   readonly logger: Logger;
+  readonly retention: Pick<Retention, 'makeRoom'>;
   /** Aborts when the service ends its builds. */
   readonly stopping: AbortSignal;
 };

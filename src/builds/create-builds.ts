@@ -1,8 +1,8 @@
+import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { validate as isUuid, v7 as uuid } from 'uuid';
 import { stageContext } from '../context/stage-context.ts';
-import { refuseWithoutRoom } from '../host/disk-room.ts';
 import type { Logger } from '../lib/logger.ts';
 import {
   type BuildFiles,
@@ -21,11 +21,13 @@ import type { RunDependencies } from './accepted-build.ts';
 import { attendBuild } from './attend-build.ts';
 import { checkWithoutContext, sealRequest } from './check-request.ts';
 import { Journal, type JournalOptions } from './journal.ts';
+import type { Retention } from './retention.ts';
 import { runBuild } from './run-build.ts';
 
 export type BuildsOptions = Omit<RunDependencies, 'stopping'> &
   JournalOptions & {
     readonly queue: Queue;
+    readonly retention: Pick<Retention, 'makeRoom' | 'ended'>;
     readonly stagingDirectory: string;
     readonly minFreeBytes: number;
     readonly entry: EntrySummary;
@@ -56,7 +58,7 @@ export type RunningBuilds = Builds & {
 };
 
 export function createBuilds(options: BuildsOptions): RunningBuilds {
-  const { store, queue, artifacts, buildsDirectory, logger } = options;
+  const { store, queue, artifacts, retention, buildsDirectory, logger } = options;
   const rules = { policy: options.policy, served: options.entry.name };
   const active = new Map<string, ActiveBuild>();
   const stopping = new AbortController();
@@ -68,7 +70,7 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
     const running = active.get(id);
     if (running) return running.journal.files;
     await getRecord(id);
-    return openBuildFiles(join(buildsDirectory, id));
+    return orGone(id, openBuildFiles(join(buildsDirectory, id)));
   };
   const getRecord = async (id: string): Promise<BuildRecord> => {
     // An id becomes part of a path: only what we made ourselves is looked for.
@@ -80,7 +82,7 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
   const accept = async (request: BuildRequest): Promise<BuildRecord> => {
     await using undo = new AsyncDisposableStack();
     undo.use(request.context);
-    await refuseWithoutRoom(buildsDirectory, options.minFreeBytes);
+    await retention.makeRoom();
     const context = undo.use(await sealRequest(request, rules));
     const journal = await Journal.open(newRecord({ ...request, context }, options.entry), options);
     undo.defer(() => journal.discard());
@@ -101,7 +103,10 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
       signal,
     )
       .catch((error: unknown) => logger.error({ error, build: id }, 'a build could not be recorded'))
-      .finally(() => active.delete(id));
+      .finally(() => {
+        active.delete(id);
+        if (isTerminal(journal.record.state)) retention.ended(journal.record);
+      });
     active.set(id, { journal, cancel, done });
     undo.move();
     return journal.record;
@@ -112,6 +117,7 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
 
     async stageContext(upload, signal) {
       queue.refuseIfFull();
+      await retention.makeRoom();
       const { stagingDirectory, limits, minFreeBytes } = options;
       return stageContext(upload, { directory: stagingDirectory, limits, minFreeBytes, signal });
     },
@@ -156,7 +162,7 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
       const running = active.get(id);
       if (running) return readBuildEvents(running.journal.files.events, range);
       await getRecord(id);
-      return readBuildEvents(await openBuildEvents(join(buildsDirectory, id)), range);
+      return readBuildEvents(await orGone(id, openBuildEvents(join(buildsDirectory, id))), range);
     },
 
     async artifact(id) {
@@ -164,7 +170,9 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
       if (!isTerminal(record.state)) throw new KilnError('NOT_READY', `Build ${id} has not ended yet.`);
       if (!record.artifact)
         throw new KilnError('NOT_FOUND', `Build ${id} kept no artifact: ${reasonForNone(record)}.`);
-      return { artifact: record.artifact, path: artifacts.path(record.artifact.digest) };
+      const path = artifacts.path(record.artifact.digest);
+      await orGone(id, access(path));
+      return { artifact: record.artifact, path };
     },
 
     readiness: () => options.readiness(draining),
@@ -178,6 +186,17 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
     abort: () => stopping.abort(new KilnError('DRAINING', 'The service was stopped.')),
   };
   return builds;
+}
+
+/** A file that a record promises was removed to make room. @throws KilnError GONE */
+async function orGone<T>(id: string, opening: Promise<T>): Promise<T> {
+  try {
+    return await opening;
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
+    const message = `What build ${id} left was removed to make room; its record is all that is kept.`;
+    throw new KilnError('GONE', message, { cause: error });
+  }
 }
 
 function reasonForNone({ state, spec }: BuildRecord): string {

@@ -26,7 +26,7 @@ export async function runBuild(
 ): Promise<void> {
   const ending = await findEnding(build, deps, signal);
   await build.context?.[Symbol.asyncDispose]();
-  await finish(build.journal, ending, deps.stopping);
+  await finish(build.journal, ending, deps);
   reportEnd(deps.logger, build.journal.record);
 }
 
@@ -77,21 +77,26 @@ async function settle(
   signal: AbortSignal,
 ): Promise<Verdict> {
   if (claim) {
-    const artifact = await artifacts.keep(claim, signal);
-    await journal.change({ artifact });
+    const artifact = await artifacts.keep(claim, (kept) => journal.change({ artifact: kept }), signal);
     await journal.event({ type: 'artifact', artifact });
   }
   return verdictOfExit(result.exitCode);
 }
 
 /** A full disk leaves no build without its end, which is written once there is room, unless the service stops first. */
-async function finish(journal: Journal, { verdict, egress }: Ending, stopping: AbortSignal): Promise<void> {
+async function finish(
+  journal: Journal,
+  { verdict, egress }: Ending,
+  { stopping, retention }: RunDependencies,
+): Promise<void> {
   for (;;) {
     try {
       await journal.finish(verdict, egress);
       return;
     } catch (error) {
       if (KilnError.from(error).code === 'STORAGE_FULL' && !stopping.aborted) {
+        // It tells nothing new where even that makes no room: the disk is full.
+        await retention.makeRoom().catch(() => undefined);
         await sleep(fullDiskRetryMs, undefined, { signal: stopping }).catch(() => undefined);
         continue;
       }

@@ -77,7 +77,16 @@ const settings = z.object({
     'Largest log of a build, its events included; a build that prints more fails.',
   ),
   KILN_MIN_FREE_BYTES: count(0, gibibyte).describe(
-    'Builds are taken while the disk of KILN_DATA_DIR has this much free; else they get 503.',
+    'Builds are taken while the disk of KILN_DATA_DIR has this much free, if need be after files of old builds went; else they get 503.',
+  ),
+  KILN_KEEP_BUILDS: count(1, 1000).describe(
+    'Ended builds whose log, events and artifact are kept; those that ended first go first.',
+  ),
+  KILN_KEEP_BYTES: count(1024 * 1024, 20 * gibibyte).describe(
+    'What logs, events and artifacts of ended builds may take up together; the last build stays in any case.',
+  ),
+  KILN_KEEP_RECORDS: count(1, 100_000).describe(
+    'Records of builds that are kept, most of them without files.',
   ),
   KILN_CUSTOM_FRONTENDS: flag('true').describe(
     'Whether a Dockerfile may name another frontend with # syntax=.',

@@ -1,13 +1,33 @@
-import { statfs } from 'node:fs/promises';
+import { lstat, readdir, statfs } from 'node:fs/promises';
+import { join } from 'node:path';
 import { KilnError } from '../model/error.ts';
 
 const retryAfterSeconds = 60;
 
+/** Bytes that may still be written to the disk of a folder. */
+export async function freeBytes(directory: string): Promise<number> {
+  const { bavail, bsize } = await statfs(directory);
+  return bavail * bsize;
+}
+
 /** A build that would fill the disk would take all others with it. @throws KilnError NO_CAPACITY */
 export async function refuseWithoutRoom(directory: string, minFreeBytes: number): Promise<void> {
-  const { bavail, bsize } = await statfs(directory);
-  const free = bavail * bsize;
+  const free = await freeBytes(directory);
   if (free >= minFreeBytes) return;
   const message = `The disk of the build service is nearly full: ${free} bytes are free, builds are taken from ${minFreeBytes} on.`;
   throw new KilnError('NO_CAPACITY', message, { details: { retryAfterSeconds } });
+}
+
+/** What a file, or all files in a folder, take up on the disk; 0 for what is not there. */
+export async function bytesOnDisk(path: string): Promise<number> {
+  try {
+    const stats = await lstat(path);
+    if (!stats.isDirectory()) return stats.blocks * 512;
+    const names = await readdir(path);
+    const sizes = await Promise.all(names.map((name) => bytesOnDisk(join(path, name))));
+    return sizes.reduce((sum, bytes) => sum + bytes, 0);
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return 0;
+    throw error;
+  }
 }

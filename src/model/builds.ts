@@ -35,16 +35,16 @@ export type Builds = {
   /** Resolves when the build is terminal and its VM is gone. @throws BUILD_TERMINAL, NOT_FOUND */
   cancel(id: string, reason: string): Promise<BuildRecord>;
 
-  /** The plain log from byte `offset`; with `follow`, until the build is terminal. @throws OUT_OF_RANGE, NOT_FOUND */
+  /** The plain log from byte `offset`; with `follow`, until the build is terminal. @throws OUT_OF_RANGE, NOT_FOUND, GONE */
   readLog(id: string, options: ReadOptions): Promise<AsyncIterable<Buffer>>;
   /** Log and events as they come; with `follow`, the last item is the verdict, after the whole log. */
   watch(id: string, options: WatchOptions): Promise<AsyncIterable<WatchItem>>;
   /**
    * The events alone, from byte `offset` of their file; with `follow`, the last one is the verdict.
-   * @throws OUT_OF_RANGE, OFFSET_INVALID, NOT_FOUND
+   * @throws OUT_OF_RANGE, OFFSET_INVALID, NOT_FOUND, GONE
    */
   events(id: string, options: ReadOptions): Promise<AsyncGenerator<EventItem, void>>;
-  /** @throws NOT_READY before the build is finished, NOT_FOUND when it kept none. */
+  /** @throws NOT_READY before the build is finished, NOT_FOUND when it kept none, GONE when that was removed to make room. */
   artifact(id: string): Promise<{ readonly artifact: Artifact; readonly path: string }>;
 
   /** Whether a build can run now, and on what. */

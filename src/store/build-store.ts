@@ -1,6 +1,13 @@
 import { join } from 'node:path';
 import type { Kysely } from 'kysely';
-import { type BuildRecord, type BuildState, isTerminal, type Verdict } from '../model/build.ts';
+import {
+  type Artifact,
+  type BuildRecord,
+  type BuildState,
+  isTerminal,
+  terminalStates,
+  type Verdict,
+} from '../model/build.ts';
 import type { BuildPage } from '../model/builds.ts';
 import { KilnError } from '../model/error.ts';
 import { openDatabase, settle, type Tables } from './database.ts';
@@ -19,6 +26,15 @@ export type BuildStore = AsyncDisposable & {
   list(page: { limit: number; before?: string; maxBytes?: number }): Promise<BuildPage>;
   /** Ends what an earlier run left queued or running; returns those records as they are now. */
   interruptUnfinished(verdict: Verdict, at: string): Promise<BuildRecord[]>;
+
+  /** Builds that ended and whose files are kept, in the order they ended. */
+  listKept(): Promise<{ readonly id: string; readonly artifact: Artifact['digest'] | null }[]>;
+  /** Builds that have this artifact, ended or not, and whose files are kept. */
+  listHolders(artifact: Artifact['digest']): Promise<string[]>;
+  /** Notes that the files of these builds were removed. */
+  markRemoved(ids: readonly string[], at: string): Promise<void>;
+  /** Deletes the oldest records of builds whose files were removed, until `max` records are left or none of them is. */
+  forget(max: number): Promise<void>;
 };
 
 const unfinished: BuildState[] = ['queued', 'running'];
@@ -32,8 +48,12 @@ export function createBuildStore(db: Kysely<Tables>): BuildStore {
   return {
     async insert(record) {
       const created = record.times.queued ?? '';
-      const row = { id: record.id, state: record.state, created, record: JSON.stringify(record) };
-      await settle(db.insertInto('build').values(row).execute());
+      await settle(
+        db
+          .insertInto('build')
+          .values({ id: record.id, created, ...columnsOf(record) })
+          .execute(),
+      );
     },
     update: (record) => settle(update(db, record)),
     async get(id) {
@@ -55,7 +75,48 @@ export function createBuildStore(db: Kysely<Tables>): BuildStore {
     },
     interruptUnfinished: (verdict, at) =>
       settle(db.transaction().execute((transaction) => interruptUnfinished(transaction, verdict, at))),
+    ...keptQueries(db),
     [Symbol.asyncDispose]: () => db.destroy(),
+  };
+}
+
+function keptQueries(
+  db: Kysely<Tables>,
+): Pick<BuildStore, 'listKept' | 'listHolders' | 'markRemoved' | 'forget'> {
+  const kept = db.selectFrom('build').where('removed', 'is', null);
+  return {
+    async listKept() {
+      const query = kept.select(['id', 'artifact']).where('state', 'in', terminalStates);
+      const rows = await settle(query.orderBy('finished').orderBy('id').execute());
+      return rows.map(({ id, artifact }) => ({ id, artifact: artifact as Artifact['digest'] | null }));
+    },
+    async listHolders(artifact) {
+      const rows = await settle(kept.select('id').where('artifact', '=', artifact).execute());
+      return rows.map(({ id }) => id);
+    },
+    async markRemoved(ids, at) {
+      await settle(
+        db.transaction().execute(async (transaction) => {
+          for (const id of ids)
+            await transaction.updateTable('build').set({ removed: at }).where('id', '=', id).execute();
+        }),
+      );
+    },
+    async forget(max) {
+      const newest = db.selectFrom('build').select('id').orderBy('id', 'desc').limit(1).offset(max);
+      await settle(
+        db.deleteFrom('build').where('removed', 'is not', null).where('id', '<=', newest).execute(),
+      );
+    },
+  };
+}
+
+function columnsOf(record: BuildRecord): Pick<Tables['build'], 'state' | 'record' | 'finished' | 'artifact'> {
+  return {
+    state: record.state,
+    record: JSON.stringify(record),
+    finished: record.times.finished,
+    artifact: record.artifact?.digest ?? null,
   };
 }
 
@@ -68,7 +129,7 @@ export function endRecord(record: BuildRecord, verdict: Verdict, at: string): Bu
 async function update(db: Kysely<Tables>, record: BuildRecord): Promise<void> {
   const { numUpdatedRows } = await db
     .updateTable('build')
-    .set({ state: record.state, record: JSON.stringify(record) })
+    .set(columnsOf(record))
     .where('id', '=', record.id)
     .where('state', 'in', record.state === 'queued' ? ['queued'] : unfinished)
     .executeTakeFirst();

@@ -1,6 +1,6 @@
 import { chmod, open } from 'node:fs/promises';
 import Sqlite from 'better-sqlite3';
-import { Kysely, SqliteDialect } from 'kysely';
+import { Kysely, SqliteDialect, sql } from 'kysely';
 import { DEFAULT_MIGRATION_TABLE, type Migration, Migrator } from 'kysely/migration';
 import { KilnError } from '../model/error.ts';
 
@@ -12,6 +12,12 @@ export type Tables = {
     /** RFC 3339; ids sort the same way. */
     created: string;
     record: string;
+    /** When it ended; RFC 3339. */
+    finished: string | null;
+    /** Digest of the artifact it kept. */
+    artifact: string | null;
+    /** When its log, events and artifact were removed. */
+    removed: string | null;
   };
 };
 
@@ -27,6 +33,17 @@ const migrations: Record<string, Migration> = {
         .addColumn('record', 'text', (column) => column.notNull())
         .execute();
       await db.schema.createIndex('build_state').on('build').column('state').execute();
+    },
+  },
+  '002-removed': {
+    async up(db) {
+      for (const column of ['finished', 'artifact', 'removed'])
+        await db.schema.alterTable('build').addColumn(column, 'text').execute();
+      await sql`UPDATE build SET
+        finished = record ->> '$.times.finished',
+        artifact = record ->> '$.artifact.digest'`.execute(db);
+      await db.schema.createIndex('build_kept').on('build').columns(['removed', 'finished']).execute();
+      await db.schema.createIndex('build_artifact').on('build').column('artifact').execute();
     },
   },
 };

@@ -4,6 +4,7 @@ import {
   link,
   mkdir,
   mkdtemp,
+  open,
   readdir,
   readFile,
   rm,
@@ -16,11 +17,13 @@ import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { pack } from 'tar-stream';
 import { type ArtifactStore, openArtifactStore } from '../../src/artifacts/artifact-store.ts';
 import { KilnError } from '../../src/model/error.ts';
 
 const { signal } = new AbortController();
+const noRecord = async (): Promise<void> => undefined;
 const diskBytes = 4 * 1024 * 1024;
 
 type Harness = AsyncDisposable & { readonly folder: string; readonly store: ArtifactStore };
@@ -53,7 +56,7 @@ test('what a guest wrote is kept under its sha256, cut to its length', async () 
   await using harness = await createStore();
   const tar = await makeTar({ 'manifest.json': Buffer.from('[]'), layer: randomBytes(300_000) });
   const file = await writeDisk(harness, tar);
-  const artifact = await harness.store.keep({ file, format: 'docker', bytes: tar.length }, signal);
+  const artifact = await harness.store.keep({ file, format: 'docker', bytes: tar.length }, noRecord, signal);
   const digest = `sha256:${createHash('sha256').update(tar).digest('hex')}`;
   assert.deepEqual(artifact, { format: 'docker', digest, size: tar.length });
   const path = harness.store.path(artifact.digest);
@@ -70,7 +73,11 @@ test('the same bytes are kept once', async () => {
   await using harness = await createStore();
   const tar = await makeTar({ a: Buffer.from('a') });
   const keep = async () =>
-    harness.store.keep({ file: await writeDisk(harness, tar), format: 'oci', bytes: tar.length }, signal);
+    harness.store.keep(
+      { file: await writeDisk(harness, tar), format: 'oci', bytes: tar.length },
+      noRecord,
+      signal,
+    );
   assert.deepEqual(await keep(), await keep());
   assert.equal((await readdir(join(harness.folder, 'artifacts/sha256'))).length, 1);
 });
@@ -78,14 +85,21 @@ test('the same bytes are kept once', async () => {
 test('an image without files is an empty tar', async () => {
   await using harness = await createStore();
   const file = await writeDisk(harness, Buffer.alloc(1024));
-  assert.equal((await harness.store.keep({ file, format: 'local', bytes: 1024 }, signal)).size, 1024);
+  assert.equal(
+    (await harness.store.keep({ file, format: 'local', bytes: 1024 }, noRecord, signal)).size,
+    1024,
+  );
 });
 
 test('artifacts outlive the service; what was incoming does not', async () => {
   await using harness = await createStore();
   const tar = await makeTar({ a: Buffer.from('a') });
   const disk = await writeDisk(harness, tar);
-  const { digest } = await harness.store.keep({ file: disk, format: 'oci', bytes: tar.length }, signal);
+  const { digest } = await harness.store.keep(
+    { file: disk, format: 'oci', bytes: tar.length },
+    noRecord,
+    signal,
+  );
   await writeDisk(harness, tar);
   await mkdir(harness.store.incomingPath('folder'));
   const again = await openArtifactStore(join(harness.folder, 'artifacts'));
@@ -127,7 +141,7 @@ for (const [title, spoil] of Object.entries(invalid)) {
     const tar = await makeTar({ a: Buffer.from('a') });
     const { bytes, written = tar } = spoil(tar);
     const file = await writeDisk(harness, written);
-    await assert.rejects(harness.store.keep({ file, format: 'docker', bytes }, signal), {
+    await assert.rejects(harness.store.keep({ file, format: 'docker', bytes }, noRecord, signal), {
       code: 'ARTIFACT_INVALID',
     });
     assert.deepEqual(await listAll(join(harness.folder, 'artifacts')), ['incoming', 'sha256']);
@@ -150,7 +164,9 @@ for (const [title, replace] of Object.entries(replacements)) {
     const file = harness.store.incomingPath('build');
     await replace(file, victim);
     const claim = { format: 'docker' as const, bytes: tar.length - 4 };
-    await assert.rejects(harness.store.keep({ file, ...claim }, signal), { code: 'ARTIFACT_INVALID' });
+    await assert.rejects(harness.store.keep({ file, ...claim }, noRecord, signal), {
+      code: 'ARTIFACT_INVALID',
+    });
     assert.deepEqual(await readFile(victim), tar);
     assert.equal((await stat(victim)).mode & 0o777, 0o640);
     assert.deepEqual(await listAll(join(harness.folder, 'artifacts')), ['incoming', 'sha256']);
@@ -162,7 +178,46 @@ test('a build that is cancelled while its artifact is read keeps none, and ends 
   const tar = await makeTar({ a: randomBytes(3_000_000) });
   const file = await writeDisk(harness, tar);
   const reason = new KilnError('CANCELLED', 'The client went away.');
-  const keeping = harness.store.keep({ file, format: 'oci', bytes: tar.length }, AbortSignal.abort(reason));
+  const keeping = harness.store.keep(
+    { file, format: 'oci', bytes: tar.length },
+    noRecord,
+    AbortSignal.abort(reason),
+  );
   await assert.rejects(keeping, reason);
   assert.deepEqual(await listAll(join(harness.folder, 'artifacts')), ['incoming', 'sha256']);
+});
+
+test('an artifact is removed unless someone holds it in that moment; who reads it then reads it to its end', async () => {
+  await using harness = await createStore();
+  const { store } = harness;
+  const tar = await makeTar({ a: randomBytes(3_000_000) });
+  const file = await writeDisk(harness, tar);
+  const { digest } = await store.keep({ file, format: 'oci', bytes: tar.length }, noRecord, signal);
+  assert.deepEqual(await store.list(), [digest]);
+  await store.remove(digest, async () => true);
+  assert.deepEqual(await store.list(), [digest]);
+  await using reader = await open(store.path(digest), 'r');
+  await store.remove(digest, async () => false);
+  assert.deepEqual(await store.list(), []);
+  assert.deepEqual(await reader.readFile(), tar);
+  await store.remove(digest, async () => false);
+});
+
+test('nothing is removed between the arrival of an artifact and the note of who holds it', async () => {
+  await using harness = await createStore();
+  const { store } = harness;
+  const tar = await makeTar({ a: Buffer.from('a') });
+  const keep = async (record: () => Promise<void>) =>
+    store.keep({ file: await writeDisk(harness, tar), format: 'oci', bytes: tar.length }, record, signal);
+  const { digest } = await keep(noRecord);
+  let holders = 0;
+  let removed: Promise<void> | undefined;
+  await keep(async () => {
+    // The last build that had it goes in the moment in which another puts out the same.
+    removed = store.remove(digest, async () => holders > 0);
+    await sleep(20);
+    holders += 1;
+  });
+  await removed;
+  assert.deepEqual(await store.list(), [digest]);
 });

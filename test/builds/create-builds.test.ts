@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { openArtifactStore } from '../../src/artifacts/artifact-store.ts';
 import { createBuilds, type RunningBuilds } from '../../src/builds/create-builds.ts';
+import { Retention } from '../../src/builds/retention.ts';
 import type { WarmVm } from '../../src/guest/warm-vm.ts';
 import { parseSpec } from '../../src/model/spec.ts';
 import { Pool } from '../../src/pool/pool.ts';
@@ -32,10 +33,14 @@ async function createParts(
   const buildsDirectory = join(path, 'builds');
   await mkdir(buildsDirectory);
   const create = (): Promise<WarmVm> => Promise.reject(new Error('No build should come this far.'));
+  const artifacts = await openArtifactStore(join(path, 'artifacts'));
+  const limits = { maxBuilds: 10, maxBytes: Number.MAX_SAFE_INTEGER, maxRecords: 10 };
+  const retention = await Retention.open({ store, artifacts, buildsDirectory, limits, minFreeBytes, logger });
   const builds = createBuilds({
     ...{ store, queue, logger, entry: queuedRecord().entry, buildsDirectory, stagingDirectory: path },
     pool: new Pool({ size: 0, max: 1, create, logger }),
-    artifacts: await openArtifactStore(join(path, 'artifacts')),
+    artifacts,
+    retention,
     ...{
       maxArtifactBytes: 1,
       maxLogBytes: 1024 * 1024,

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdir, open, rm } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { Journal } from '../../src/builds/journal.ts';
@@ -7,23 +7,11 @@ import { AppendFile } from '../../src/logs/append-file.ts';
 import { openBuildFiles } from '../../src/logs/build-files.ts';
 import type { Verdict } from '../../src/model/build.ts';
 import { openBuildStore } from '../../src/store/build-store.ts';
-import { createSmallDisk } from '../small-disk.ts';
+import { createSmallDisk, fillDisk } from '../small-disk.ts';
 import { createFolder, queuedRecord } from '../store/harness.ts';
 
 const verdict: Verdict = { state: 'failed', exitCode: 1, code: null, message: 'buildctl exited with 1.' };
 const MiB = 1024 * 1024;
-
-async function fill(path: string): Promise<void> {
-  await using file = await open(path, 'w');
-  const block = Buffer.alloc(4096, 1);
-  for (;;) {
-    try {
-      await file.write(block);
-    } catch {
-      return;
-    }
-  }
-}
 
 test('a build whose end does not fit on a full disk ends once there is room: record, events and log, each once', async () => {
   await using disk = await createSmallDisk(2);
@@ -36,7 +24,7 @@ test('a build whose end does not fit on a full disk ends once there is room: rec
   await journal.reach('leased', { state: 'running' });
 
   const ballast = join(disk.path, 'ballast');
-  await fill(ballast);
+  await fillDisk(ballast);
   await assert.rejects(
     async () => {
       // The write-ahead log of the database and the last block of a file may have room for some.

@@ -237,6 +237,7 @@ for (const { title, guests, spec = {}, waiting, expected } of cases) {
       {
         ...{ pool, artifacts, maxArtifactBytes: 1e6, defaultTimeoutSeconds: 60, stopping: stop.signal },
         logger,
+        retention: { makeRoom: assert.fail },
       },
       signal,
     );

@@ -34,8 +34,8 @@ export type SimulatedVms = AsyncDisposable & {
 };
 
 /** VMs whose guests follow scripts, the first VM the first one. Real ones are in test/e2e. */
-export async function simulateVms(scripts: readonly Script[]): Promise<SimulatedVms> {
-  const folder = await mkdtemp(join(tmpdir(), 'kiln-vms-'));
+export async function simulateVms(scripts: readonly Script[], parent = tmpdir()): Promise<SimulatedVms> {
+  const folder = await mkdtemp(join(parent, 'kiln-vms-'));
   const alive = new Set<string>();
   let made = 0;
   return {

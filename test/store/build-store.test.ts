@@ -124,3 +124,22 @@ test('a full disk is STORAGE_FULL; what was there is still read, and writing goe
   await store.insert(large);
   assert.deepEqual((await store.list({ limit: 10 })).builds, [large, kept]);
 });
+
+test('builds are kept in the order they ended, until their removal is noted; a running build is not among them', async () => {
+  await using folder = await createFolder();
+  await using store = await openBuildStore(folder.path);
+  const artifact = { format: 'oci', digest: 'sha256:22', size: 1 } as const;
+  const [slow, fast, running] = [queuedRecord({ artifact }), queuedRecord(), queuedRecord({ artifact })];
+  for (const record of [slow, fast, running]) await store.insert(record);
+  await store.update(endRecord(fast, verdict, '2026-01-02T03:04:06.000Z'));
+  await store.update(endRecord(slow, verdict, '2026-01-02T03:04:07.000Z'));
+  const listKept = async (): Promise<string[]> => (await store.listKept()).map(({ id }) => id);
+  assert.deepEqual(await listKept(), [fast.id, slow.id]);
+  assert.deepEqual((await store.listHolders('sha256:22')).toSorted(), [slow.id, running.id]);
+  await store.markRemoved([slow.id], at);
+  assert.deepEqual(await listKept(), [fast.id]);
+  assert.deepEqual(await store.listHolders('sha256:22'), [running.id]);
+  await store.forget(0);
+  await assert.rejects(store.get(slow.id), { code: 'NOT_FOUND' });
+  for (const { id } of [fast, running]) assert.equal((await store.get(id)).id, id);
+});

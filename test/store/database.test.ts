@@ -3,6 +3,7 @@ import { open, readdir, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { sql } from 'kysely';
+import type { BuildRecord } from '../../src/model/build.ts';
 import { openBuildStore } from '../../src/store/build-store.ts';
 import { openDatabase } from '../../src/store/database.ts';
 import { createFolder, openElsewhere, queuedRecord } from './harness.ts';
@@ -121,4 +122,28 @@ test('a store that is closed leaves one file', async () => {
     await store.insert(queuedRecord());
   }
   assert.deepEqual(await readdir(folder.path), ['kiln.db']);
+});
+
+test('records of the version before have their columns after the first start', async () => {
+  await using folder = await createFolder();
+  const finished = '2026-01-02T03:04:06.000Z';
+  const artifact = { format: 'oci', digest: 'sha256:22', size: 1 } as const;
+  const queued = queuedRecord({ artifact });
+  const ended: BuildRecord = { ...queued, state: 'succeeded', times: { ...queued.times, finished } };
+  {
+    await using store = await openBuildStore(folder.path);
+    await store.insert(ended);
+  }
+  {
+    const db = await openDatabase(join(folder.path, 'kiln.db'));
+    for (const index of ['build_kept', 'build_artifact']) await db.schema.dropIndex(index).execute();
+    for (const column of ['finished', 'artifact', 'removed'])
+      await db.schema.alterTable('build').dropColumn(column).execute();
+    await sql`DELETE FROM kysely_migration WHERE name = '002-removed'`.execute(db);
+    await db.destroy();
+  }
+  await using store = await openBuildStore(folder.path);
+  assert.deepEqual(await store.get(ended.id), ended);
+  assert.deepEqual(await store.listKept(), [{ id: ended.id, artifact: artifact.digest }]);
+  assert.deepEqual(await store.listHolders(artifact.digest), [ended.id]);
 });

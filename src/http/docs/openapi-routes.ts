@@ -61,14 +61,14 @@ export function describeRoutes(): readonly RouteDescription[] {
     {
       ...{ id: 'getLog', method: 'get', path: '/v1/builds/{id}/log', summary: 'The plain log' },
       query: rangeQuery,
-      errors: [...ofBuild, 'OFFSET_INVALID', 'PARAM_INVALID', 'OUT_OF_RANGE'],
+      errors: [...ofBuild, 'GONE', 'OFFSET_INVALID', 'PARAM_INVALID', 'OUT_OF_RANGE'],
       responses: { 200: text('The bytes of buildctl, exactly.', 'text/plain') },
     },
     {
       ...{ id: 'getEvents', method: 'get', path: '/v1/builds/{id}/events', summary: 'The events' },
       description: 'The id of a server-sent event is the offset to come back with; Last-Event-ID does so.',
       query: rangeQuery,
-      errors: [...ofBuild, 'OFFSET_INVALID', 'PARAM_INVALID', 'OUT_OF_RANGE'],
+      errors: [...ofBuild, 'GONE', 'OFFSET_INVALID', 'PARAM_INVALID', 'OUT_OF_RANGE'],
       responses: {
         200: { description: 'One event a line, or each as a server-sent event.', content: events },
         204: { description: 'The build has ended and every event was sent.' },

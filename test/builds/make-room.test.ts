@@ -1,0 +1,100 @@
+import assert from 'node:assert/strict';
+import { mkdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { openArtifactStore } from '../../src/artifacts/artifact-store.ts';
+import { createBuilds, type RunningBuilds } from '../../src/builds/create-builds.ts';
+import { Retention } from '../../src/builds/retention.ts';
+import type { WarmVm } from '../../src/guest/warm-vm.ts';
+import { type BuildRecord, isTerminal } from '../../src/model/build.ts';
+import { parseSpec } from '../../src/model/spec.ts';
+import { Pool } from '../../src/pool/pool.ts';
+import { Queue } from '../../src/queue/queue.ts';
+import { openBuildStore } from '../../src/store/build-store.ts';
+import { createSmallDisk, fillDisk } from '../small-disk.ts';
+import { queuedRecord } from '../store/harness.ts';
+import { createMemoryLogger } from './memory-logger.ts';
+import { type Script, simulateVms } from './simulated-vms.ts';
+
+const MiB = 1024 * 1024;
+const { signal } = new AbortController();
+const dockerfile = Buffer.from('FROM scratch\n');
+const request = { spec: parseSpec({ output: 'oci' }), context: null, dockerfile };
+const range = { offset: 0, follow: true, signal };
+
+/** The use-cases on a disk of their own, with simulated VMs. */
+async function createService(path: string, scripts: readonly Script[]) {
+  await using undo = new AsyncDisposableStack();
+  const vms = undo.use(await simulateVms(scripts, path));
+  const store = undo.use(await openBuildStore(path));
+  const buildsDirectory = join(path, 'builds');
+  await mkdir(buildsDirectory);
+  const logger = createMemoryLogger();
+  const artifacts = await openArtifactStore(join(path, 'artifacts'));
+  const minFreeBytes = 4 * MiB;
+  const limits = { maxBuilds: 10, maxBytes: 1000 * MiB, maxRecords: 10 };
+  const retention = undo.use(
+    await Retention.open({ store, artifacts, buildsDirectory, limits, minFreeBytes, logger }),
+  );
+  const pool = new Pool<WarmVm>({ size: 0, max: 1, create: vms.create, logger });
+  undo.defer(() => pool.close());
+  const builds = createBuilds({
+    ...{ store, artifacts, retention, pool, logger, buildsDirectory, minFreeBytes },
+    ...{ queue: new Queue({ slots: 1, limit: 1 }), stagingDirectory: path, entry: queuedRecord().entry },
+    ...{ maxArtifactBytes: MiB, maxLogBytes: 100 * MiB, defaultTimeoutSeconds: 60 },
+    policy: { customFrontends: true },
+    limits: { maxBytes: MiB, maxEntries: 10, maxUploadBytes: MiB },
+    readiness: () => assert.fail('not asked for'),
+  });
+  undo.defer(() => builds.drain());
+  const resources = undo.move();
+  return { builds, logger, [Symbol.asyncDispose]: () => resources.disposeAsync() };
+}
+
+async function waitForEnd(builds: RunningBuilds, id: string): Promise<BuildRecord> {
+  for (;;) {
+    const record = await builds.get(id);
+    if (isTerminal(record.state)) return record;
+    await sleep(20);
+  }
+}
+
+test('a disk that fills while a build runs lets old builds go: its end is recorded, the next build is taken, and of the old ones the record is kept (simulated VMs)', async () => {
+  await using disk = await createSmallDisk(16);
+  const ballast = join(disk.path, 'ballast');
+  const largeLog: Script = async (guest) => {
+    await guest.writeArtifact(Buffer.alloc(1024));
+    guest.log(`${'x'.repeat(3 * MiB)}\n`);
+    guest.end({ artifactBytes: 1024 });
+  };
+  const fills: Script = async (guest) => {
+    await fillDisk(ballast);
+    guest.end({ exitCode: 1 });
+  };
+  await using service = await createService(disk.path, [largeLog, largeLog, fills, (guest) => guest.end()]);
+  const { builds } = service;
+  const ended: BuildRecord[] = [];
+  for (let count = 0; count < 2; count += 1) {
+    const { id } = await builds.start(request);
+    ended.push(await waitForEnd(builds, id));
+  }
+  const [first = assert.fail(), second = assert.fail()] = ended;
+  assert.deepEqual([first.state, second.state], ['succeeded', 'succeeded'], first.verdict?.message);
+  await builds.artifact(first.id);
+
+  const { id } = await builds.start(request);
+  const full = await waitForEnd(builds, id);
+  assert.equal(full.state, 'failed');
+  const gone = { code: 'GONE', message: new RegExp(`^What build ${first.id} left was removed`) };
+  await assert.rejects(builds.readLog(first.id, range), gone);
+  await assert.rejects(builds.watch(first.id, { ...range, logOffset: 0, eventOffset: 0 }), gone);
+  await assert.rejects(builds.events(first.id, range), gone);
+  assert.deepEqual(await builds.get(first.id), first);
+
+  // Both had the same artifact, and both had to go.
+  await assert.rejects(builds.artifact(second.id), { code: 'GONE' });
+  const last = await builds.start(request);
+  assert.ok(isTerminal((await waitForEnd(builds, last.id)).state));
+  await rm(ballast);
+});
