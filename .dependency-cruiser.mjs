@@ -1,7 +1,7 @@
 /**
  * The layers of ARCHITECTURE.md, as rules: imports point only down the rows, folders of one row never import one
  * another except where named, nothing is circular, and each library with sharp edges has one place that may
- * import it. test/check/layers.test.ts proves that every rule fires.
+ * import it. test/check/guards.test.ts proves that every rule fires.
  */
 
 const rows = [
@@ -24,6 +24,7 @@ const rows = [
 const wardens = {
   'better-sqlite3': '^src/store/',
   dockerode: '^src/vm/',
+  execa: '^src/lib/process/',
   multer: '^src/http/',
   ssh2: '^src/ssh/',
 };
@@ -60,6 +61,14 @@ export default {
     ...upward,
     ...siblings,
     ...libraries,
+    {
+      name: 'processes-have-one-door',
+      comment:
+        'A process that is started elsewhere has its own end, kill and error output, and forgets one of them.',
+      severity: 'error',
+      from: { pathNot: wardens.execa },
+      to: { path: '^(node:)?child_process$' },
+    },
     {
       name: 'no-cycles',
       severity: 'error',

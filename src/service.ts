@@ -77,13 +77,13 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   );
 
   const image = await prepareHost(config, options);
-  const qemu = await findQemu(signal);
+  const qemu = await findQemu(options.path, signal);
   const accelerator = await chooseAccelerator(
     // parseConfig refuses any address but loopback, and there are no tokens yet.
     {
       setting: config.KILN_ACCEL,
       trusted: true,
-      probe: createKvmProbe({ binary: qemu.binary, kernel: image.kernel }),
+      probe: createKvmProbe({ qemu, kernel: image.kernel }),
     },
     signal,
   );

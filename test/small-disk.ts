@@ -6,10 +6,13 @@ import { promisify } from 'node:util';
 
 const run = promisify(execFile);
 
-/** A file system of its own and of this size, to be filled; needs root. */
-export async function createSmallDisk(mebibytes: number): Promise<AsyncDisposable & { path: string }> {
+/** A file system of its own and of this size, to be filled; needs root. `inodes` counts its root and every file and folder. */
+export async function createSmallDisk(
+  mebibytes: number,
+  { inodes = 0 } = {},
+): Promise<AsyncDisposable & { path: string }> {
   const path = await mkdtemp(join(tmpdir(), 'kiln-small-disk-'));
-  await run('mount', ['-t', 'tmpfs', '-o', `size=${mebibytes}m`, 'tmpfs', path]);
+  await run('mount', ['-t', 'tmpfs', '-o', `size=${mebibytes}m,nr_inodes=${inodes}`, 'tmpfs', path]);
   return {
     path,
     async [Symbol.asyncDispose]() {

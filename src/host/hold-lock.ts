@@ -1,6 +1,6 @@
-import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { type PipedProcess, startPiped } from '../lib/process/start-process.ts';
 
 /** A wait shorter than this is not worth a word. */
 const quietMs = 500;
@@ -14,30 +14,29 @@ export async function holdLock(
   { onWait, signal }: { onWait: () => void; signal: AbortSignal },
 ): Promise<AsyncDisposable> {
   signal.throwIfAborted();
-  const holder = spawn('flock', ['--no-fork', path, 'sh', '-c', 'echo held; exec cat'], {
-    stdio: ['pipe', 'pipe', 'inherit'],
+  const holder = startPiped({
+    command: 'flock',
+    args: ['--no-fork', path, 'sh', '-c', 'echo held; exec cat'],
   });
-  const exited = new Promise<string>((resolve) => {
-    holder.once('error', (error) => resolve(error.message));
-    holder.once('exit', (code, name) => resolve(String(name ?? code)));
-  });
-  const lock = {
-    async [Symbol.asyncDispose]() {
-      holder.kill('SIGKILL');
-      await exited;
-    },
-  };
   const settled = new AbortController();
-  const given = once(holder.stdout, 'data', { signal: AbortSignal.any([signal, settled.signal]) });
   sleep(quietMs, undefined, { signal: settled.signal }).then(onWait, () => undefined);
   try {
-    await Promise.race([given, exited.then((why) => Promise.reject(new Error(`flock ${path}: ${why}`)))]);
-    return lock;
+    const linked = AbortSignal.any([signal, settled.signal]);
+    await Promise.race([once(holder.stdout, 'data', { signal: linked }), throwOnEnd(path, holder)]);
+    return {
+      async [Symbol.asyncDispose]() {
+        await holder.kill();
+      },
+    };
   } catch (error) {
-    await lock[Symbol.asyncDispose]();
+    await holder.kill();
     throw signal.aborted ? signal.reason : error;
   } finally {
-    given.catch(() => undefined);
     settled.abort();
   }
+}
+
+async function throwOnEnd(path: string, { ended }: PipedProcess): Promise<never> {
+  const { how } = await ended;
+  throw new Error(`flock ${path}: ${how}`);
 }

@@ -1,5 +1,5 @@
 import { access, constants } from 'node:fs/promises';
-import { delimiter, join } from 'node:path';
+import { findProgram } from '../lib/process/find-program.ts';
 import { KilnError } from '../model/error.ts';
 import { installPackages } from './install-packages.ts';
 import type { StepContext } from './run-step.ts';
@@ -53,10 +53,9 @@ async function findMissing(tools: readonly HostTool[], path: string): Promise<Ho
 }
 
 async function isThere(find: string, path: string): Promise<boolean> {
-  const candidates = find.startsWith('/')
-    ? [find]
-    : path.split(delimiter).map((directory) => join(directory, find));
-  const mode = find.startsWith('/') ? constants.R_OK : constants.X_OK;
-  const results = await Promise.allSettled(candidates.map((candidate) => access(candidate, mode)));
-  return results.some(({ status }) => status === 'fulfilled');
+  if (!find.startsWith('/')) return (await findProgram(find, path)) !== null;
+  return access(find, constants.R_OK).then(
+    () => true,
+    () => false,
+  );
 }

@@ -1,11 +1,11 @@
-import { spawn } from 'node:child_process';
-import { closeSync, openSync } from 'node:fs';
-import { mkdir, mkdtemp, readdir } from 'node:fs/promises';
+import { mkdtemp, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { StepContext } from '../host/run-step.ts';
+import { openStepLog } from '../host/step-log.ts';
 import { removeQuietly } from '../lib/files.ts';
-import { runTool } from '../lib/process.ts';
+import { runTool } from '../lib/process/run-tool.ts';
+import { type ProcessEnd, type RunningProcess, startLogged } from '../lib/process/start-process.ts';
 import { KilnError } from '../model/error.ts';
 
 /** A buildkitd on the host that builds the VM image. Disposing ends it and removes its state. */
@@ -15,11 +15,8 @@ const prefix = 'builder-';
 const startDeadlineMs = 60_000;
 const pollMs = 100;
 
-/** Ends with kiln, and takes with it the steps it runs and what they have mounted. */
-const contained = [
-  ...['--pdeathsig=KILL', '--', 'unshare', '--pid', '--mount', '--mount-proc', '--fork', '--kill-child=KILL'],
-  '--',
-];
+/** Takes with it the steps it runs, wherever they hide, and what they have mounted. */
+const contained = ['--pid', '--mount', '--mount-proc', '--fork', '--kill-child=KILL', '--'];
 
 /** What a run that was killed left behind; its buildkitd ended with it. Kilns that share a cache make images one at a time, under a lock. */
 async function removeStale(cacheDirectory: string): Promise<void> {
@@ -32,43 +29,30 @@ export function useBuilder(address: string): Builder {
   return { address, [Symbol.asyncDispose]: async () => undefined };
 }
 
-/** Starts a buildkitd of the binaries in `bins`, as root, reachable through a socket in a folder of its own only. */
+/** Starts a buildkitd of the binaries in `bins`, as root, reachable through a socket in a folder of its own only. It ends with kiln. */
 export async function startBuilder(
   bins: string,
   context: StepContext & { cacheDirectory: string; path: string },
 ): Promise<Builder> {
-  await mkdir(context.logDirectory, { recursive: true });
   await removeStale(context.cacheDirectory);
+  await using log = await openStepLog(context.logDirectory, 'buildkitd');
   const directory = await mkdtemp(join(context.cacheDirectory, prefix));
   const address = `unix://${directory}/buildkitd.sock`;
-  const log = openSync(join(context.logDirectory, 'buildkitd.log'), 'a');
-  // buildkitd looks for its runc in the PATH.
-  const command = [
-    'env',
-    `PATH=${bins}:${context.path}`,
-    'buildkitd',
-    '--root',
-    join(directory, 'root'),
-    '--addr',
-    address,
-  ];
+  const program = [join(bins, 'buildkitd'), '--root', join(directory, 'root'), '--addr', address];
   const workers = ['--containerd-worker=false', '--oci-worker-snapshotter=overlayfs'];
-  const child = spawn('setpriv', [...contained, ...command, ...workers], { stdio: ['ignore', log, log] });
-  closeSync(log);
-  const exited = new Promise<string>((resolve) => {
-    child.once('error', (error) => resolve(error.message));
-    child.once('exit', (code, signal) => resolve(String(signal ?? code)));
+  // buildkitd looks for its runc in the PATH.
+  const daemon = startLogged({ command: 'unshare', args: [...contained, ...program, ...workers] }, log.fd, {
+    env: { PATH: `${bins}:${context.path}` },
   });
   const builder: Builder = {
     address,
     async [Symbol.asyncDispose]() {
-      child.kill('SIGKILL');
-      await exited;
+      await daemon.kill();
       await removeQuietly(directory);
     },
   };
   try {
-    await waitUntilReady({ bins, address, exited, logDirectory: context.logDirectory }, context.signal);
+    await waitUntilReady({ bins, address, daemon, logFile: log.file }, context.signal);
     return builder;
   } catch (error) {
     await builder[Symbol.asyncDispose]();
@@ -77,35 +61,26 @@ export async function startBuilder(
 }
 
 async function waitUntilReady(
-  {
-    bins,
-    address,
-    exited,
-    logDirectory,
-  }: { bins: string; address: string; exited: Promise<string>; logDirectory: string },
+  builder: { bins: string; address: string; daemon: RunningProcess; logFile: string },
   signal: AbortSignal,
 ): Promise<void> {
-  let ended: string | null = null;
-  void exited.then((status) => {
-    ended = status;
+  const { bins, address, daemon, logFile } = builder;
+  let end: ProcessEnd | null = null;
+  void daemon.ended.then((ended) => {
+    end = ended;
   });
+  const question = ['--addr', address, 'debug', 'workers'];
   const deadline = performance.now() + startDeadlineMs;
   for (;;) {
-    const answered = await runTool(
-      join(bins, 'buildctl'),
-      ['--addr', address, 'debug', 'workers'],
-      signal,
-    ).then(
+    const answered = await runTool(join(bins, 'buildctl'), question, signal).then(
       () => true,
       () => false,
     );
     if (answered) return;
     signal.throwIfAborted();
-    if (ended !== null || performance.now() > deadline) {
-      throw new KilnError(
-        'INFRA',
-        `buildkitd did not start on this host (${ended ?? 'no answer'}); see ${logDirectory}/buildkitd.log`,
-      );
+    const { how } = end ?? { how: 'does not answer' };
+    if (end !== null || performance.now() > deadline) {
+      throw new KilnError('INFRA', `buildkitd did not start on this host: it ${how}; see ${logFile}`);
     }
     await sleep(pollMs, undefined, { signal });
   }

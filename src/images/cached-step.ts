@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { holdLock } from '../host/hold-lock.ts';
 import type { StepContext } from '../host/run-step.ts';
 import { removeQuietly } from '../lib/files.ts';
-import { runTool } from '../lib/process.ts';
+import { runTool } from '../lib/process/run-tool.ts';
 
 type Step = {
   readonly name: string;

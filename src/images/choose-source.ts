@@ -2,7 +2,7 @@ import { mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { removeQuietly } from '../lib/files.ts';
-import { runTool } from '../lib/process.ts';
+import { runTool } from '../lib/process/run-tool.ts';
 import { printable } from '../lib/text.ts';
 import type { ImageRequest, ImageSource } from './image-request.ts';
 import type { Pins } from './pins.ts';

@@ -1,10 +1,11 @@
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
+import { startPiped, tieToKiln, waitForEnd } from '../lib/process/start-process.ts';
 import type { Accelerator } from '../model/build.ts';
 import { KilnError } from '../model/error.ts';
+import type { Qemu } from './find-qemu.ts';
 import { emulatedProcessor, kvmProcessors, type Processor, processorArguments } from './qemu-arguments.ts';
+import { unprivileged } from './qemu-process.ts';
 
 export type AcceleratorSetting = 'auto' | Accelerator;
 
@@ -22,6 +23,7 @@ export type KvmProbe = (signal: AbortSignal) => Promise<Processor | KvmProblem>;
 
 /** A healthy host prints the kernel's first line within about a second. */
 const probeDeadlineMs = 6000;
+const cure = 'Run kiln on bare metal or where nested virtualization works.';
 
 /**
  * Decides what guests run on. Emulation is no isolation boundary: `auto` falls back to it only while nobody but this
@@ -59,17 +61,17 @@ export async function chooseAccelerator(
  * Whether the image's own kernel really starts under KVM: /dev/kvm can open, create a machine and still never
  * boot one. The device is only looked at first because its absence deserves a better message.
  */
-export function createKvmProbe(options: { binary: string; kernel: string; device?: string }): KvmProbe {
-  const { binary, kernel, device = '/dev/kvm' } = options;
+export function createKvmProbe(options: { qemu: Qemu; kernel: string; device?: string }): KvmProbe {
+  const { qemu, kernel, device = '/dev/kvm' } = options;
   return async (signal) => {
     const closed = await checkDevice(device);
-    return closed ?? findProcessor({ binary, kernel }, kvmProcessors, signal);
+    return closed ?? findProcessor({ qemu, kernel }, kvmProcessors, signal);
   };
 }
 
 /** The first of the processors that guests start with; of those that none does, why the last one tried did not. */
 async function findProcessor(
-  guest: { binary: string; kernel: string },
+  guest: { qemu: Qemu; kernel: string },
   [processor, ...others]: typeof kvmProcessors,
   signal: AbortSignal,
 ): Promise<Processor | KvmProblem> {
@@ -99,44 +101,34 @@ async function checkDevice(device: string): Promise<KvmProblem | null> {
 }
 
 async function bootKernel(
-  { binary, kernel, processor }: { binary: string; kernel: string; processor: Processor },
+  { qemu, kernel, processor }: { qemu: Qemu; kernel: string; processor: Processor },
   signal: AbortSignal,
 ): Promise<KvmProblem | null> {
   signal.throwIfAborted();
-  const child = spawn(
-    'setpriv',
-    ['--no-new-privs', '--pdeathsig=KILL', '--', binary, ...probeArguments(kernel, processor)],
-    { stdio: ['ignore', 'pipe', 'pipe'] },
+  const guest = startPiped(
+    tieToKiln(
+      { command: qemu.binary, args: probeArguments(kernel, processor) },
+      { setpriv: qemu.setpriv, privileges: unprivileged(null) },
+    ),
   );
-  const end = (): void => void child.kill('SIGKILL');
-  const timer = setTimeout(end, probeDeadlineMs);
-  signal.addEventListener('abort', end, { once: true });
+  const deadline = AbortSignal.timeout(probeDeadlineMs);
   let started = false;
-  let errors = '';
   let output = '';
-  child.stdout.setEncoding('latin1').on('data', (text: string) => {
+  guest.stdout.setEncoding('latin1').on('data', (text: string) => {
     output = (output + text).slice(-8192);
     if (!output.includes('Linux version')) return;
     started = true;
-    end();
+    void guest.kill();
   });
-  child.stderr.setEncoding('utf8').on('data', (text: string) => {
-    errors = (errors + text).slice(-300);
+  const end = await waitForEnd(guest, AbortSignal.any([signal, deadline])).catch((error: unknown) => {
+    if (signal.aborted || !deadline.aborted) throw error;
+    return null;
   });
-  try {
-    const [code, killedBy] = await once(child, 'close');
-    signal.throwIfAborted();
-    if (started) return null;
-    const cure = 'Run kiln on bare metal or where nested virtualization works.';
-    if (killedBy === 'SIGKILL') {
-      return { cause: `a guest kernel under KVM printed nothing for ${probeDeadlineMs / 1000} s`, cure };
-    }
-    const [firstLine = ''] = errors.trim().split('\n');
-    return { cause: `QEMU gave up under KVM (${killedBy ?? code}${firstLine && `: ${firstLine}`})`, cure };
-  } finally {
-    clearTimeout(timer);
-    signal.removeEventListener('abort', end);
-  }
+  if (started) return null;
+  if (!end)
+    return { cause: `a guest kernel under KVM printed nothing for ${probeDeadlineMs / 1000} s`, cure };
+  const [firstLine = ''] = end.how.split('\n');
+  return { cause: `QEMU gave up under KVM (it ${firstLine})`, cure };
 }
 
 function probeArguments(kernel: string, processor: Processor): string[] {

@@ -62,7 +62,7 @@ function startClone(options: {
     console: 'ring',
     incoming: true,
   });
-  return startQemu({ binary: setup.qemu.binary, args, user, directory: folder.path, stateFile });
+  return startQemu({ qemu: setup.qemu, args, user, directory: folder.path, stateFile });
 }
 
 async function resume(qemu: QemuProcess, signal: AbortSignal): Promise<number> {

@@ -1,16 +1,42 @@
-import { runTool } from '../lib/process.ts';
+import { findProgram } from '../lib/process/find-program.ts';
+import { runTool } from '../lib/process/run-tool.ts';
 import { KilnError } from '../model/error.ts';
-import type { Qemu } from './vm.ts';
 
-/** @throws KilnError REQUIREMENT_MISSING when QEMU is absent or older than templates need. */
-export async function findQemu(signal: AbortSignal, binary = 'qemu-system-x86_64'): Promise<Qemu> {
-  const [version = ''] = (await runTool(binary, ['--version'], signal).catch(() => '')).split('\n');
+/** Programs by their absolute paths. */
+export type Qemu = {
+  readonly binary: string;
+  /** qemu-img, of the same installation. */
+  readonly img: string;
+  readonly setpriv: string;
+  readonly version: string;
+  readonly major: number;
+  readonly minor: number;
+};
+
+/**
+ * Finds QEMU and what is run beside it, once: every use of them is by these absolute paths.
+ * @param path Where programs are looked for, as in $PATH.
+ * @throws KilnError REQUIREMENT_MISSING when one is absent, or QEMU older than templates need.
+ */
+export async function findQemu(path: string, signal: AbortSignal): Promise<Qemu> {
+  const [binary, img, setpriv] = await Promise.all([
+    findProgram('qemu-system-x86_64', path),
+    findProgram('qemu-img', path),
+    findProgram('setpriv', path),
+  ]);
+  const version = binary ? await askVersion(binary, signal) : '';
   const [, major, minor] = /version (\d+)\.(\d+)/.exec(version) ?? [];
-  if (major === undefined || minor === undefined || Number(major) < 7) {
+  if (!(binary && img && setpriv) || major === undefined || minor === undefined || Number(major) < 7) {
     throw new KilnError(
       'REQUIREMENT_MISSING',
-      `QEMU 7 or newer is needed, found ${version || 'none'}. On Debian or Ubuntu: sudo apt-get install -y qemu-system-x86 qemu-utils`,
+      `QEMU 7 or newer with qemu-img and setpriv is needed, found ${version || 'none'}. On Debian or Ubuntu: sudo apt-get install -y qemu-system-x86 qemu-utils util-linux`,
     );
   }
-  return { binary, version, major: Number(major), minor: Number(minor) };
+  return { binary, img, setpriv, version, major: Number(major), minor: Number(minor) };
+}
+
+async function askVersion(binary: string, signal: AbortSignal): Promise<string> {
+  const answer = await runTool(binary, ['--version'], signal).catch(() => '');
+  signal.throwIfAborted();
+  return answer.split('\n')[0] ?? '';
 }

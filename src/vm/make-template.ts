@@ -2,8 +2,9 @@ import { chmod, chown, mkdir, readFile, rm, truncate, writeFile } from 'node:fs/
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { withDeadline } from '../lib/abort.ts';
-import { runTool } from '../lib/process.ts';
+import { runTool } from '../lib/process/run-tool.ts';
 import { KilnError } from '../model/error.ts';
+import type { Qemu } from './find-qemu.ts';
 import { readForwardedPort } from './forwarded-port.ts';
 import { saveState } from './migration.ts';
 import { qemuArguments } from './qemu-arguments.ts';
@@ -55,8 +56,8 @@ async function createFiles(
   signal: AbortSignal,
 ): Promise<void> {
   await mkdir(files.directory, { mode: 0o711 });
-  await createOverlay(image.disk, files.disk, signal);
-  await createOverlay(files.disk, files.overlay, signal);
+  await createOverlay(setup.qemu, { backing: image.disk, overlay: files.disk }, signal);
+  await createOverlay(setup.qemu, { backing: files.disk, overlay: files.overlay }, signal);
   await writeFile(files.ram, '', { mode: 0o600 });
   await truncate(files.ram, setup.memoryMiB * 1024 * 1024);
   await writeFile(consoleFile, '', { mode: 0o600 });
@@ -65,8 +66,12 @@ async function createFiles(
   await Promise.all([files.disk, files.ram, consoleFile].map((file) => chown(file, user.uid, user.gid)));
 }
 
-async function createOverlay(backing: string, overlay: string, signal: AbortSignal): Promise<void> {
-  await runTool('qemu-img', ['create', '-q', '-f', 'qcow2', '-F', 'qcow2', '-b', backing, overlay], signal);
+async function createOverlay(
+  { img }: Qemu,
+  { backing, overlay }: { backing: string; overlay: string },
+  signal: AbortSignal,
+): Promise<void> {
+  await runTool(img, ['create', '-q', '-f', 'qcow2', '-F', 'qcow2', '-b', backing, overlay], signal);
 }
 
 function startTemplate(request: TemplateRequest, files: TemplateFiles, consoleFile: string): QemuProcess {
@@ -79,7 +84,7 @@ function startTemplate(request: TemplateRequest, files: TemplateFiles, consoleFi
     incoming: false,
   });
   return startQemu({
-    binary: setup.qemu.binary,
+    qemu: setup.qemu,
     args,
     user: setup.users.template,
     directory: files.directory,

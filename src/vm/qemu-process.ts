@@ -1,5 +1,5 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { KilnError } from '../model/error.ts';
+import { type ProcessEnd, startPiped, tieToKiln } from '../lib/process/start-process.ts';
+import type { Qemu } from './find-qemu.ts';
 import { QmpClient } from './qmp.ts';
 
 /** The unprivileged user a QEMU process runs as; null keeps the user kiln itself runs as. */
@@ -19,40 +19,42 @@ export type QemuProcess = {
   kill(): Promise<void>;
 };
 
-const errorTailLength = 2000;
-
 /**
  * Starts QEMU in the foreground, without privileges, tied to this process: it is killed by the kernel when kiln dies.
  * @param options.stateFile Open file descriptor of the migration state; QEMU knows it as fd 3.
  */
 export function startQemu(options: {
-  binary: string;
+  qemu: Qemu;
   args: readonly string[];
   user: ProcessUser;
   directory: string;
   stateFile?: number;
 }): QemuProcess {
-  const { binary, args, user, directory, stateFile } = options;
-  const child = spawn('setpriv', [...privilegeArguments(user), binary, ...args], {
+  const { qemu, args, user, directory, stateFile } = options;
+  const program = tieToKiln(
+    { command: qemu.binary, args },
+    { setpriv: qemu.setpriv, privileges: unprivileged(user) },
+  );
+  const { pid, stdin, stdout, ended, kill } = startPiped(program, {
     cwd: directory,
-    env: { PATH: '/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin' },
-    stdio: ['pipe', 'pipe', 'pipe', stateFile ?? 'ignore'],
+    bareEnvironment: true,
+    ...(stateFile === undefined ? {} : { descriptor: stateFile }),
   });
-  const { stdin, stdout } = child;
-  if (!stdin || !stdout) throw new KilnError('INFRA', 'QEMU was started without its monitor pipes.');
-  const exited = exitOf(child);
+  const qmp = new QmpClient(stdin, stdout);
+  // Nobody can speak to it any more, and whoever broke its monitor may have broken out of the guest.
+  void qmp.broken.then(kill);
   return {
-    pid: child.pid ?? -1,
-    qmp: new QmpClient(stdin, stdout),
-    exited,
+    pid: pid ?? -1,
+    qmp,
+    exited: describeExit(ended, qmp),
     async kill() {
-      child.kill('SIGKILL');
-      await exited;
+      await kill();
     },
   };
 }
 
-function privilegeArguments(user: ProcessUser): string[] {
+/** Words for setpriv(1). */
+export function unprivileged(user: ProcessUser): string[] {
   const drop = user
     ? [
         `--reuid=${user.uid}`,
@@ -62,19 +64,10 @@ function privilegeArguments(user: ProcessUser): string[] {
         '--bounding-set=-all',
       ]
     : [];
-  return [...drop, '--no-new-privs', '--pdeathsig=KILL', '--'];
+  return [...drop, '--no-new-privs'];
 }
 
-function exitOf(child: ChildProcess): Promise<string> {
-  let errors = '';
-  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
-    errors = (errors + text).slice(-errorTailLength);
-  });
-  return new Promise((resolve) => {
-    child.once('error', (error) => resolve(`could not be started: ${error.message}`));
-    child.once('close', (code, signal) => {
-      const status = signal ? `was ended by ${signal}` : `exited with ${code}`;
-      resolve(errors.trim() ? `${status}: ${errors.trim()}` : status);
-    });
-  });
+async function describeExit(ended: Promise<ProcessEnd>, qmp: QmpClient): Promise<string> {
+  const { how } = await ended;
+  return qmp.fault === null ? how : `${how}, as its monitor could not be read: ${qmp.fault}`;
 }

@@ -1,11 +1,13 @@
-import { createInterface } from 'node:readline';
 import type { Readable, Writable } from 'node:stream';
 import { z } from 'zod';
 import { withDeadline } from '../lib/abort.ts';
+import { splitLines } from '../lib/lines.ts';
 import { KilnError } from '../model/error.ts';
 
 /** QEMU answers every command we send within milliseconds; one that takes this long is frozen. */
 const commandDeadlineMs = 20_000;
+/** The longest answer to what we ask has some KiB. A QEMU that its guest has taken over may send anything. */
+const maxLineBytes = 1024 * 1024;
 
 const replySchema = z.object({
   return: z.unknown().optional(),
@@ -23,17 +25,27 @@ export class QmpClient {
   readonly #commands: Writable;
   readonly #waiting: PromiseWithResolvers<Reply>[] = [];
   readonly #greeting = Promise.withResolvers<Reply>();
+  readonly #broken = Promise.withResolvers<void>();
   #ended = false;
+  #fault: string | null = null;
 
   constructor(commands: Writable, replies: Readable) {
     this.#commands = commands;
     this.#waiting.push(this.#greeting);
     // A write into a pipe whose reader died: the end of `replies` tells the callers.
     commands.on('error', () => undefined);
-    createInterface({ input: replies, crlfDelay: Number.POSITIVE_INFINITY })
-      .on('line', (line) => this.#receive(line))
-      .on('close', () => this.#end());
     this.#greeting.promise.catch(() => undefined);
+    void this.#read(replies);
+  }
+
+  /** Resolves when what QEMU sends is no monitor's any more; at its proper end never. */
+  get broken(): Promise<void> {
+    return this.#broken.promise;
+  }
+
+  /** What was wrong once it is broken, else null. */
+  get fault(): string | null {
+    return this.#fault;
   }
 
   /** Ends the negotiation phase; must be the first call. */
@@ -66,6 +78,16 @@ export class QmpClient {
     );
     if (error) throw new KilnError('INFRA', `QEMU refused ${command}: ${error.desc}`);
     return value;
+  }
+
+  async #read(replies: Readable): Promise<void> {
+    try {
+      for await (const line of splitLines(replies, maxLineBytes)) this.#receive(line.toString('utf8'));
+    } catch (error) {
+      this.#fault = error instanceof Error ? error.message : String(error);
+      this.#broken.resolve();
+    }
+    this.#end();
   }
 
   #receive(line: string): void {

@@ -1,3 +1,4 @@
+import type { Qemu } from './find-qemu.ts';
 import type { ProcessUsers } from './process-users.ts';
 import type { Processor } from './qemu-arguments.ts';
 
@@ -46,13 +47,6 @@ export type VmSetup = {
   readonly vmsDirectory: string;
   /** Holds one folder per template. */
   readonly templatesDirectory: string;
-};
-
-export type Qemu = {
-  readonly binary: string;
-  readonly version: string;
-  readonly major: number;
-  readonly minor: number;
 };
 
 /** Before 8.2 QEMU opens a RAM file read-write even when it maps it privately. */

@@ -46,7 +46,7 @@ async function coldBootMs(processor: Processor): Promise<number> {
   await mkdir(directory, { mode: 0o711 });
   const setup: VmSetup = {
     installation: randomBytes(8).toString('hex'),
-    qemu: await findQemu(signal),
+    qemu: await findQemu(process.env['PATH'] ?? '', signal),
     ...{ processor, cpus: 2, memoryMiB: 2048, users: createProcessUsers(true) },
     ...{ vmsDirectory: directory, templatesDirectory: directory },
   };

@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises';
-import { runTool } from '../../src/lib/process.ts';
+import { runTool } from '../../src/lib/process/run-tool.ts';
 import { type Bench, waitUntilWarm } from './measure.ts';
 
 const signal = new AbortController().signal;

@@ -23,6 +23,8 @@ test('dependency-cruiser reports each forbidden import, and no other', async () 
     'src/logs/a.ts': ["import '../../test/a.ts';", 'src-stands-alone'],
     'src/pool/ssh.ts': ["import 'ssh2';", 'ssh2-has-one-place'],
     'src/pool/docker.ts': ["import 'dockerode';", 'dockerode-has-one-place'],
+    'src/images/run.ts': ["import 'execa';", 'execa-has-one-place'],
+    'src/host/spawn.ts': ["import 'node:child_process';", 'processes-have-one-door'],
     'src/grpc/upload.ts': ["import 'multer';", 'multer-has-one-place'],
     'src/builds/sql.ts': ["import type {} from 'better-sqlite3';", 'better-sqlite3-has-one-place'],
   } as const;
@@ -38,12 +40,13 @@ test('dependency-cruiser reports each forbidden import, and no other', async () 
     'src/ssh/a.ts': "import 'ssh2';",
     'src/store/a.ts': "import 'better-sqlite3';",
     'src/lib/b.ts': 'export {};',
+    'src/lib/process/a.ts': "import 'execa'; import 'node:child_process';",
     'src/http/a.ts': "import 'multer';",
     'src/pool/a.ts': "import '../vm/a.ts';",
     'src/egress/a.ts': 'export {};',
     'test/a.ts': 'export {};',
   };
-  const libraries = ['ssh2', 'dockerode', 'multer', 'better-sqlite3'].map(
+  const libraries = ['ssh2', 'dockerode', 'execa', 'multer', 'better-sqlite3'].map(
     (name) => [`node_modules/${name}/index.js`, ''] as const,
   );
   const files = {

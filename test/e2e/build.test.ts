@@ -9,6 +9,7 @@ import { parseConfig } from '../../src/config/config.ts';
 import { prepareHost } from '../../src/host-setup.ts';
 import { readinessSchema, recordSchema } from '../../src/http/docs/schemas.ts';
 import { createKvmProbe } from '../../src/vm/accelerator.ts';
+import { findQemu } from '../../src/vm/find-qemu.ts';
 import { build, createContext, curl, startForFile } from './harness.ts';
 
 const run = promisify(execFile);
@@ -44,7 +45,10 @@ test('VMs run on KVM where guests start under it, else on emulation, which readi
     progress: () => undefined,
     signal,
   });
-  const probe = createKvmProbe({ binary: 'qemu-system-x86_64', kernel: image.kernel });
+  const probe = createKvmProbe({
+    qemu: await findQemu(process.env['PATH'] ?? '', signal),
+    kernel: image.kernel,
+  });
   const found = await probe(signal);
   const { accelerator } = readinessSchema.parse(await (await fetch(`${service.httpUrl}/readyz`)).json());
   const { id } = await build(service, { Dockerfile: 'FROM scratch\nCOPY Dockerfile /\n' });

@@ -13,7 +13,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { parseConfig } from '../../src/config/config.ts';
 import { writeOciLayout } from '../../src/images/oci-layout.ts';
-import { runTool } from '../../src/lib/process.ts';
+import { runTool } from '../../src/lib/process/run-tool.ts';
 import { type Service, startService } from '../../src/service.ts';
 import { installTools } from '../install-tools.ts';
 

@@ -53,5 +53,8 @@ test('a process that is killed holds no lock any more', async () => {
 });
 
 test('a lock that cannot be made says why', async () => {
-  await assert.rejects(holdLock(join(directory, 'missing', 'lock'), silent), /flock .*missing\/lock: 66/);
+  await assert.rejects(
+    holdLock(join(directory, 'missing', 'lock'), silent),
+    /flock .*missing\/lock: exited with 66: /,
+  );
 });

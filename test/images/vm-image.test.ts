@@ -152,7 +152,7 @@ async function bootAndAsk(image: VmImage): Promise<void> {
   await mkdir(join(directory, 'templates'), { mode: 0o711 });
   const setup = {
     installation: 'vm-image-test',
-    qemu: await findQemu(signal),
+    qemu: await findQemu(process.env['PATH'] ?? '', signal),
     processor: emulatedProcessor,
     cpus: 2,
     memoryMiB: 1024,

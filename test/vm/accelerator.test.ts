@@ -9,11 +9,13 @@ import {
   type KvmProbe,
   type KvmProblem,
 } from '../../src/vm/accelerator.ts';
+import { findQemu } from '../../src/vm/find-qemu.ts';
 import { parseForwardedPort } from '../../src/vm/forwarded-port.ts';
 import { findHostKey } from '../../src/vm/make-template.ts';
 import { kvmProcessors, type Processor } from '../../src/vm/qemu-arguments.ts';
 
 const signal = new AbortController().signal;
+const qemu = await findQemu(process.env['PATH'] ?? '', signal);
 const [host] = kvmProcessors;
 const problem: KvmProblem = { cause: 'guests never start', cure: 'Use another machine.' };
 
@@ -50,7 +52,7 @@ for (const setting of ['auto', 'kvm'] as const) {
 }
 
 test('a missing device is named with what brings it', async () => {
-  const probe = createKvmProbe({ binary: 'qemu-system-x86_64', kernel: '/nowhere', device: '/nowhere/kvm' });
+  const probe = createKvmProbe({ qemu, kernel: '/nowhere', device: '/nowhere/kvm' });
   assert.match(await problemOf(probe, 'cure'), /nested virtualization/);
 });
 
@@ -58,7 +60,7 @@ test('a kernel that is none does not count as KVM that works', async () => {
   const directory = await mkdtemp(join(tmpdir(), 'kiln-probe-'));
   const kernel = join(directory, 'kernel');
   await writeFile(kernel, 'no kernel');
-  const probe = createKvmProbe({ binary: 'qemu-system-x86_64', kernel, device: kernel });
+  const probe = createKvmProbe({ qemu, kernel, device: kernel });
   assert.match(await problemOf(probe, 'cause'), /QEMU gave up under KVM/);
   await rm(directory, { recursive: true });
 });
@@ -77,7 +79,10 @@ for (const { behaves, found } of simulations) {
     const directory = await mkdtemp(join(tmpdir(), 'kiln-probe-'));
     const binary = join(directory, 'qemu');
     await writeFile(binary, `#!/bin/sh\n${behaves}\n`, { mode: 0o755 });
-    assert.deepEqual(await createKvmProbe({ binary, kernel: binary, device: binary })(signal), found);
+    assert.deepEqual(
+      await createKvmProbe({ qemu: { ...qemu, binary }, kernel: binary, device: binary })(signal),
+      found,
+    );
     await rm(directory, { recursive: true });
   });
 }
@@ -86,7 +91,7 @@ test('a guest that never starts is not tried with other processors, and the caus
   const directory = await mkdtemp(join(tmpdir(), 'kiln-probe-'));
   const binary = join(directory, 'qemu');
   await writeFile(binary, `#!/bin/sh\necho run >>${directory}/runs\nexec sleep 60\n`, { mode: 0o755 });
-  const probe = createKvmProbe({ binary, kernel: binary, device: binary });
+  const probe = createKvmProbe({ qemu: { ...qemu, binary }, kernel: binary, device: binary });
   assert.match(await problemOf(probe, 'cause'), /printed nothing for 6 s/);
   assert.equal(await readFile(join(directory, 'runs'), 'utf8'), 'run\n');
   await rm(directory, { recursive: true });
