@@ -17,6 +17,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { cloneVm } from '../../src/vm/clone-vm.ts';
+import { findQemu } from '../../src/vm/find-qemu.ts';
 import { createHotPlug } from '../../src/vm/hot-plug.ts';
 import { createProcessUsers, type ProcessUsers } from '../../src/vm/process-users.ts';
 import { emulatedProcessor, hotPlugPorts } from '../../src/vm/qemu-arguments.ts';
@@ -100,7 +101,7 @@ test('a real QEMU, as that user, opens what is plugged in: to read alone, or to 
   const ports = hotPlugPorts.flatMap((id, at) => ['-device', `pcie-root-port,id=${id},chassis=${at + 1}`]);
   const monitor = ['-chardev', 'stdio,id=qmp,signal=off', '-mon', 'chardev=qmp,mode=control'];
   const qemu = startQemu({
-    binary: 'qemu-system-x86_64',
+    qemu: await findQemu(process.env['PATH'] ?? '', signal),
     args: [...args, ...ports, ...monitor],
     user: harness.user,
     directory: folder.path,
@@ -184,7 +185,14 @@ test('the user of a VM is given back after its folder is gone', async () => {
   const setup = {
     ...{ installation: 'test', processor: emulatedProcessor, cpus: 1, memoryMiB: 1, users: watched },
     ...{ vmsDirectory, templatesDirectory },
-    qemu: { binary: '/bin/false', version: '7.2.0', major: 7, minor: 2 },
+    qemu: {
+      binary: '/bin/false',
+      img: '/bin/false',
+      setpriv: '/bin/false',
+      version: '7.2.0',
+      major: 7,
+      minor: 2,
+    },
   };
   const image = {
     entry: 'none',
