@@ -24,7 +24,7 @@ export async function prepareHost(
 ): Promise<VmImage> {
   const { asRoot, cacheDirectory, sharedCacheDirectory } = config;
   const context = { ...options, asRoot, logDirectory: join(cacheDirectory, 'logs') };
-  // First, as its one command for who is not root brings the tools too.
+  // Before the tools: the one command that this prints to who is not root installs them, too.
   const image = await ensureVmImage({
     ...context,
     entry,

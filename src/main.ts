@@ -42,7 +42,7 @@ async function serve(): Promise<void> {
   process.on('SIGINT', onSignal).on('SIGTERM', onSignal);
 
   const config = parseConfig(process.env, process.getuid?.() === 0);
-  // What is private says so; VMs run as other users, and images are for all.
+  // Others may read what is not made private: QEMU runs as other users and reads images and templates.
   process.umask(0o022);
   const logger = createProcessLogger(process.stdout.isTTY ? 'warn' : 'info');
   // In the log like everything else, and not beside it as Node prints them.

@@ -50,7 +50,7 @@ export async function openArtifactStore(directory: string): Promise<ArtifactStor
     async keep({ file, format, bytes }, record, signal) {
       try {
         const digest = await seal(file, bytes, signal);
-        // Whoever was cancelled meanwhile shall keep nothing.
+        // A build that was cancelled meanwhile keeps nothing.
         signal.throwIfAborted();
         const artifact = { format, digest, size: bytes };
         await inTurn(async () => {
@@ -72,7 +72,7 @@ export async function openArtifactStore(directory: string): Promise<ArtifactStor
   };
 }
 
-/** Through one handle from the first look to the last: what is kept is what was checked. */
+/** All through one handle, so that what is kept is the file that was checked. */
 async function seal(file: string, bytes: number, signal: AbortSignal): Promise<Artifact['digest']> {
   await using handle = await openPlainFile(file);
   await checkTarEnds(handle, bytes);

@@ -8,7 +8,7 @@ const checksumField = { start: 148, end: 156 };
 
 /**
  * Checks cheaply, without unpacking, that the first `bytes` of a file are a whole tar: whole blocks, a sound header first,
- * two zero blocks last. What lies between is for whoever asked for it.
+ * two zero blocks last. What lies between is not looked at: the client reads it.
  * @throws KilnError ARTIFACT_INVALID
  */
 export async function checkTarEnds(handle: FileHandle, bytes: number): Promise<void> {

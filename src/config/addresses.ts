@@ -4,7 +4,7 @@ import { KilnError } from '../model/error.ts';
 import { splitAddress } from './config.ts';
 
 /**
- * Tries to listen, at once and for nothing: who cannot have an address shall hear so before the minutes of a first set-up.
+ * Listens and stops listening: an address that cannot be had is told at once, and not after a first set-up, which takes minutes.
  * @throws KilnError CONFIG_INVALID
  */
 export async function refuseTakenAddress(setting: string, text: string): Promise<void> {

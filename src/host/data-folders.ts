@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { chmod, mkdir, open, readFile, rename } from 'node:fs/promises';
+import { chmod, mkdir, open, readFile, rename, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { removeQuietly } from '../lib/files.ts';
 
@@ -31,15 +31,35 @@ export async function prepareDataFolders(data: string): Promise<DataFolders> {
   return folders;
 }
 
-/** The name that marks what belongs to this installation, so that a sweep takes nothing else. Made at the first start. */
+/**
+ * The name that marks what belongs to this installation, so that a sweep takes nothing else. Made at the first start, and anew for
+ * a copy of the folder: whoever starts that beside the original would sweep away its VMs.
+ */
 export async function ensureInstallationId(data: string): Promise<string> {
-  const path = join(data, 'installation');
+  const path = join(data, 'installation-id');
+  const [id = '', madeFor] = (await readIfThere(path)).split('\n');
   // A file that a power failure left empty names nothing.
-  const known = (await readIfThere(path)).trim();
-  if (known !== '') return known;
+  if (id !== '' && madeFor === (await identify(path))) return id;
+  return makeId(path);
+}
+
+/** Under another name first: whoever reads `path` finds all of it or nothing. */
+async function makeId(path: string): Promise<string> {
   const id = randomBytes(8).toString('hex');
-  await writeWhole(path, id);
+  const unfinished = `${path}.new`;
+  {
+    await using file = await open(unfinished, 'w', 0o600);
+    await file.writeFile(`${id}\n${await identify(unfinished)}\n`);
+    await file.sync();
+  }
+  await rename(unfinished, path);
   return id;
+}
+
+/** What a file keeps when it is renamed, and no copy of it has. */
+async function identify(path: string): Promise<string> {
+  const { dev, ino } = await stat(path, { bigint: true });
+  return `${dev}:${ino}`;
 }
 
 async function readIfThere(path: string): Promise<string> {
@@ -49,15 +69,4 @@ async function readIfThere(path: string): Promise<string> {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return '';
     throw error;
   }
-}
-
-/** Under another name first: whoever reads `path` finds all of it or nothing. */
-async function writeWhole(path: string, text: string): Promise<void> {
-  const unfinished = `${path}.new`;
-  {
-    await using file = await open(unfinished, 'w', 0o600);
-    await file.writeFile(text);
-    await file.sync();
-  }
-  await rename(unfinished, path);
 }

@@ -10,7 +10,7 @@ export async function freeBytes(directory: string): Promise<number> {
   return bavail * bsize;
 }
 
-/** A build that would fill the disk would take all others with it. @throws KilnError NO_CAPACITY */
+/** No new build on a disk that is nearly full: one that fills it fails all others, too. @throws KilnError NO_CAPACITY */
 export async function refuseWithoutRoom(directory: string, minFreeBytes: number): Promise<void> {
   const free = await freeBytes(directory);
   if (free >= minFreeBytes) return;

@@ -9,7 +9,7 @@ import { AppendFile, type ReadRange } from './append-file.ts';
 /** Twice the longest line of a trace that is taken. */
 const maxEventBytes = 16 * 1024 * 1024;
 
-/** Its message may quote what a guest said last. */
+/** Longer than any verdict, although its message may quote the last lines of a guest's output. */
 const maxVerdictBytes = 64 * 1024;
 
 const lineFeed = 10;
@@ -89,7 +89,7 @@ export async function watchBuildFiles(
   const { follow, logOffset, eventOffset } = range;
   const left = new AbortController();
   const signal = AbortSignal.any([range.signal, left.signal]);
-  // Both in the same moment: where the events hold the verdict, the log was complete before it.
+  // One right after the other: where the events hold the verdict by now, the log is whole by now.
   const chunks = log.read({ offset: logOffset, follow, signal });
   const lines = events.read({ offset: eventOffset, follow, signal });
   await refuseWithinEvent(events, eventOffset, signal);
@@ -121,7 +121,7 @@ async function* verdictLast(
     }
     if (verdict) yield verdict;
   } finally {
-    // A source that waits for its file to grow would stay until then.
+    // A source that waits for its file to grow would go on waiting.
     left.abort();
   }
 }

@@ -12,7 +12,7 @@ import type { BuildPage } from '../model/builds.ts';
 import { KilnError } from '../model/error.ts';
 import { openDatabase, settle, type Tables } from './database.ts';
 
-/** The records of all builds. Every change is on disk when its promise resolves. @throws KilnError STORAGE_FULL, all of it */
+/** The records of all builds. Every change is on disk when its promise resolves. Each of them may throw KilnError STORAGE_FULL. */
 export type BuildStore = AsyncDisposable & {
   insert(record: BuildRecord): Promise<void>;
   /** Replaces a record. @throws when its state does not follow the stored one: a build ends once. */

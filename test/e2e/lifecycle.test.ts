@@ -37,7 +37,7 @@ async function startProcess(
 }
 
 async function countVms(): Promise<number> {
-  const installation = await readFile(join(testData, 'installation'), 'utf8');
+  const [installation] = (await readFile(join(testData, 'installation-id'), 'utf8')).split('\n');
   const { stdout } = await run('pgrep', ['-f', '-c', `qemu-system.*kiln-${installation}`]).catch(() => ({
     stdout: '0',
   }));

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
@@ -13,15 +13,32 @@ async function createFolder(): Promise<AsyncDisposable & { path: string }> {
 test('an installation keeps its id; a file that a power failure left empty or half-made counts as none', async () => {
   for (const left of [null, '', '\n']) {
     await using folder = await createFolder();
-    const path = join(folder.path, 'installation');
+    const path = join(folder.path, 'installation-id');
     if (left !== null) await writeFile(path, left);
     await writeFile(`${path}.new`, '0123');
     const id = await ensureInstallationId(folder.path);
     assert.match(id, /^[0-9a-f]{16}$/);
-    assert.equal(await readFile(path, 'utf8'), id);
+    assert.ok((await readFile(path, 'utf8')).startsWith(`${id}\n`));
     assert.equal(await ensureInstallationId(folder.path), id);
-    assert.deepEqual(await readdir(folder.path), ['installation']);
+    assert.deepEqual(await readdir(folder.path), ['installation-id']);
   }
+});
+
+test('a copy of a data folder is another installation, and whichever is moved stays the same', async () => {
+  await using folder = await createFolder();
+  const [original, copy, moved] = ['original', 'copy', 'moved'].map((name) => join(folder.path, name)) as [
+    string,
+    string,
+    string,
+  ];
+  await mkdir(original);
+  const id = await ensureInstallationId(original);
+  await cp(original, copy, { recursive: true, preserveTimestamps: true });
+  const other = await ensureInstallationId(copy);
+  assert.notEqual(other, id);
+  assert.equal(await ensureInstallationId(copy), other);
+  await rename(original, moved);
+  assert.equal(await ensureInstallationId(moved), id);
 });
 
 test('folders of data are made so that QEMU, as another user, passes through; logs, artifacts and contexts are private', async () => {

@@ -97,7 +97,7 @@ test('a second start on the same data is refused before it touches a file of the
       'artifacts/incoming/build-1',
       'artifacts/sha256/abc',
       'builds/build-1/log',
-      'installation',
+      'installation-id',
     ];
     for (const file of files) {
       await mkdir(dirname(join(data, file)), { recursive: true });
