@@ -1,5 +1,5 @@
-import { crc32, createInflateRaw, type InflateRaw } from 'node:zlib';
 import { KilnError } from '../model/error.ts';
+import { type Inflated, inflate } from './inflate.ts';
 import { isZero } from './tar/tar-header.ts';
 
 const chunkSize = 256 * 1024;
@@ -16,24 +16,13 @@ const recordBytes = 10_240;
 export async function* gunzip(source: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
   const input = new CountedInput(source);
   const first = await readHeader(input);
-  const inflate = createInflateRaw({ chunkSize });
-  const feed = feedInflate(inflate, first, input);
-  feed.catch((error: unknown) => inflate.destroy(error instanceof Error ? error : new Error(String(error))));
-  let checksum = 0;
-  let length = 0;
+  const options = { chunkSize, maxBytes: Number.POSITIVE_INFINITY, maxRestBytes: trailerBytes + recordBytes };
   try {
-    for await (const chunk of inflate as AsyncIterable<Buffer>) {
-      checksum = crc32(chunk, checksum);
-      length += chunk.length;
-      yield chunk;
-    }
+    const inflated = yield* inflate(input.after(first), options);
+    checkTrailer(inflated, input.bytes);
   } catch (error) {
     throw zlibError(error);
-  } finally {
-    // Not `await using`: that fails for a stream whose input was not ended.
-    inflate.destroy();
   }
-  checkTrailer(await feed, { checksum, length, inputBytes: input.bytes });
 }
 
 /** Reads up to the compressed data; returns what of the input was read beyond the header. */
@@ -70,30 +59,6 @@ function headerEnd(bytes: Buffer): number | null {
   return end <= bytes.length ? end : null;
 }
 
-/** Feeds all of the input; resolves with what came after the compressed data, as far as it matters. */
-async function feedInflate(inflate: InflateRaw, first: Buffer, input: CountedInput): Promise<Buffer> {
-  const { promise: ended, resolve: onEnd } = Promise.withResolvers<void>();
-  inflate.once('end', onEnd).once('close', onEnd);
-  // Bytes that zlib left alone, which it does once the data has ended; from then on it must be given no more.
-  let rest: Buffer = Buffer.alloc(0);
-  for (let chunk: Buffer | null = first; chunk; chunk = await input.next()) {
-    if (rest.length > 0) rest = Buffer.concat([rest, chunk]);
-    else rest = await feedChunk(inflate, chunk, ended);
-    // Destroyed: whoever read the tar has refused it.
-    if (rest.length >= trailerBytes + recordBytes || inflate.destroyed) break;
-  }
-  if (rest.length === 0) inflate.end();
-  await ended;
-  return rest;
-}
-
-/** Resolves with what zlib did not take of the chunk. */
-async function feedChunk(inflate: InflateRaw, chunk: Buffer, ended: Promise<void>): Promise<Buffer> {
-  const before = inflate.bytesWritten;
-  await Promise.race([new Promise((resolve) => inflate.write(chunk, resolve)), ended]);
-  return Buffer.from(chunk.subarray(inflate.bytesWritten - before));
-}
-
 class CountedInput {
   bytes = 0;
   readonly #source: AsyncIterator<Buffer>;
@@ -109,12 +74,14 @@ class CountedInput {
     this.bytes += value.length;
     return value;
   }
+
+  /** What was read ahead, and all that comes after it. */
+  async *after(first: Buffer): AsyncGenerator<Buffer> {
+    for (let chunk: Buffer | null = first; chunk; chunk = await this.next()) yield chunk;
+  }
 }
 
-function checkTrailer(
-  rest: Buffer,
-  { checksum, length, inputBytes }: { checksum: number; length: number; inputBytes: number },
-): void {
+function checkTrailer({ crc32, length, rest }: Inflated, inputBytes: number): void {
   if (rest.length < trailerBytes) throw truncated();
   const padding = rest.subarray(trailerBytes);
   const fillsRecord = padding.length < recordBytes && inputBytes % recordBytes === 0;
@@ -124,7 +91,7 @@ function checkTrailer(
       'There is more data after the end of the gzip stream; send one archive alone.',
     );
   }
-  if (rest.readUInt32LE(0) !== checksum || rest.readUInt32LE(4) !== length % 2 ** 32) {
+  if (rest.readUInt32LE(0) !== crc32 || rest.readUInt32LE(4) !== length % 2 ** 32) {
     throw corrupt('does not match its own checksum');
   }
 }

@@ -1,11 +1,8 @@
 import { printable } from '../lib/text.ts';
-import { type Member, refuse, refuseCount } from './member.ts';
+import { type Member, maxTargetBytes, refuse, refuseCount } from './member.ts';
 import { decodeText, parseName, splitPath } from './member-name.ts';
 import { createFolder, type FileNode, type FolderNode, type MemberNode } from './member-tree.ts';
 import type { MemoryBudget } from './memory-budget.ts';
-
-/** Linux gives the target of a link in a page that ends in NUL: it would cut off the last byte of a longer one. */
-const maxTargetBytes = 4095;
 
 /**
  * What a context may hold: no name that leaves it, none that is written through a link, none twice. Checked for each member

@@ -24,6 +24,9 @@ export type Metadata = {
 };
 export type Xattr = { readonly name: string; readonly value: Buffer };
 
+/** Linux hands out the target of a symbolic link in a page that ends in NUL (fs/namei.c, page_get_link): it would cut off the last byte of a longer one. */
+export const maxTargetBytes = 4095;
+
 /** An error about one member, in one sentence. */
 export function refuse(code: ErrorCode, name: string, what: string): KilnError {
   const entry = printable(name);

@@ -1,7 +1,7 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { type FileHandle, open } from 'node:fs/promises';
 import { join } from 'node:path';
-import { refuseWithoutRoom } from '../host/disk-room.ts';
+import { RoomWatch, refuseWithoutRoom } from '../host/disk-room.ts';
 import { raceAbort } from '../lib/abort.ts';
 import { removeQuietly } from '../lib/files.ts';
 import type { ArchiveUpload, ContextLimits, StagedContext } from '../model/context.ts';
@@ -31,7 +31,6 @@ const maxRatio = 100;
 const ratioFreeBytes = 10 * 1024 * 1024;
 /** What comes first may be nothing but zeros, and the rest not: while an archive arrives, it may be ahead of its ratio by this much. */
 const ratioLeadBytes = 256 * 1024 * 1024;
-const bytesPerRoomCheck = 32 * 1024 * 1024;
 
 /**
  * Streams an archive through the guard: bytes → format → plain tar → every member checked → the image of a read-only file
@@ -87,41 +86,43 @@ async function writeChecked(
 ): Promise<{ size: number; digest: string }> {
   const walker = new TarWalker(rules, image);
   const hash = createHash('sha256');
+  const room = new RoomWatch(directory, minFreeBytes);
   let size = 0;
-  let checkedAt = 0;
   for await (const chunk of rechunk(tar)) {
     signal.throwIfAborted();
     size += chunk.length;
     if (size > limits.maxBytes) throw tooLarge(limits.maxBytes);
     if (size > input.bytes * maxRatio + ratioLeadBytes) throw bomb();
     walker.push(chunk);
-    const written = writeAll(file, image.take());
+    const written = writeAll(file, image.take(), room);
     // While the disk is busy.
     hash.update(chunk);
     await written;
-    if (size - checkedAt < bytesPerRoomCheck) continue;
-    checkedAt = size;
-    await refuseWithoutRoom(directory, minFreeBytes);
   }
   walker.end();
   if (size > ratioFreeBytes && size > input.bytes * maxRatio) throw bomb();
-  await writeRest(image, file, signal);
+  await writeRest(image, { file, room }, signal);
   return { size, digest: hash.digest('hex') };
 }
 
 /** Without joining them: most are views of one chunk, or the same zeros. */
-async function writeAll(file: FileHandle, buffers: Buffer[]): Promise<void> {
+async function writeAll(file: FileHandle, buffers: Buffer[], room: RoomWatch): Promise<void> {
+  const bytes = buffers.reduce((sum, { length }) => sum + length, 0);
   const [only] = buffers;
   if (only && buffers.length === 1) {
     await file.writeFile(only);
   } else if (only) {
     const { bytesWritten } = await file.writev(buffers);
-    const bytes = buffers.reduce((sum, { length }) => sum + length, 0);
     if (bytesWritten < bytes) await file.writeFile(Buffer.concat(buffers).subarray(bytesWritten));
   }
+  await room.wrote(bytes);
 }
 
-async function writeRest(image: ErofsImage, file: FileHandle, signal: AbortSignal): Promise<void> {
+async function writeRest(
+  image: ErofsImage,
+  { file, room }: { file: FileHandle; room: RoomWatch },
+  signal: AbortSignal,
+): Promise<void> {
   const rest = image.finish();
   for (;;) {
     signal.throwIfAborted();
@@ -130,7 +131,7 @@ async function writeRest(image: ErofsImage, file: FileHandle, signal: AbortSigna
       await file.write(value, 0, value.length, 0);
       return;
     }
-    await writeAll(file, value);
+    await writeAll(file, value, room);
   }
 }
 

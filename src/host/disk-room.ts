@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { KilnError } from '../model/error.ts';
 
 const retryAfterSeconds = 60;
+const bytesPerCheck = 32 * 1024 * 1024;
 
 /** Bytes that may still be written to the disk of a folder. */
 export async function freeBytes(directory: string): Promise<number> {
@@ -29,5 +30,25 @@ export async function bytesOnDisk(path: string): Promise<number> {
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return 0;
     throw error;
+  }
+}
+
+/** Looks again and again while a large file is written. */
+export class RoomWatch {
+  readonly #directory: string;
+  readonly #minFreeBytes: number;
+  #unchecked = 0;
+
+  constructor(directory: string, minFreeBytes: number) {
+    this.#directory = directory;
+    this.#minFreeBytes = minFreeBytes;
+  }
+
+  /** @throws KilnError NO_CAPACITY */
+  async wrote(bytes: number): Promise<void> {
+    this.#unchecked += bytes;
+    if (this.#unchecked < bytesPerCheck) return;
+    this.#unchecked = 0;
+    await refuseWithoutRoom(this.#directory, this.#minFreeBytes);
   }
 }

@@ -1,15 +1,16 @@
 import assert from 'node:assert/strict';
-import { access, readdir, readFile, stat } from 'node:fs/promises';
+import { access, readdir, readFile, readlink, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import { stageContext } from '../../src/context/stage-context.ts';
+import type { StagedContext } from '../../src/model/context.ts';
 import { KilnError } from '../../src/model/error.ts';
 import { createSmallDisk } from '../small-disk.ts';
 import { extractImage } from './image.ts';
 import { accept, inChunks, refuseWith, Staging } from './staging.ts';
-import { file, tar } from './tar.ts';
+import { file, folder, gnuLong, symlink, tar } from './tar.ts';
 import { zip } from './zip.ts';
 
 const archive = tar(file('Dockerfile', 'FROM scratch\n'), file('big', 'x'.repeat(300_000)));
@@ -80,19 +81,52 @@ test('the files arrive byte for byte, in an image readable by its owner alone', 
   }
 });
 
-test('an upload that would fill the disk ends in NO_CAPACITY while it arrives, and leaves nothing', async () => {
+const MiB = 1 << 20;
+const files = Array.from({ length: 70 }, (_, index) => ({ name: `f${index}`, content: 'x'.repeat(MiB) }));
+const filling = [
+  ['a tar', tar(...files)],
+  ['a zip', zip(files.map((item) => ({ ...item, method: 0 })))],
+] as const;
+for (const [name, upload] of filling) {
+  test(`${name} that would fill the disk ends in NO_CAPACITY while it arrives, and leaves nothing`, async () => {
+    await using disk = await createSmallDisk(100);
+    let taken = 0;
+    async function* counting(): AsyncGenerator<Buffer> {
+      for await (const chunk of inChunks(upload, MiB)) {
+        taken += chunk.length;
+        yield chunk;
+      }
+    }
+    await assert.rejects(stageOn(disk.path, counting()), { code: 'NO_CAPACITY', message: /nearly full/ });
+    assert.ok(taken < upload.length, 'all of it was taken');
+    assert.deepEqual(await readdir(disk.path), []);
+  });
+}
+
+test('an image whose folders would fill the disk ends in NO_CAPACITY, and leaves nothing', async () => {
   await using disk = await createSmallDisk(100);
-  const files = Array.from({ length: 70 }, (_, index) => file(`f${index}`, 'x'.repeat(1 << 20)));
-  const bytes = inChunks(tar(...files), 1 << 20);
-  const staged = stageContext(
+  // Each has a block of 4096 bytes, which is written when all names are known.
+  const folders = Array.from({ length: 18_000 }, (_, index) => folder(`${index}/`));
+  await assert.rejects(stageOn(disk.path, inChunks(tar(...folders), MiB)), { code: 'NO_CAPACITY' });
+  assert.deepEqual(await readdir(disk.path), []);
+});
+
+function stageOn(directory: string, bytes: AsyncIterable<Buffer>): Promise<StagedContext> {
+  return stageContext(
     { bytes, declared: null },
     {
-      ...{ directory: disk.path, minFreeBytes: 60 << 20, signal: new AbortController().signal },
-      limits: { maxBytes: 1e9, maxUploadBytes: 1e9, maxEntries: 1000 },
+      ...{ directory, minFreeBytes: 60 << 20, signal: new AbortController().signal },
+      limits: { maxBytes: 1e9, maxUploadBytes: 1e9, maxEntries: 20_000 },
     },
   );
-  await assert.rejects(staged, { code: 'NO_CAPACITY', message: /nearly full/ });
-  assert.deepEqual(await readdir(disk.path), []);
+}
+
+test('a link target of 4095 bytes, the longest that Linux can read, arrives whole', async () => {
+  await using staging = await Staging.create();
+  const target = `${'t'.repeat(254)}/`.repeat(16).slice(0, 4095);
+  await using staged = await staging.stageSealed(tar(gnuLong('K', target), symlink('link', 'x')));
+  await using image = await extractImage(staged.path);
+  assert.equal(await readlink(join(image.directory, 'link')), target);
 });
 
 test('disposing removes the file, and is harmless when it was moved away or removed', async () => {

@@ -60,6 +60,7 @@ const refused: readonly (readonly [row: string, code: ErrorCode, archive: Buffer
   ['16: empty', 'ENTRY_NAME', tar(file(''))],
   ['16: empty by PAX', 'ENTRY_NAME', tar(pax({ path: '' }), file('x'))],
   ['16: the root as a file', 'ENTRY_NAME', tar(file('.'))],
+  ['16: a link target of 4096 bytes', 'ENTRY_NAME', tar(gnuLong('K', 't'.repeat(4096)), symlink('l', 'x'))],
   ['17: newline', 'ENTRY_NAME', tar(file('a\nb'))],
   ['17: ANSI escape', 'ENTRY_NAME', tar(file('\x1b[31mred'))],
   ['17: C1 control', 'ENTRY_NAME', tar(file('a\u009bb'))],

@@ -5,16 +5,20 @@ import { join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
 import { crc32 } from 'node:zlib';
 import { fromFdPromise, type ZipFile } from 'yauzl';
+import { RoomWatch } from '../../host/disk-room.ts';
 import { removeQuietly } from '../../lib/files.ts';
 import type { ContextLimits } from '../../model/context.ts';
-import { refuse, refuseCount } from '../member.ts';
+import { type Inflated, type InflateOptions, inflate } from '../inflate.ts';
+import { maxTargetBytes, refuse, refuseCount } from '../member.ts';
 import { rechunk } from '../rechunk.ts';
 import { encodeTarHeader, tarEnd, tarPadding } from '../tar/tar-encode.ts';
-import { deflateMethod, readZipDirectory, type ZipMember, zipError } from './zip-directory.ts';
-import { readZipEnd, refuseOtherDisks } from './zip-end.ts';
+import { deflateMethod, readZipDirectory, zipError } from './zip-directory.ts';
+import { readAt, readZipEnd, refuseOtherDisks } from './zip-end.ts';
 import { checkZipLayout, type PlacedMember } from './zip-layout.ts';
 
-const maxTargetBytes = 4096;
+const readBytes = 256 * 1024;
+/** As little as zlib takes. */
+const minInflateBytes = 64;
 
 /**
  * A zip as a plain tar, to be checked member by member like any other. A zip is read from its end, so it is staged first; what
@@ -22,20 +26,24 @@ const maxTargetBytes = 4096;
  */
 export async function* unzipToTar(
   source: AsyncIterable<Buffer>,
-  { directory, limits }: { directory: string; limits: ContextLimits },
+  { directory, limits, minFreeBytes }: { directory: string; limits: ContextLimits; minFreeBytes: number },
 ): AsyncGenerator<Buffer> {
   const path = join(directory, `${randomUUID()}.zip`);
   await using undo = new AsyncDisposableStack();
   undo.defer(() => removeQuietly(path));
   const file = undo.use(await open(path, 'wx+', 0o600));
-  for await (const chunk of rechunk(source)) await file.writeFile(chunk);
+  const room = new RoomWatch(directory, minFreeBytes);
+  for await (const chunk of rechunk(source)) {
+    await file.writeFile(chunk);
+    await room.wrote(chunk.length);
+  }
   const end = await readZipEnd(file);
   if (end.entries > limits.maxEntries) throw refuseCount(limits.maxEntries);
   const zip = await openZip(file);
   const listed = await readZipDirectory(zip, end);
   await refuseOtherDisks(file, end);
   const members = await checkZipLayout(file, end, listed);
-  for (const placed of members) yield* toTar(zip, placed);
+  for (const placed of members) yield* toTar(file, placed);
   yield tarEnd;
 }
 
@@ -47,64 +55,78 @@ async function openZip(file: FileHandle): Promise<ZipFile> {
   }
 }
 
-async function* toTar(zip: ZipFile, placed: PlacedMember): AsyncGenerator<Buffer> {
+async function* toTar(file: FileHandle, placed: PlacedMember): AsyncGenerator<Buffer> {
   const { type, size, mode, mtime, name: text } = placed.member;
   const name = Buffer.from(text);
   const target = Buffer.alloc(0);
   if (type === 'directory') {
     yield encodeTarHeader({ name, type, size, mode: mode || 0o755, mtime, target });
   } else if (type === 'symlink') {
-    const read = await readTarget(zip, placed);
+    const read = await readTarget(file, placed);
     yield encodeTarHeader({ name, type, size: 0, mode: 0o777, mtime, target: read });
   } else {
     yield encodeTarHeader({ name, type, size, mode: mode || 0o644, mtime, target });
-    yield* readContent(zip, placed);
+    yield* readContent(file, placed);
     yield tarPadding(size);
   }
 }
 
-async function readTarget(zip: ZipFile, placed: PlacedMember): Promise<Buffer> {
+/** A target is content in a zip, and part of a header in a tar: what a header cannot hold is refused here. */
+async function readTarget(file: FileHandle, placed: PlacedMember): Promise<Buffer> {
   const { name, size } = placed.member;
-  if (size > maxTargetBytes)
-    throw refuse(
-      'ENTRY_NAME',
-      name,
-      `is a symbolic link whose target is longer than ${maxTargetBytes} bytes`,
-    );
-  const target = await buffer(readContent(zip, placed));
+  if (size > maxTargetBytes) {
+    const what = `is a symbolic link whose target is longer than ${maxTargetBytes} bytes`;
+    throw refuse('ENTRY_NAME', name, what);
+  }
+  const target = await buffer(readContent(file, placed));
   if (!isUtf8(target)) throw refuse('ENTRY_NAME_ENCODING', name, 'is a link whose target is not valid UTF-8');
   if (target.includes(0)) throw refuse('ENTRY_NAME', name, 'is a link with a NUL in its target');
   return target;
 }
 
-/** The content of an member. yauzl checks sizes; the checksum is ours to check. */
-async function* readContent(zip: ZipFile, { member, contentAt }: PlacedMember): AsyncGenerator<Buffer> {
-  if (member.compressedSize === 0 && member.size === 0 && member.crc32 === 0) return;
-  let checksum = 0;
+/** The content of a member, as both its headers describe it. @throws ARCHIVE_CORRUPT, ARCHIVE_AMBIGUOUS */
+async function* readContent(file: FileHandle, { member, contentAt }: PlacedMember): AsyncGenerator<Buffer> {
+  const { name, compressedSize, size } = member;
+  // Some tools say that nothing is deflated, and mean it.
+  if (compressedSize === 0 && size === 0 && member.crc32 === 0) return;
+  const bytes = readRange(file, contentAt, compressedSize);
+  let inflated: Inflated;
   try {
-    for await (const chunk of await openContent(zip, member, contentAt)) {
-      checksum = crc32(chunk, checksum);
-      yield chunk;
-    }
+    inflated =
+      member.method === deflateMethod ? yield* inflate(bytes, inflateOptions(size)) : yield* passOn(bytes);
   } catch (error) {
     throw zipError(error);
   }
-  if (checksum !== member.crc32) throw refuse('ARCHIVE_CORRUPT', member.name, 'does not match its checksum');
+  if (inflated.length !== size)
+    throw refuse('ARCHIVE_CORRUPT', name, 'has another size than its header says');
+  if (inflated.crc32 !== member.crc32) throw refuse('ARCHIVE_CORRUPT', name, 'does not match its checksum');
+  if (inflated.rest.length > 0) {
+    const what = 'has bytes behind the end of its compressed data, which archive readers take differently';
+    throw refuse('ARCHIVE_AMBIGUOUS', name, what);
+  }
 }
 
-/** Not by the promise form: in yauzl 3.4.0 it calls another method. */
-function openContent(zip: ZipFile, member: ZipMember, contentAt: number): Promise<AsyncIterable<Buffer>> {
-  const { compressedSize, size } = member;
-  const deflated = member.method === deflateMethod;
-  return new Promise((resolve, reject) => {
-    zip.openReadStreamLowLevel(
-      contentAt,
-      compressedSize,
-      0,
-      compressedSize,
-      deflated,
-      size,
-      (error, stream) => (error ? reject(error) : resolve(stream)),
-    );
-  });
+/** A zip may have very many small files: none gets more memory than it needs. */
+function inflateOptions(size: number): InflateOptions {
+  return {
+    chunkSize: Math.min(Math.max(size + 1, minInflateBytes), readBytes),
+    maxBytes: size,
+    maxRestBytes: 1,
+  };
+}
+
+/** What is stored as it is. */
+async function* passOn(bytes: AsyncIterable<Buffer>): AsyncGenerator<Buffer, Inflated> {
+  let [checksum, length] = [0, 0];
+  for await (const chunk of bytes) {
+    checksum = crc32(chunk, checksum);
+    length += chunk.length;
+    yield chunk;
+  }
+  return { crc32: checksum, length, rest: Buffer.alloc(0) };
+}
+
+async function* readRange(file: FileHandle, start: number, bytes: number): AsyncGenerator<Buffer> {
+  const end = start + bytes;
+  for (let at = start; at < end; at += readBytes) yield await readAt(file, at, Math.min(readBytes, end - at));
 }
