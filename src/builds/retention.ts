@@ -5,8 +5,8 @@ import { bytesOnDisk, freeBytes, refuseWithoutRoom } from '../host/disk-room.ts'
 import { removeQuietly } from '../lib/files.ts';
 import type { Logger } from '../lib/logger.ts';
 import { createSerial } from '../lib/serial.ts';
-import type { Artifact, BuildRecord } from '../model/build.ts';
-import type { BuildStore } from '../store/build-store.ts';
+import { type Artifact, type BuildRecord, isTerminal } from '../model/build.ts';
+import type { BuildStore, KeptFiles } from '../store/build-store.ts';
 import { chooseRemovals, type KeepLimits, type KeptBuild } from './retention-policy.ts';
 
 export type RetentionOptions = {
@@ -22,7 +22,7 @@ export type RetentionOptions = {
 /** How many builds are measured at once. */
 const batchSize = 64;
 
-type Holder = { readonly id: string; readonly artifact: Artifact['digest'] | null };
+type Holder = Pick<KeptFiles, 'id' | 'artifact'>;
 
 /**
  * Keeps logs, events and artifacts of builds that ended within their limits. Those that ended first go first, with their files at
@@ -45,7 +45,7 @@ export class Retention implements AsyncDisposable {
     this.#options = options;
   }
 
-  /** For the start of the service, when no build runs: whatever no record names is removed, too. */
+  /** For the start of the service. Whatever no record names is removed, too: no build may be on its way to its record. */
   static async open(options: RetentionOptions): Promise<Retention> {
     const retention = new Retention(options);
     await retention.#removeOrphans();
@@ -123,7 +123,8 @@ export class Retention implements AsyncDisposable {
   }
 
   async #measureAll(): Promise<void> {
-    const holders = await this.#options.store.listKept();
+    const kept = await this.#options.store.listKept();
+    const holders = kept.filter(({ state }) => isTerminal(state));
     for (let start = 0; start < holders.length; start += batchSize) {
       const batch = holders.slice(start, start + batchSize);
       this.#kept.push(...(await Promise.all(batch.map((holder) => this.#measure(holder)))));

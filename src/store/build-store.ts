@@ -5,7 +5,6 @@ import {
   type BuildRecord,
   type BuildState,
   isTerminal,
-  terminalStates,
   type Verdict,
 } from '../model/build.ts';
 import type { BuildPage } from '../model/builds.ts';
@@ -27,14 +26,20 @@ export type BuildStore = AsyncDisposable & {
   /** Ends what an earlier run left queued or running; returns those records as they are now. */
   interruptUnfinished(verdict: Verdict, at: string): Promise<BuildRecord[]>;
 
-  /** Builds that ended and whose files are kept, in the order they ended. */
-  listKept(): Promise<{ readonly id: string; readonly artifact: Artifact['digest'] | null }[]>;
+  /** Builds whose files are kept: those that wait or run, then those that ended, in that order. */
+  listKept(): Promise<KeptFiles[]>;
   /** Builds that have this artifact, ended or not, and whose files are kept. */
   listHolders(artifact: Artifact['digest']): Promise<string[]>;
   /** Notes that the files of these builds were removed. */
   markRemoved(ids: readonly string[], at: string): Promise<void>;
   /** Deletes the oldest records of builds whose files were removed, until `max` records are left or none of them is. */
   forget(max: number): Promise<void>;
+};
+
+export type KeptFiles = {
+  readonly id: string;
+  readonly state: BuildState;
+  readonly artifact: Artifact['digest'] | null;
 };
 
 const unfinished: BuildState[] = ['queued', 'running'];
@@ -86,9 +91,9 @@ function keptQueries(
   const kept = db.selectFrom('build').where('removed', 'is', null);
   return {
     async listKept() {
-      const query = kept.select(['id', 'artifact']).where('state', 'in', terminalStates);
-      const rows = await settle(query.orderBy('finished').orderBy('id').execute());
-      return rows.map(({ id, artifact }) => ({ id, artifact: artifact as Artifact['digest'] | null }));
+      const query = kept.select(['id', 'state', 'artifact']).orderBy('finished').orderBy('id');
+      // We wrote the rows: their columns are those of a record.
+      return (await settle(query.execute())) as KeptFiles[];
     },
     async listHolders(artifact) {
       const rows = await settle(kept.select('id').where('artifact', '=', artifact).execute());

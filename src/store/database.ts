@@ -144,7 +144,7 @@ function damaged(database: string, cause: unknown): KilnError {
   const why = cause instanceof Error ? cause.message : String(cause);
   return new KilnError(
     'CONFIG_INVALID',
-    `The database ${database} is damaged (${why}). Restore it from a copy, or remove it to start without its records.`,
+    `The database ${database} is damaged (${why}). Restore it from a copy, or remove it to start without the builds it names.`,
     { cause },
   );
 }

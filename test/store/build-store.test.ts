@@ -125,7 +125,7 @@ test('a full disk is STORAGE_FULL; what was there is still read, and writing goe
   assert.deepEqual((await store.list({ limit: 10 })).builds, [large, kept]);
 });
 
-test('builds are kept in the order they ended, until their removal is noted; a running build is not among them', async () => {
+test('files are kept of those that wait or run, then in the order builds ended, until their removal is noted', async () => {
   await using folder = await createFolder();
   await using store = await openBuildStore(folder.path);
   const artifact = { format: 'oci', digest: 'sha256:22', size: 1 } as const;
@@ -134,10 +134,10 @@ test('builds are kept in the order they ended, until their removal is noted; a r
   await store.update(endRecord(fast, verdict, '2026-01-02T03:04:06.000Z'));
   await store.update(endRecord(slow, verdict, '2026-01-02T03:04:07.000Z'));
   const listKept = async (): Promise<string[]> => (await store.listKept()).map(({ id }) => id);
-  assert.deepEqual(await listKept(), [fast.id, slow.id]);
+  assert.deepEqual(await listKept(), [running.id, fast.id, slow.id]);
   assert.deepEqual((await store.listHolders('sha256:22')).toSorted(), [slow.id, running.id]);
   await store.markRemoved([slow.id], at);
-  assert.deepEqual(await listKept(), [fast.id]);
+  assert.deepEqual(await listKept(), [running.id, fast.id]);
   assert.deepEqual(await store.listHolders('sha256:22'), [running.id]);
   await store.forget(0);
   await assert.rejects(store.get(slow.id), { code: 'NOT_FOUND' });

@@ -144,6 +144,6 @@ test('records of the version before have their columns after the first start', a
   }
   await using store = await openBuildStore(folder.path);
   assert.deepEqual(await store.get(ended.id), ended);
-  assert.deepEqual(await store.listKept(), [{ id: ended.id, artifact: artifact.digest }]);
+  assert.deepEqual(await store.listKept(), [{ id: ended.id, state: 'succeeded', artifact: artifact.digest }]);
   assert.deepEqual(await store.listHolders(artifact.digest), [ended.id]);
 });
