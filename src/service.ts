@@ -46,6 +46,9 @@ export type Service = {
   close(hurry: AbortSignal): Promise<void>;
 };
 
+/** What most builds get along with in their VM. */
+const buildRoomBytes = 2 * 1024 ** 3;
+
 /** Puts kiln together, bottom up; what was started is stopped again when a later part fails. */
 export async function startService(options: ServiceOptions): Promise<Service> {
   const { config, logger, progress, signal } = options;
@@ -73,6 +76,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
         maxRecords: config.KILN_KEEP_RECORDS,
       },
       minFreeBytes: config.KILN_MIN_FREE_BYTES,
+      buildRoomBytes,
     }),
   );
 

@@ -14,21 +14,24 @@ export type KeepLimits = {
   readonly maxBytes: number;
 };
 
+/** Bytes that the disk lacks: for a build to do its work, and to be taken at all. Not above 0 where it lacks none. */
+export type MissingRoom = { readonly wanted: number; readonly needed: number };
+
 /**
  * Which builds must go, those that ended first before all others and never more than needed: until what stays is within the
- * limits and `missingBytes` were freed. The build that ended last stays unless its room is missing. Where all of them together
- * would not free the missing bytes, something else fills the disk: then none goes for that.
+ * limits and the missing room is freed. The build that ended last stays unless its room is missing. Where all of them together
+ * would not free what is wanted, what is needed counts; where not even that, something else fills the disk, and none goes for it.
  * @param kept in the order they ended
  * @returns the first of them
  */
 export function chooseRemovals(
   kept: readonly KeptBuild[],
   { maxBuilds, maxBytes }: KeepLimits,
-  missingBytes: number,
+  { wanted, needed }: MissingRoom,
 ): KeptBuild[] {
   const sizes = bytesFreed(kept);
   const total = sizes.reduce((sum, bytes) => sum + bytes, 0);
-  const missing = total < missingBytes ? 0 : missingBytes;
+  const missing = [wanted, needed].find((bytes) => bytes <= total) ?? 0;
   let freed = 0;
   let count = 0;
   for (const bytes of sizes) {

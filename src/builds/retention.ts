@@ -7,7 +7,7 @@ import type { Logger } from '../lib/logger.ts';
 import { createSerial } from '../lib/serial.ts';
 import { type Artifact, type BuildRecord, isTerminal } from '../model/build.ts';
 import type { BuildStore, KeptFiles } from '../store/build-store.ts';
-import { chooseRemovals, type KeepLimits, type KeptBuild } from './retention-policy.ts';
+import { chooseRemovals, type KeepLimits, type KeptBuild, type MissingRoom } from './retention-policy.ts';
 
 export type RetentionOptions = {
   readonly store: BuildStore;
@@ -16,6 +16,8 @@ export type RetentionOptions = {
   readonly limits: KeepLimits & { readonly maxRecords: number };
   /** Builds are taken while the disk has this much free. */
   readonly minFreeBytes: number;
+  /** What a build should find beside that for its work: old builds go for it, and none is refused. */
+  readonly buildRoomBytes: number;
   readonly logger: Logger;
 };
 
@@ -50,7 +52,7 @@ export class Retention implements AsyncDisposable {
     const retention = new Retention(options);
     await retention.#removeOrphans();
     await retention.#measureAll();
-    await retention.#tidy(await retention.#missingBytes());
+    await retention.#tidy();
     return retention;
   }
 
@@ -58,7 +60,7 @@ export class Retention implements AsyncDisposable {
   ended({ id, artifact }: BuildRecord): void {
     void this.#inTurn(async () => {
       this.#kept.push(await this.#measure({ id, artifact: artifact?.digest ?? null }));
-      await this.#tidy(await this.#missingBytes());
+      await this.#tidy();
     }).catch((error: unknown) =>
       this.#options.logger.error({ error, build: id }, 'old builds could not be removed'),
     );
@@ -67,8 +69,7 @@ export class Retention implements AsyncDisposable {
   /** Lets old builds go until there is room for new ones. @throws KilnError NO_CAPACITY where there is not enough even so */
   async makeRoom(): Promise<void> {
     const { buildsDirectory, minFreeBytes } = this.#options;
-    if ((await this.#missingBytes()) > 0)
-      await this.#inTurn(async () => this.#tidy(await this.#missingBytes()));
+    if ((await this.#missingRoom()).wanted > 0) await this.#inTurn(() => this.#tidy());
     await refuseWithoutRoom(buildsDirectory, minFreeBytes);
   }
 
@@ -76,14 +77,15 @@ export class Retention implements AsyncDisposable {
     await this.#inTurn(async () => undefined);
   }
 
-  async #missingBytes(): Promise<number> {
-    const { buildsDirectory, minFreeBytes } = this.#options;
-    return Math.max(0, minFreeBytes - (await freeBytes(buildsDirectory)));
+  async #missingRoom(): Promise<MissingRoom> {
+    const { buildsDirectory, minFreeBytes, buildRoomBytes } = this.#options;
+    const needed = minFreeBytes - (await freeBytes(buildsDirectory));
+    return { wanted: needed + buildRoomBytes, needed };
   }
 
-  async #tidy(missingBytes: number): Promise<void> {
+  async #tidy(): Promise<void> {
     const { limits, store, logger } = this.#options;
-    const removals = chooseRemovals(this.#kept, limits, missingBytes);
+    const removals = chooseRemovals(this.#kept, limits, await this.#missingRoom());
     for (const build of removals) await this.#remove(build);
     if (removals.length > 0)
       logger.info({ builds: removals.length, last: removals.at(-1)?.id }, 'files of old builds were removed');

@@ -35,7 +35,15 @@ async function createParts(
   const create = (): Promise<WarmVm> => Promise.reject(new Error('No build should come this far.'));
   const artifacts = await openArtifactStore(join(path, 'artifacts'));
   const limits = { maxBuilds: 10, maxBytes: Number.MAX_SAFE_INTEGER, maxRecords: 10 };
-  const retention = await Retention.open({ store, artifacts, buildsDirectory, limits, minFreeBytes, logger });
+  const retention = await Retention.open({
+    store,
+    artifacts,
+    buildsDirectory,
+    limits,
+    minFreeBytes,
+    buildRoomBytes: 0,
+    logger,
+  });
   const builds = createBuilds({
     ...{ store, queue, logger, entry: queuedRecord().entry, buildsDirectory, stagingDirectory: path },
     pool: new Pool({ size: 0, max: 1, create, logger }),

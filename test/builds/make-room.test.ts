@@ -35,7 +35,15 @@ async function createService(path: string, scripts: readonly Script[]) {
   const minFreeBytes = 4 * MiB;
   const limits = { maxBuilds: 10, maxBytes: 1000 * MiB, maxRecords: 10 };
   const retention = undo.use(
-    await Retention.open({ store, artifacts, buildsDirectory, limits, minFreeBytes, logger }),
+    await Retention.open({
+      store,
+      artifacts,
+      buildsDirectory,
+      limits,
+      minFreeBytes,
+      buildRoomBytes: 0,
+      logger,
+    }),
   );
   const pool = new Pool<WarmVm>({ size: 0, max: 1, create: vms.create, logger });
   undo.defer(() => pool.close());

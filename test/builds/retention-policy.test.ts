@@ -62,8 +62,20 @@ const rows = [
 ];
 
 for (const { title, kept, maxBuilds, maxBytes, missing, gone } of rows) {
-  test(title, () => assert.equal(names(chooseRemovals(kept, { maxBuilds, maxBytes }, missing)), gone));
+  test(title, () => {
+    const room = { wanted: missing, needed: missing };
+    assert.equal(names(chooseRemovals(kept, { maxBuilds, maxBytes }, room)), gone);
+  });
 }
+
+test('room that is wanted is made where it can be, else the room that is needed', () => {
+  const limits = { maxBuilds: 9, maxBytes: 99 };
+  assert.equal(names(chooseRemovals(three, limits, { wanted: 15, needed: 5 })), 'ab');
+  assert.equal(names(chooseRemovals(three, limits, { wanted: 31, needed: 5 })), 'a');
+  assert.equal(names(chooseRemovals(three, limits, { wanted: 15, needed: -5 })), 'ab');
+  assert.equal(names(chooseRemovals(three, limits, { wanted: 31, needed: -5 })), '');
+  assert.equal(names(chooseRemovals(three, limits, { wanted: -1, needed: -5 })), '');
+});
 
 /** What builds take up together. */
 function bytesOf(builds: readonly KeptBuild[]): number {
@@ -82,13 +94,18 @@ const someBuilds = fc
     ),
   );
 
+const someRoom = fc
+  .tuple(fc.integer({ min: -1000, max: 20_000 }), fc.nat(2000))
+  .map(([needed, more]) => ({ needed, wanted: needed + more }));
+
 test('the oldest go, no more than needed, until all limits hold', () => {
   const limits = fc.record({ maxBuilds: fc.integer({ min: 1, max: 20 }), maxBytes: fc.nat(20_000) });
   fc.assert(
-    fc.property(someBuilds, limits, fc.nat(20_000), (kept, { maxBuilds, maxBytes }, missingBytes) => {
-      const removed = chooseRemovals(kept, { maxBuilds, maxBytes }, missingBytes);
+    fc.property(someBuilds, limits, someRoom, (kept, { maxBuilds, maxBytes }, room) => {
+      const removed = chooseRemovals(kept, { maxBuilds, maxBytes }, room);
       assert.deepEqual(removed, kept.slice(0, removed.length));
-      const missing = bytesOf(kept) < missingBytes ? 0 : missingBytes;
+      const all = bytesOf(kept);
+      const missing = room.wanted <= all ? room.wanted : room.needed <= all ? room.needed : 0;
       const holds = (count: number): boolean => {
         const left = kept.slice(count);
         const isWithin = left.length <= 1 || (left.length <= maxBuilds && bytesOf(left) <= maxBytes);
