@@ -1,0 +1,59 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { openArtifactStore } from '../../src/artifacts/artifact-store.ts';
+import { createBuilds } from '../../src/builds/create-builds.ts';
+import { Pool } from '../../src/pool/pool.ts';
+import { Queue } from '../../src/queue/queue.ts';
+import { openBuildStore } from '../../src/store/build-store.ts';
+import { endless, everyEvent, log, readiness, simulateBuilds } from '../simulated-builds.ts';
+import { createFolder, queuedRecord } from '../store/harness.ts';
+import { type Ending, type OpenedBuilds, testContract } from './contract.ts';
+import { type Guest, simulateVms } from './simulated-vms.ts';
+
+const logger = { info: () => undefined, warn: () => undefined, error: () => undefined };
+
+const guests: Readonly<Record<Ending, (guest: Guest) => void>> = {
+  succeeds(guest) {
+    guest.log('#1 [internal] load\n');
+    guest.say({ vertexes: [{ name: '[internal] load' }] });
+    guest.log('#1 DONE 0.1s\n');
+    guest.end();
+  },
+  'goes on': (guest) => guest.log('#1 [internal] load\n'),
+};
+
+/** The real use-cases on real files, store and queue; only the VMs are simulated. */
+async function openReal(ending: Ending): Promise<OpenedBuilds> {
+  await using undo = new AsyncDisposableStack();
+  const { path } = undo.use(await createFolder());
+  const store = undo.use(await openBuildStore(path));
+  const vms = undo.use(await simulateVms([guests[ending]]));
+  const pool = new Pool({ size: 0, max: 1, create: () => vms.create(), logger });
+  undo.defer(() => pool.close());
+  const buildsDirectory = join(path, 'builds');
+  await mkdir(buildsDirectory);
+  const builds = createBuilds({
+    ...{ store, pool, logger, buildsDirectory, stagingDirectory: path, entry: queuedRecord().entry },
+    queue: new Queue({ slots: 1, limit: 1 }),
+    artifacts: await openArtifactStore(join(path, 'artifacts')),
+    ...{ maxArtifactBytes: 1, maxLogBytes: 1024 * 1024, minFreeBytes: 0, defaultTimeoutSeconds: 60 },
+    policy: { customFrontends: true },
+    limits: { maxBytes: 1, maxEntries: 1, maxUploadBytes: 1 },
+    readiness: () => readiness(true),
+  });
+  undo.defer(() => {
+    builds.abort();
+    return builds.drain();
+  });
+  const resources = undo.move();
+  return { builds, [Symbol.asyncDispose]: () => resources.disposeAsync() };
+}
+
+async function openSimulated(ending: Ending): Promise<OpenedBuilds> {
+  const goesOn = (signal: AbortSignal) => endless([log('#1 [internal] load\n')], signal);
+  const builds = simulateBuilds({ script: ending === 'succeeds' ? everyEvent : goesOn });
+  return { builds, [Symbol.asyncDispose]: async () => undefined };
+}
+
+testContract('the use-cases (simulated VMs)', openReal);
+testContract('the simulated use-cases', openSimulated);
