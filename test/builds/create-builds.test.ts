@@ -1,16 +1,17 @@
 import assert from 'node:assert/strict';
-import { mkdir, readdir, readlink } from 'node:fs/promises';
+import { mkdir, readdir, readlink, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { openArtifactStore } from '../../src/artifacts/artifact-store.ts';
 import { createBuilds, type RunningBuilds } from '../../src/builds/create-builds.ts';
 import { Retention } from '../../src/builds/retention.ts';
 import type { WarmVm } from '../../src/guest/warm-vm.ts';
+import { createBuildFiles, endBuildFiles } from '../../src/logs/build-files.ts';
 import { parseSpec } from '../../src/model/spec.ts';
 import { Pool } from '../../src/pool/pool.ts';
 import { Queue } from '../../src/queue/queue.ts';
 import { type BuildStore, openBuildStore } from '../../src/store/build-store.ts';
-import { createFolder, queuedRecord, type TemporaryFolder } from '../store/harness.ts';
+import { createFolder, queuedRecord, type TemporaryFolder, verdict } from '../store/harness.ts';
 
 const signal = new AbortController().signal;
 const request = { spec: parseSpec({}), context: null, dockerfile: Buffer.from('FROM scratch\n') };
@@ -169,4 +170,31 @@ test('a build that waits says first that it is queued, then at which place', asy
   const items = await builds.watch(id, { logOffset: 0, eventOffset: 0, follow: true, signal });
   const types = (await Array.fromAsync(items)).map((item) => item.kind === 'event' && item.event.type);
   assert.deepEqual(types, ['state', 'queued', 'verdict']);
+});
+
+test('a page of the largest records there are ends at 4 MiB, and says that there are more', async () => {
+  await using folder = await createFolder();
+  const { builds, store } = await createParts(folder, new Queue({ slots: 1, limit: 0 }));
+  await using _store = store;
+  const buildArgs = Object.fromEntries(Array.from({ length: 15 }, (_, i) => [`A${i}`, 'x'.repeat(65_536)]));
+  const record = { ...queuedRecord(), spec: parseSpec({ buildArgs }) };
+  for (let count = 0; count < 6; count += 1) await store.insert({ ...record, id: queuedRecord().id });
+  const page = await builds.list({ limit: 100 });
+  assert.deepEqual([page.builds.length, page.more], [4, true]);
+});
+
+test('the events of a build that has ended are read without its log', async () => {
+  await using folder = await createFolder();
+  const { builds, buildsDirectory, store } = await createParts(folder, new Queue({ slots: 1, limit: 0 }));
+  await using _store = store;
+  const record = queuedRecord({ state: 'interrupted', verdict });
+  await store.insert(record);
+  const directory = join(buildsDirectory, record.id);
+  const { log, events } = await createBuildFiles(directory);
+  await Promise.all([log.end(), events.end(), rm(join(directory, 'log'))]);
+  await endBuildFiles(directory, { at: '2026-01-02T03:04:05.678Z', type: 'verdict', verdict });
+  const seen: unknown[] = [];
+  for await (const { event } of await builds.events(record.id, { offset: 0, follow: true, signal }))
+    seen.push(event.type);
+  assert.deepEqual(seen, ['verdict']);
 });
