@@ -69,7 +69,7 @@ async function answer<Request, Answer>(
   } catch (error) {
     const cause = explain(context, call.getPath(), signal.aborted ? signal.reason : error);
     call.emit('error', toServiceError(cause));
-    // The status waits behind what the client does not read; only the end of the connection reaches it.
+    // The status would wait behind messages that the client does not read, so its connection is closed.
     if (cause.code === 'TRANSFER_STALLED') context.dropConnection(call.getPeer());
   }
 }

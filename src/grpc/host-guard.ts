@@ -27,6 +27,6 @@ export function createHostGuard(hosts: readonly string[]): ServerInterceptor {
 function hostNotAllowed(): KilnError {
   return new KilnError(
     'HOST_NOT_ALLOWED',
-    'The service is not called by this host name; use its own, or add it to KILN_HOSTS.',
+    'This host name is not one of the service; use localhost or its address, or add the name to KILN_HOSTS.',
   );
 }

@@ -20,7 +20,7 @@ export type GrpcSettings = {
   readonly maxConnections: number;
 };
 
-/** What does well for everyone; `hosts` and `uploadMaxBytes` are the operator's. */
+/** Defaults; `hosts` and `uploadMaxBytes` are the operator's to decide. */
 export const defaultGrpcSettings = {
   stallMs: 30_000,
   maxCallMs: 26 * 3600 * 1000,

@@ -5,7 +5,10 @@ import { KilnError } from '../model/error.ts';
 import { cutOff } from './answer/cut-off.ts';
 import { toProblem } from './error-table.ts';
 
-/** How long a refused upload is read on, in ms: a connection closed under it would bury the answer for who writes before reading. */
+/**
+ * How long the rest of a refused upload is read and dropped, in ms. A connection closed at once is reset, and a client that sends
+ * everything before it reads would never see the answer.
+ */
 const lingerMs = 5000;
 
 /** The one place where a failed request is logged and answered; a stream that broke off is cut. */
@@ -42,7 +45,7 @@ async function sendBeforeEnd(request: Request, response: Response, body: string)
   response.end();
 }
 
-/** Express and its file sender refuse in their own terms; total. */
+/** Translates the errors of Express and of its file sender; any thrown value becomes a KilnError. */
 function fromExpress(error: unknown): KilnError {
   const status = error instanceof Error && 'status' in error ? error.status : undefined;
   if (status === 400 || status === 404) return notFound();

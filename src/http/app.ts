@@ -59,7 +59,7 @@ const nameRequest: RequestHandler = (request, response, next) => {
 
 function securityHeaders(): RequestHandler {
   return helmet({
-    // Whether there is TLS in front of us is not ours to know.
+    // Whether a proxy in front of us speaks TLS is not known here.
     strictTransportSecurity: false,
     contentSecurityPolicy: {
       useDefaults: false,

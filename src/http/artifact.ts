@@ -13,7 +13,7 @@ export function getArtifact({ builds, settings }: RecordEdge): RequestHandler {
       'Cache-Control': 'private, max-age=31536000, immutable',
       ETag: `"${artifact.digest}"`,
     });
-    // The path is ours: that a folder above it begins with a dot means nothing.
+    // Express would refuse a path with a folder whose name begins with a dot; this path is ours.
     response.sendFile(path, { dotfiles: 'allow', etag: false, lastModified: false, cacheControl: false });
   };
 }

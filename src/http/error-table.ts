@@ -14,7 +14,7 @@ export const statusOfKind: Readonly<Record<ErrorKind, number>> = {
   'not-found': 404,
   conflict: 409,
   gone: 410,
-  // Only in our log: whoever it is about is no longer there, or cancelled.
+  // Seen in our log alone: the client that it is about has gone.
   cancelled: 499,
   unavailable: 503,
   'storage-full': 507,
@@ -36,7 +36,7 @@ export type Problem = {
   readonly requestId: string;
 };
 
-/** Of an error that is not ours nothing but "internal error" is said. */
+/** An error that is not ours says nothing but "internal error". */
 export function toProblem(error: unknown, requestId: string): Problem {
   const { code, message, details } = KilnError.from(error);
   const status = statusOfKind[errorKinds[code]];

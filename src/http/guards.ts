@@ -6,10 +6,10 @@ const maxHeaders = 100;
 /** Names by which the service may always be called: another one means that a web page has rebound its name to us. */
 const loopbackNames = ['localhost', '127.0.0.1', '[::1]'];
 
-/** Node drops what is beyond its own limit without a word; one more than ours must be let through to be seen. */
+/** Node silently drops headers beyond its own limit: it keeps one more than we allow, so that we see when there are too many. */
 export const headersSeen = maxHeaders + 1;
 
-/** Refuses what Node lets through and others in front of us could take differently. */
+/** Refuses requests that Node takes but that a proxy in front of us may read differently. */
 export const guardHeaders: RequestHandler = (request, _response, next) => {
   const names = request.rawHeaders.filter((_, index) => index % 2 === 0).map((name) => name.toLowerCase());
   const problems: readonly (readonly [isSo: boolean, what: string])[] = [
@@ -29,7 +29,7 @@ export const guardHeaders: RequestHandler = (request, _response, next) => {
   next();
 };
 
-/** What browsers can be made to do: DNS rebinding, and pages of other sites that post to us. Before any body is read. */
+/** Refuses what a web page can make a browser do: reach us by DNS rebinding, or post from another site. Comes before any body is read. */
 export function guardBrowsers(hosts: readonly string[]): RequestHandler {
   const configured = new Set(hosts.map((host) => host.toLowerCase()));
   const own = new Set([...loopbackNames, ...configured]);
@@ -38,7 +38,7 @@ export function guardBrowsers(hosts: readonly string[]): RequestHandler {
     if (!own.has(nameOf(host))) {
       throw new KilnError(
         'HOST_NOT_ALLOWED',
-        'The service is not called by this host name; use its own, or add it to KILN_HOSTS.',
+        'This host name is not one of the service; use localhost or its address, or add the name to KILN_HOSTS.',
       );
     }
     const { origin } = request.headers;
@@ -52,14 +52,14 @@ export function guardBrowsers(hosts: readonly string[]): RequestHandler {
   };
 }
 
-/** The page's own host and port: other services of this machine are other sites. Behind a proxy, a configured name. */
+/** The same host and port as the request's: another port is another site. Behind a proxy it is a configured name. */
 function isOwnOrigin(origin: string, host: string, configured: ReadonlySet<string>): boolean {
   if (!URL.canParse(origin)) return false;
   const url = new URL(origin);
   return url.host === host.toLowerCase() || configured.has(url.hostname);
 }
 
-/** What a link on any page may open: it tells nothing about builds. */
+/** Pages that tell nothing about builds: any site may link to them. */
 function isPublicPage({ method, path }: { method: string; path: string }): boolean {
   const reads = method === 'GET' || method === 'HEAD';
   return reads && (path === '/' || path === '/openapi.json' || path === '/docs' || path.startsWith('/docs/'));

@@ -56,7 +56,7 @@ export function getEvents({ builds, settings }: RecordEdge): RequestHandler {
     if (endHead(request, response, type)) return;
     const first = isTerminal(state) ? await events.next() : undefined;
     if (sse && first?.done) {
-      // A browser comes back for more after every end but this one.
+      // A browser reconnects whenever a stream of events ends, unless the answer is 204.
       response.status(204).end();
       return;
     }
@@ -68,7 +68,7 @@ export function getEvents({ builds, settings }: RecordEdge): RequestHandler {
   };
 }
 
-/** What a browser says when it comes back counts for more than the URL it was opened with. */
+/** A browser that reconnects sends Last-Event-ID: it counts, not the offset in the URL. */
 function resumed({ query, headers }: Request): Request['query'] {
   const lastEventId = headers['last-event-id'];
   return lastEventId === undefined ? query : { ...query, offset: String(lastEventId) };

@@ -19,7 +19,7 @@ export type HttpServer = {
   close(graceMs?: number): Promise<void>;
 };
 
-/** What the last lines of builds that have ended need to be sent, in ms. */
+/** How long answers have at the end of the server, in ms: enough for the last lines of builds that have just ended. */
 const defaultGraceMs = 2000;
 
 /** The HTTP API, over HTTP/1.1 without TLS. */
@@ -32,11 +32,11 @@ export function createHttpServer(options: {
   const settings = completeSettings(options.settings);
   const server = createNodeServer(settings);
   const app = createApp({ builds, settings, logger });
-  // Without a listener of its own Node asks for a body before anyone has looked at its headers.
+  // Without a listener for checkContinue Node would ask for the body before anyone has looked at the headers.
   server.on('request', app).on('checkContinue', app);
   answerClientErrors(server);
   const answered = (): void => {
-    // A kept connection would hold up the end for no answer.
+    // An idle connection that is kept alive would hold up the end of the server.
     if (!server.listening) setImmediate(() => server.closeIdleConnections());
   };
   server.on('request', (_request, response) => response.once('close', answered));

@@ -20,7 +20,7 @@ const defaults = {
   keepAliveMs: 15_000,
 };
 
-/** What the operator decides; the rest does well for everyone. */
+/** What the operator decides; everything else has a default. */
 export type GivenHttpSettings = Partial<HttpSettings> & Pick<HttpSettings, 'hosts' | 'uploadMaxBytes'>;
 
 export function completeSettings(given: GivenHttpSettings): HttpSettings {

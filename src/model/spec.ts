@@ -38,7 +38,7 @@ export const specSchema = z
   .strictObject({
     entry: z
       .string()
-      .regex(stageName, 'is no name of an archive entry')
+      .regex(stageName, 'is not the name of an archive entry')
       .max(128, 'is too long')
       .optional()
       .meta({
@@ -56,7 +56,7 @@ export const specSchema = z
       .meta({ description: 'Path of the Dockerfile in the context.' }),
     target: z
       .string()
-      .regex(stageName, 'is no name of a stage')
+      .regex(stageName, 'is not the name of a stage')
       .max(128, 'is too long')
       .optional()
       .meta({ description: 'Stage to build.' }),

@@ -16,7 +16,7 @@ export type BuildAnswer = {
   readonly onFailure: 'cut' | 'end';
 };
 
-/** The forms of the answer; the first is for whoever asks for none of them. */
+/** Types that the answer may have; the first is the default. */
 const answerTypes = ['text/plain', 'application/x-ndjson', 'text/event-stream'];
 
 /** Sends what the build says, as it says it; resolves with its verdict, which has been sent too. */

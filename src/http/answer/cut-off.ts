@@ -6,7 +6,7 @@ const lingerMs = 5000;
 
 /**
  * Ends a stream so that the client must notice: everything is sent, the last chunk of the chunked coding is not. curl then
- * exits with 18. FIN and not RST, which could overtake what is still on its way.
+ * exits with 18. It is ended with FIN: an RST can overtake bytes that are still on their way.
  * @param stallMs How long the client may take for what was not sent yet.
  */
 export async function cutOff({ socket }: Response, stallMs: number): Promise<void> {
@@ -17,7 +17,7 @@ export async function cutOff({ socket }: Response, stallMs: number): Promise<voi
     await finished(socket, { ...given(stallMs), readable: false });
     await finished(socket, given(lingerMs));
   } catch {
-    // Whoever does not take the end, or does not close in turn, is gone.
+    // The client neither took the rest nor closed its side in time.
   } finally {
     socket.destroy();
   }

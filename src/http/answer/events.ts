@@ -9,7 +9,7 @@ export async function writeEvents(
   { sse, keepAliveMs }: { sse: boolean; keepAliveMs: number },
 ): Promise<Verdict | null> {
   let verdict: Verdict | null = null;
-  // A comment of server-sent events; NDJSON has none.
+  // A comment, which clients of server-sent events ignore. NDJSON has no comments, so nothing is sent there.
   const timer = setInterval(() => writer.nudge(sse ? ':\n\n' : ''), keepAliveMs);
   try {
     for await (const { event, offset } of events) {

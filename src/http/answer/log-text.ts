@@ -32,7 +32,7 @@ class LogText {
   #waitsFor = 'a VM';
   #logBegun = false;
   #lineOpen = false;
-  /** Said when the log has ended. */
+  /** Warnings that came while the log was being written; they follow it. */
   #later = '';
 
   constructor(id: string) {

@@ -79,7 +79,7 @@ export function parseFields(fields: Fields): { spec: BuildSpec; answer: AnswerOp
   return { spec, answer: { onFailure: onFailure ?? 'cut', async: async ?? false } };
 }
 
-/** Both sources of fields as one; a field in both is refused, as nobody could say which holds. */
+/** Both sources of fields as one; a field in both is refused, as nobody could say which one counts. */
 export function joinFields(first: Fields, second: Fields): Fields {
   const twice = [...first.keys()].find((name) => second.has(name));
   if (twice !== undefined) {
