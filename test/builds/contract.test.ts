@@ -37,6 +37,7 @@ async function openReal(ending: Ending): Promise<OpenedBuilds> {
     queue: new Queue({ slots: 1, limit: 1 }),
     artifacts: await openArtifactStore(join(path, 'artifacts')),
     ...{ maxArtifactBytes: 1, maxLogBytes: 1024 * 1024, minFreeBytes: 0, defaultTimeoutSeconds: 60 },
+    retention: { makeRoom: async () => undefined, ended: () => undefined },
     policy: { customFrontends: true },
     limits: { maxBytes: 1, maxEntries: 1, maxUploadBytes: 1 },
     readiness: () => readiness(true),
