@@ -4,7 +4,7 @@ import ssh2 from 'ssh2';
 import { withDeadline } from '../lib/abort.ts';
 import { printable } from '../lib/text.ts';
 import { KilnError } from '../model/error.ts';
-import { boundChannel, connectToGuest } from './distrust.ts';
+import { ChannelBudget, connectToGuest } from './distrust.ts';
 import { type StartedCommand, startCommand } from './exec.ts';
 
 export type SshTarget = {
@@ -34,6 +34,7 @@ export async function connectSsh(target: SshTarget, signal: AbortSignal): Promis
   signal.throwIfAborted();
   const client = new ssh2.Client();
   const socket = connectToGuest(target.port);
+  const budget = new ChannelBudget(socket);
   const closed = closeReason(client);
   const reason = (): Error =>
     new KilnError('INFRA', `The guest's ssh did not answer within ${deadlineMs} ms.`);
@@ -49,8 +50,8 @@ export async function connectSsh(target: SshTarget, signal: AbortSignal): Promis
   }
   return {
     closed,
-    start: (command, linked) => startCommand({ client, socket }, command, linked),
-    forwardIn: (port, accept, linked) => forwardIn({ client, socket }, { port, accept }, linked),
+    start: (command, linked) => startCommand({ client, budget }, command, linked),
+    forwardIn: (port, accept, linked) => forwardIn({ client, budget }, { port, accept }, linked),
     async [Symbol.asyncDispose]() {
       socket.destroy();
       await closed;
@@ -100,7 +101,7 @@ function closeReason(client: ssh2.Client): Promise<string> {
 }
 
 async function forwardIn(
-  { client, socket }: { client: ssh2.Client; socket: Socket },
+  { client, budget }: { client: ssh2.Client; budget: ChannelBudget },
   { port, accept }: { port: number; accept: (channel: Duplex) => void },
   signal: AbortSignal,
 ): Promise<void> {
@@ -111,7 +112,7 @@ async function forwardIn(
       return;
     }
     open += 1;
-    const channel = boundChannel(acceptChannel(), socket);
+    const channel = budget.boundForwarded(acceptChannel());
     channel.once('close', () => {
       open -= 1;
     });

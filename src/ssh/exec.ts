@@ -1,8 +1,7 @@
-import type { Socket } from 'node:net';
 import type { Client, ClientChannel } from 'ssh2';
 import { raceAbort, withDeadline } from '../lib/abort.ts';
 import { KilnError } from '../model/error.ts';
-import { boundChannel } from './distrust.ts';
+import type { ChannelBudget } from './distrust.ts';
 
 /** A command running in the guest. Both outputs must be read, or the guest stalls. */
 export type Exec = {
@@ -24,11 +23,11 @@ export type StartedCommand = {
 const openDeadlineMs = 10_000;
 
 export async function startCommand(
-  { client, socket }: { client: Client; socket: Socket },
+  { client, budget }: { client: Client; budget: ChannelBudget },
   command: string,
   signal: AbortSignal,
 ): Promise<StartedCommand> {
-  const channel = boundChannel(await openChannel(client, command, signal), socket);
+  const channel = budget.bound(await openChannel(client, command, signal));
   const exited = exitOf(channel);
   exited.catch(() => undefined);
   return {

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { buffer } from 'node:stream/consumers';
 import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import ssh2 from 'ssh2';
 import { connectSsh, type SshConnection } from '../../src/ssh/connection.ts';
 import { generateKeyPair } from '../../src/ssh/keys.ts';
@@ -86,4 +88,42 @@ test('a guest that opens connections without end is refused beyond a number', as
   const opened = await Promise.allSettled(Array.from({ length: 300 }, () => openForwarded(connection.guest)));
   assert.equal(opened.filter(({ status }) => status === 'fulfilled').length, 256);
   assert.equal(connection.forwarded.length, 256);
+});
+
+/** Bytes of all channels that are held for them. */
+function unreadOf(channels: readonly Duplex[]): number {
+  return channels.reduce((sum, { readableLength }) => sum + readableLength, 0);
+}
+
+test('what a guest sends on many connections that nobody reads is bounded in all: the greediest are cut, no other', async () => {
+  await using connection = await connectGuest();
+  const opened = await Promise.all(Array.from({ length: 60 }, () => openForwarded(connection.guest)));
+  const [modest, ...greedy] = opened;
+  assert.ok(modest);
+  modest.write('hello');
+  for (const channel of greedy) channel.write(Buffer.alloc(2 * 1024 * 1024 - 1));
+  const [first, ...others] = connection.forwarded;
+  assert.ok(first);
+  for (let seen = -1; seen !== unreadOf(others); await sleep(300)) seen = unreadOf(others);
+  assert.ok(unreadOf(others) <= 66 * 1024 * 1024, `${unreadOf(others)} bytes are held`);
+  assert.equal(String(first.read()), 'hello');
+});
+
+test('what waits for a guest that takes nothing is bounded in all, and arrives whole once it does', async () => {
+  await using connection = await connectGuest();
+  const opened = await Promise.all(Array.from({ length: 40 }, () => openForwarded(connection.guest)));
+  const { _sock: socket } = connection.guest as unknown as { _sock: Socket };
+  socket.pause();
+  const bytes = 1024 * 1024;
+  const written = connection.forwarded.map((channel) => {
+    for (let sent = 0; sent < bytes; sent += 64 * 1024) channel.write(Buffer.alloc(64 * 1024));
+    return new Promise<void>((resolve) => channel.end(resolve));
+  });
+  let ended = 0;
+  for (const channel of written) void channel.then(() => (ended += 1));
+  await sleep(500);
+  assert.ok(ended < opened.length, 'not all of it was taken by the connection');
+  socket.resume();
+  const received = await Promise.all(opened.map(async (channel) => (await buffer(channel)).length));
+  assert.deepEqual(new Set(received), new Set([bytes]));
 });
