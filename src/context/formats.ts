@@ -8,7 +8,7 @@ export type ArchiveFormat = 'tar' | 'gzip' | 'zip';
 export const sniffBytes = blockBytes;
 
 const gzipMagic = Buffer.from([0x1f, 0x8b]);
-/** A first entry, an empty zip, the first part of a split one. */
+/** The start of a zip: of its first member, of an empty one, the first part of a split one. */
 const zipMagics = ['PK\x03\x04', 'PK\x05\x06', 'PK\x07\x08'].map((magic) => Buffer.from(magic));
 
 const refusedMagics: readonly (readonly [name: string, magic: Buffer])[] = [

@@ -26,10 +26,10 @@ export type StageOptions = {
   readonly signal: AbortSignal;
 };
 
-/** A small archive may well be text; one that unpacks to this many times its size is a bomb. */
+/** An archive that unpacks to more than this many times its size is a bomb. Small ones are not judged: they may well be text. */
 const maxRatio = 100;
 const ratioFreeBytes = 10 * 1024 * 1024;
-/** What comes first may be nothing but zeros, and the rest not: while an archive arrives, it may be ahead of its ratio by this much. */
+/** An archive may begin with much that compresses well, such as zeros: while it arrives, it may be this many bytes beyond its ratio. */
 const ratioLeadBytes = 256 * 1024 * 1024;
 
 /**
@@ -202,6 +202,6 @@ function tooLarge(limit: number): KilnError {
 }
 
 function bomb(): KilnError {
-  const message = `The archive unpacks to more than ${maxRatio} times its size, which is more than any honest one; leave out files of nothing but zeros.`;
+  const message = `The archive unpacks to more than ${maxRatio} times its size, as only archives do that are made to fill disks; leave out large files that hold nothing but zeros.`;
   return new KilnError('ARCHIVE_TOO_LARGE', message, { details: { limit: maxRatio } });
 }

@@ -5,16 +5,16 @@ import { checkDockerignore } from '../../src/context/dockerfile/dockerignore.ts'
 import type { StagedContext } from '../../src/model/context.ts';
 import type { ErrorCode } from '../../src/model/error.ts';
 import { Staging } from './staging.ts';
-import { file, folder, hardlink, type RawEntry, symlink, tar } from './tar.ts';
+import { file, folder, hardlink, type RawMember, symlink, tar } from './tar.ts';
 
 const builtIn = { customFrontends: false };
 const anyFrontend = { customFrontends: true };
 const MiB = 1024 * 1024;
 
 const dockerfile = file('Dockerfile', 'FROM scratch\n');
-const syntax = (name: string): RawEntry => file(name, '# syntax=evil/frontend\nFROM scratch\n');
+const syntax = (name: string): RawMember => file(name, '# syntax=evil/frontend\nFROM scratch\n');
 
-type Case = readonly [row: string, code: ErrorCode | null, entries: readonly RawEntry[], path?: string];
+type Case = readonly [row: string, code: ErrorCode | null, members: readonly RawMember[], path?: string];
 
 const contexts: readonly Case[] = [
   ['40: at the path asked', null, [file('a/b.Dockerfile', 'FROM x')], 'a/b.Dockerfile'],
@@ -68,10 +68,10 @@ const contexts: readonly Case[] = [
   ],
 ];
 
-for (const [row, code, entries, path = 'Dockerfile'] of contexts) {
+for (const [row, code, members, path = 'Dockerfile'] of contexts) {
   test(`Dockerfile, row ${row}: ${code ?? 'accepted'}`, async () => {
     await using staging = await Staging.create();
-    await using staged = await staging.stage(tar(...entries));
+    await using staged = await staging.stage(tar(...members));
     const sealed = staged.seal(path, builtIn);
     await (code ? assert.rejects(sealed, { name: 'KilnError', code }) : sealed);
   });

@@ -57,3 +57,18 @@ test('what a build holds of its context while it waits has no names', async (t) 
   t.diagnostic(`${grown} MiB`);
   assert.ok(grown <= 4, `${grown} MiB`);
 });
+
+test('each upload gives its memory back: the eighth takes no more than the second', async (t) => {
+  await using staging = await Staging.create();
+  const rises: number[] = [];
+  for (let count = 0; count < 8; count += 1) {
+    const { staged, rssMiB } = await stageLarge(staging, { bytes: 0, members: 520, layout: 'large xattrs' });
+    if (staged instanceof Error) throw staged;
+    await staged[Symbol.asyncDispose]();
+    rises.push(rssMiB);
+  }
+  t.diagnostic(rises.join(', '));
+  const later = rises.slice(2).reduce((sum, rise) => sum + rise, 0);
+  // Each holds 30 MiB of xattrs.
+  assert.ok(later <= 64, `${later} MiB more after two uploads`);
+});

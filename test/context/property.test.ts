@@ -7,14 +7,14 @@ import fc from 'fast-check';
 import { KilnError } from '../../src/model/error.ts';
 import { extractImage, listTree } from './image.ts';
 import { inChunks, Staging } from './staging.ts';
-import { gnuLong, pax, type RawEntry, raw, tar } from './tar.ts';
+import { gnuLong, pax, type RawMember, raw, tar } from './tar.ts';
 import { zip } from './zip.ts';
 
 const part = fc.oneof(
   fc.stringMatching(/^[a-zA-Z0-9_-]{1,30}$/),
   fc.constantFrom('日本語', 'naïve', '🙂', '...', ' ', 'long'.repeat(40)),
 );
-const entries = fc.uniqueArray(
+const members = fc.uniqueArray(
   fc.record({
     path: fc.array(part, { minLength: 1, maxLength: 4 }).map((parts) => ['f', ...parts].join('/')),
     content: fc.oneof(fc.constant(''), fc.string({ maxLength: 2000 })),
@@ -27,7 +27,7 @@ const entries = fc.uniqueArray(
 
 test('any valid archive becomes an image with its files, byte for byte', async () => {
   await using staging = await Staging.create();
-  const property = fc.asyncProperty(entries, fc.boolean(), async (list, compressed) => {
+  const property = fc.asyncProperty(members, fc.boolean(), async (list, compressed) => {
     const files = list.map((item) => ({ ...item, path: `${item.path}.end` }));
     const archive = tar(...files.map(withLongName));
     const upload = compressed ? gzipSync(archive) : archive;
@@ -112,8 +112,8 @@ function mendChecksums(name: string, bytes: Buffer): Buffer {
 }
 
 function withLongName({ path, content, form }: { path: string; content: string; form: string }): Buffer {
-  const entry: RawEntry = { name: 'short', content };
-  const gnu = { ...entry, magic: 'ustar  \0' };
+  const member: RawMember = { name: 'short', content };
+  const gnu = { ...member, magic: 'ustar  \0' };
   if (form === 'gnu') return Buffer.concat([gnuLong('L', path), raw(gnu)]);
-  return Buffer.concat([pax({ path, mtime: '1700000000.123456789' }), raw(entry)]);
+  return Buffer.concat([pax({ path, mtime: '1700000000.123456789' }), raw(member)]);
 }

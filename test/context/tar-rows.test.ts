@@ -22,7 +22,7 @@ const refused: readonly (readonly [row: string, code: ErrorCode, archive: Buffer
   ['7: to ../x', 'HARDLINK_TARGET', tar(hardlink('h', '../x'))],
   ['7: to a link', 'HARDLINK_TARGET', tar(symlink('d', '/etc/passwd'), hardlink('h', 'd'))],
   ['7: through a link', 'HARDLINK_TARGET', tar(symlink('d', '/etc'), hardlink('h', 'd/passwd'))],
-  ['7: to a later entry', 'HARDLINK_TARGET', tar(hardlink('h', 'a'), file('a'))],
+  ['7: to a later member', 'HARDLINK_TARGET', tar(hardlink('h', 'a'), file('a'))],
   ['7: to itself', 'HARDLINK_TARGET', tar(hardlink('h', 'h'))],
   ['7: to a folder', 'HARDLINK_TARGET', tar(folder('a/'), hardlink('h', 'a'))],
   [
@@ -96,11 +96,11 @@ const refused: readonly (readonly [row: string, code: ErrorCode, archive: Buffer
   ['22: two x', 'ARCHIVE_AMBIGUOUS', tar(pax({ path: 'a' }), pax({ path: 'b' }), file('x'))],
   ['22: two L', 'ARCHIVE_AMBIGUOUS', tar(gnuLong('L', 'a'), gnuLong('L', 'b'), file('x'))],
   [
-    '22: g between x and its entry',
+    '22: g between x and its member',
     'ARCHIVE_AMBIGUOUS',
     tar(pax({ path: 'a' }), pax({ comment: 'c' }, 'g'), file('x')),
   ],
-  ['22: a path for all entries', 'ARCHIVE_AMBIGUOUS', tar(pax({ path: 'a' }, 'g'), file('x'))],
+  ['22: a path for all members', 'ARCHIVE_AMBIGUOUS', tar(pax({ path: 'a' }, 'g'), file('x'))],
   ['22: one PAX key twice', 'ARCHIVE_AMBIGUOUS', tar(twoPaths(), file('x'))],
   ['22: a long name after its NUL', 'ARCHIVE_AMBIGUOUS', tar(gnuLong('L', 'a\0b'), file('x'))],
   ['22: a folder with content', 'ARCHIVE_AMBIGUOUS', tar({ name: 'd/', type: '5', content: 'x' })],
@@ -167,14 +167,14 @@ const refused: readonly (readonly [row: string, code: ErrorCode, archive: Buffer
   ],
   ['29: more than the limit', 'ARCHIVE_TOO_LARGE', tar(file('a', 'x'.repeat(9000))), { maxBytes: 8192 }],
   [
-    '30: one entry too many',
+    '30: one member too many',
     'ARCHIVE_TOO_MANY_ENTRIES',
     tar(file('a'), file('b'), file('c')),
     { maxEntries: 2 },
   ],
   ['30: folders that are only named', 'ARCHIVE_TOO_MANY_ENTRIES', tar(file('a/b/c/d')), { maxEntries: 2 }],
-  ['39: no entry', 'ARCHIVE_EMPTY', tar()],
-  ['39: no entry but a comment', 'ARCHIVE_EMPTY', tar(pax({ comment: 'c' }, 'g'))],
+  ['39: no member', 'ARCHIVE_EMPTY', tar()],
+  ['39: no member but a comment', 'ARCHIVE_EMPTY', tar(pax({ comment: 'c' }, 'g'))],
   ['39: 0 bytes', 'ARCHIVE_EMPTY', Buffer.alloc(0)],
 ];
 
@@ -204,7 +204,7 @@ const accepted: readonly (readonly [row: string, archive: Buffer, entries: numbe
     tar(gnuLong('K', 'k'.repeat(200)), gnuLong('L', 'l'.repeat(200)), symlink('x', 'y')),
     1,
   ],
-  ['22: a comment for all entries', tar(pax({ comment: 'c' }, 'g'), file('x')), 1],
+  ['22: a comment for all members', tar(pax({ comment: 'c' }, 'g'), file('x')), 1],
   ['23: an xattr of 60 000 bytes', tar(withXattr('x', 60_000)), 1],
   ['24: a time before 1970', tar({ name: 'x', patch: (block) => block.fill(0xff, 136, 148) }), 1],
   ['26: zero padding of 1 MiB', Buffer.concat([tar(file('a')), Buffer.alloc(1024 * 1024)]), 1],
@@ -243,7 +243,7 @@ test('row 12: warnings are at most 20', async () => {
   assert.equal((await accept(tar(...names))).warnings.length, 20);
 });
 
-test('a message names the entry and the rule, with nothing a terminal would act on', async () => {
+test('a message names the member and the rule, with nothing a terminal would act on', async () => {
   const through = await refuseWith('ENTRY_THROUGH_LINK', tar(symlink('d', '/tmp'), file('d/evil')));
   assert.equal(
     through.message,

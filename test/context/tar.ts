@@ -1,5 +1,5 @@
 /** Tars made block by block, so that each field can be wrong. */
-export type RawEntry = {
+export type RawMember = {
   readonly name: string | Buffer;
   /** Type flag; a regular file by default. */
   readonly type?: string;
@@ -17,32 +17,35 @@ export type RawEntry = {
 
 export const tarEnd = Buffer.alloc(1024);
 
-/** The entries and the two zero blocks. */
-export function tar(...entries: readonly (RawEntry | Buffer)[]): Buffer {
-  return Buffer.concat([...entries.map((entry) => (Buffer.isBuffer(entry) ? entry : raw(entry))), tarEnd]);
+/** The members and the two zero blocks. */
+export function tar(...members: readonly (RawMember | Buffer)[]): Buffer {
+  return Buffer.concat([
+    ...members.map((member) => (Buffer.isBuffer(member) ? member : raw(member))),
+    tarEnd,
+  ]);
 }
 
-export function raw(entry: RawEntry): Buffer {
-  const content = Buffer.from(entry.content ?? '');
+export function raw(member: RawMember): Buffer {
+  const content = Buffer.from(member.content ?? '');
   const block = Buffer.alloc(512);
-  put(block, 0, entry.name);
-  put(block, 100, entry.mode ?? '0000644\0');
+  put(block, 0, member.name);
+  put(block, 100, member.mode ?? '0000644\0');
   put(block, 108, '0000000\0');
   put(block, 116, '0000000\0');
-  put(block, 124, entry.size ?? `${content.length.toString(8).padStart(11, '0')}\0`);
-  put(block, 136, entry.mtime ?? '14000000000\0');
-  put(block, 156, entry.type ?? '0');
-  put(block, 157, entry.target ?? '');
-  put(block, 257, entry.magic ?? 'ustar\x0000');
-  put(block, 345, entry.prefix ?? '');
-  entry.patch?.(block);
+  put(block, 124, member.size ?? `${content.length.toString(8).padStart(11, '0')}\0`);
+  put(block, 136, member.mtime ?? '14000000000\0');
+  put(block, 156, member.type ?? '0');
+  put(block, 157, member.target ?? '');
+  put(block, 257, member.magic ?? 'ustar\x0000');
+  put(block, 345, member.prefix ?? '');
+  member.patch?.(block);
   return Buffer.concat([withChecksum(block), content, Buffer.alloc((512 - (content.length % 512)) % 512)]);
 }
 
-export const file = (name: string | Buffer, content: string | Buffer = 'x'): RawEntry => ({ name, content });
-export const folder = (name: string): RawEntry => ({ name, type: '5', mode: '0000755\0' });
-export const symlink = (name: string, target: string): RawEntry => ({ name, type: '2', target });
-export const hardlink = (name: string, target: string): RawEntry => ({ name, type: '1', target });
+export const file = (name: string | Buffer, content: string | Buffer = 'x'): RawMember => ({ name, content });
+export const folder = (name: string): RawMember => ({ name, type: '5', mode: '0000755\0' });
+export const symlink = (name: string, target: string): RawMember => ({ name, type: '2', target });
+export const hardlink = (name: string, target: string): RawMember => ({ name, type: '1', target });
 
 export function pax(records: Readonly<Record<string, string | Buffer>>, type = 'x'): Buffer {
   const content = Buffer.concat(Object.entries(records).map(([key, value]) => paxRecord(key, value)));
@@ -56,7 +59,7 @@ function paxRecord(key: string, value: string | Buffer): Buffer {
   return Buffer.concat([Buffer.from(String(length)), body]);
 }
 
-/** GNU's `L` (name) or `K` (link target) before an entry. */
+/** GNU's `L` (name) or `K` (link target) before a member. */
 export function gnuLong(type: 'L' | 'K', value: string | Buffer): Buffer {
   const content = Buffer.concat([Buffer.from(value), Buffer.alloc(1)]);
   return raw({ name: '././@LongLink', type, content, magic: 'ustar  \0' });

@@ -14,7 +14,7 @@ const b: ZipItem = { name: 'b', content: 'content of b', method: 0 };
 
 const large = randomBytes(3_000_000);
 
-/** A stored entry of 40 bytes, whose local header may also speak in zip64's terms. */
+/** A stored member of 40 bytes, whose local header may also speak in zip64's terms. */
 const hiding = { name: 'a', content: 'x'.repeat(40), method: 0, extra: zip64Field(40, 40) };
 
 const refused: readonly (readonly [row: string, code: ErrorCode, archive: Buffer, limits?: Limits])[] = [
@@ -31,8 +31,8 @@ const refused: readonly (readonly [row: string, code: ErrorCode, archive: Buffer
   ['17: newline', 'ENTRY_NAME', zip([{ name: 'a\nb' }])],
   ['18: not UTF-8 although marked', 'ENTRY_NAME_ENCODING', zip([{ name: Buffer.from([0x61, 0xff]) }])],
   ['29: a bomb of 30 MiB', 'ARCHIVE_TOO_LARGE', zip([{ name: 'x', content: Buffer.alloc(30 << 20) }])],
-  ['30: one entry too many', 'ARCHIVE_TOO_MANY_ENTRIES', zip([a, b]), { maxEntries: 1 }],
-  ['31: two entries with one content', 'ARCHIVE_AMBIGUOUS', overlapping()],
+  ['30: one member too many', 'ARCHIVE_TOO_MANY_ENTRIES', zip([a, b]), { maxEntries: 1 }],
+  ['31: two members with one content', 'ARCHIVE_AMBIGUOUS', overlapping()],
   ['32: name', 'ARCHIVE_AMBIGUOUS', zip([{ ...a, patchLocal: (header) => header.write('z', 30) }])],
   ['32: size', 'ARCHIVE_AMBIGUOUS', zip([{ ...a, patchLocal: (header) => header.writeUInt32LE(5, 22) }])],
   ['32: method', 'ARCHIVE_AMBIGUOUS', zip([{ ...a, patchLocal: (header) => header.writeUInt16LE(0, 8) }])],
@@ -78,7 +78,7 @@ const refused: readonly (readonly [row: string, code: ErrorCode, archive: Buffer
   ['33: zip64 in another place', 'ARCHIVE_AMBIGUOUS', zip64((records) => records.writeBigUInt64LE(3n, 64))],
   ['33: zip64 without its signature', 'ARCHIVE_AMBIGUOUS', zip64((records) => records.write('xxxx'))],
   [
-    '32: one size from zip64, the other not: what lies between is another entry to some readers',
+    '32: one size from zip64, the other not: what lies between is another member to some readers',
     'ARCHIVE_AMBIGUOUS',
     zip([{ ...hiding, patchLocal: onlySizeWide }]),
   ],
@@ -122,7 +122,7 @@ const refused: readonly (readonly [row: string, code: ErrorCode, archive: Buffer
   ['37: another Unicode path', 'ENTRY_NAME_ENCODING', zip([{ ...a, extra: unicodePath('z') }])],
   ['38: of several disks', 'ARCHIVE_CORRUPT', zip([a], { patchEnd: (end) => end.writeUInt16LE(1, 4) })],
   [
-    '38: an entry on another disk',
+    '38: a member on another disk',
     'ARCHIVE_CORRUPT',
     zip([a, { ...b, patchCentral: (header) => void header.writeUInt16LE(3, 34) }]),
   ],
@@ -147,7 +147,7 @@ const refused: readonly (readonly [row: string, code: ErrorCode, archive: Buffer
     'ARCHIVE_CORRUPT',
     zip([{ ...a, patchCentral: (header) => header.write('xx', 2) }]),
   ],
-  ['39: no entry', 'ARCHIVE_EMPTY', zip([])],
+  ['39: no member', 'ARCHIVE_EMPTY', zip([])],
   ['25: cut', 'ARCHIVE_TRUNCATED', zip([a]).subarray(0, 60)],
   [
     '23: a directory over 64 MiB',

@@ -58,7 +58,7 @@ export function parseTarHeader(block: Buffer): TarHeader {
   };
 }
 
-/** The end of a header belongs to each form in its own way; readers that mistake the form must find nothing there. */
+/** Each form of header uses the last 155 bytes in another way. A reader that takes one form for another must find nothing there. */
 function withPrefix(block: Buffer, name: Buffer): Buffer {
   const magic = block.toString('latin1', ...magicField);
   if (magic === 'ustar\x0000') {

@@ -169,7 +169,7 @@ export class TarWalker {
 
 const none: readonly Xattr[] = [];
 
-/** PAX says it more exactly than the header's fields can. */
+/** Where a PAX header and the header's own fields say the same thing, PAX says it more exactly. */
 function metadataOf(name: Buffer, header: TarHeader, pax: PaxHeader | undefined): Metadata {
   const [uid, gid] = [pax?.uid ?? header.uid, pax?.gid ?? header.gid];
   if (uid < 0 || gid < 0 || uid > maxId || gid > maxId)

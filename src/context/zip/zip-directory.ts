@@ -5,7 +5,7 @@ import { type Member, refuse, refuseType } from '../member.ts';
 import { parseName } from '../member-name.ts';
 import { directoryHeaderBytes, type ZipEnd, zipAmbiguous } from './zip-end.ts';
 
-/** What the central directory says of a member, without what yauzl keeps with it: there may be 200 000. */
+/** What the central directory says of a member, and no more: yauzl keeps much with each of its entries, and there may be 200 000. */
 export type ZipMember = {
   readonly name: string;
   readonly type: Exclude<Member['type'], 'hardlink'>;

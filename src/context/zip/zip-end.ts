@@ -11,7 +11,7 @@ const endSignature = Buffer.from('PK\x05\x06');
 const zip64LocatorSignature = 0x07064b50;
 const zip64RecordSignature = 0x06064b50;
 
-/** More than 200 000 entries need; yauzl and the checks after it hold all of it. */
+/** More than 200 000 members need. All of it is held in memory while it is checked. */
 const maxDirectoryBytes = 64 * 1024 * 1024;
 
 /** What the end of a zip says of its central directory. */
@@ -105,7 +105,7 @@ async function readZip64(
 export const directoryHeaderBytes = 46;
 const walkBytes = 1024 * 1024;
 
-/** Each entry says on which disk of a split zip it starts, which yauzl does not tell. @throws ARCHIVE_CORRUPT */
+/** Each header of the central directory says on which disk of a split zip its member starts, which yauzl does not tell. @throws ARCHIVE_CORRUPT */
 export async function refuseOtherDisks(file: FileHandle, end: ZipEnd): Promise<void> {
   const last = end.directoryOffset + end.directoryBytes - directoryHeaderBytes;
   let chunk: Buffer = Buffer.alloc(0);

@@ -77,7 +77,7 @@ async function checkDescriptor(
     throw describedTwice(member);
 }
 
-/** By their length in bytes; of a zip64 the sizes are wide. */
+/** The forms of a descriptor by their length in bytes. In a zip64 the sizes take 8 bytes instead of 4. */
 const descriptorForms: Readonly<Record<number, { readonly signed: boolean; readonly wide: boolean }>> = {
   12: { signed: false, wide: false },
   16: { signed: true, wide: false },
@@ -97,7 +97,7 @@ function readWideSizes(bytes: Buffer): Sizes {
 }
 
 /**
- * Of a local header. Where both sizes say "see zip64" they are in the one extra field of that kind, the size first; where only one
+ * The sizes in a local header. Where both say "see zip64" they are in the one extra field of that kind, the size first; where only one
  * does, or there are several fields, readers differ: the sizes stay as they are, and agree with nothing.
  */
 function readLocalSizes(local: Buffer, extra: readonly ExtraField[]): Sizes {
@@ -108,7 +108,7 @@ function readLocalSizes(local: Buffer, extra: readonly ExtraField[]): Sizes {
   return [sizes[0], Number(wide.data.readBigUInt64LE(8)), Number(wide.data.readBigUInt64LE(0))];
 }
 
-/** One that was not known yet is 0. */
+/** Sizes that were not known when they were written are 0. */
 function sizesAgree(sizes: Sizes, member: ZipMember, mayBeUnknown: boolean): boolean {
   const expected = [member.crc32, member.compressedSize, member.size];
   return sizes.every((written, index) => written === expected[index] || (mayBeUnknown && written === 0));
