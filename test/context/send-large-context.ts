@@ -51,7 +51,7 @@ async function* context(
     if (batch.length === 100) yield Buffer.concat(batch.splice(0));
   }
   yield Buffer.concat(batch);
-  if (bigBytes > 0) yield raw({ name: 'big', size: `$bigBytes.toString(8).padStart(11, '0')\0` });
+  if (bigBytes > 0) yield raw({ name: 'big', size: `${bigBytes.toString(8).padStart(11, '0')}\0` });
   const zeros = Buffer.alloc(65_536);
   for (let left = bigBytes; left > 0; left -= zeros.length) yield zeros.subarray(0, left);
   yield tarEnd;
