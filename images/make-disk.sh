@@ -8,8 +8,8 @@ kernel=$(basename "$root"/lib/modules/*)
 cp "$root/boot/vmlinuz-$kernel" "$out/kernel"
 cp "$root/boot/initrd.img-$kernel" "$out/initrd"
 
-# Sparse: the guest may fill 20 GiB, the file holds what is written.
-truncate -s 20G /tmp/disk.raw
+# Small: whoever runs it gives the disk the size it shall have, and the file system follows with resize2fs.
+truncate -s 2G /tmp/disk.raw
 mke2fs -q -t ext4 -L root -E lazy_itable_init=1,lazy_journal_init=1 -d "$root" /tmp/disk.raw
 qemu-img convert -f raw -O qcow2 /tmp/disk.raw "$out/disk.qcow2"
 rm /tmp/disk.raw

@@ -12,6 +12,7 @@ import { readGuestFiles } from './guest/guest-files.ts';
 import { createGuestPreparation } from './guest/prepare-guest.ts';
 import { createWarmVm, type WarmVm } from './guest/warm-vm.ts';
 import { createDataFolder, ensureInstallationId, prepareDataFolders } from './host/data-folders.ts';
+import { DiskBudget, describeSmallDisk } from './host/disk-budget.ts';
 import { prepareHost } from './host-setup.ts';
 import { createHttpServer } from './http/server.ts';
 import type { Logger } from './lib/logger.ts';
@@ -105,6 +106,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     processor: accelerator.processor,
     cpus: config.KILN_VM_CPUS,
     memoryMiB: config.KILN_VM_MEMORY_MIB,
+    diskBytes: config.KILN_VM_DISK_BYTES,
     users: createProcessUsers(config.asRoot),
     vmsDirectory: folders.vms,
     templatesDirectory: folders.templates,
@@ -116,6 +118,9 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     signal,
   );
 
+  const disk = new DiskBudget({ directory: folders.vms, keepFreeBytes: config.KILN_MIN_FREE_BYTES });
+  const smallDisk = await describeSmallDisk(disk, config.KILN_VM_DISK_BYTES + config.KILN_ARTIFACT_MAX_BYTES);
+  if (smallDisk) progress(`note  ${smallDisk}`);
   const pool = new Pool<WarmVm>({
     size: config.KILN_POOL_SIZE,
     max: config.KILN_MAX_VMS,
@@ -137,6 +142,8 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     retention,
     buildsDirectory: folders.builds,
     stagingDirectory: folders.staging,
+    disk,
+    vmDiskBytes: config.KILN_VM_DISK_BYTES,
     maxArtifactBytes: config.KILN_ARTIFACT_MAX_BYTES,
     maxLogBytes: config.KILN_LOG_MAX_BYTES,
     minFreeBytes: config.KILN_MIN_FREE_BYTES,

@@ -1,5 +1,6 @@
 import type { ArtifactStore } from '../artifacts/artifact-store.ts';
 import type { WarmVm } from '../guest/warm-vm.ts';
+import type { DiskBudget } from '../host/disk-budget.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { SealedContext } from '../model/context.ts';
 import type { Pool } from '../pool/pool.ts';
@@ -19,6 +20,10 @@ export type AcceptedBuild = {
 export type RunDependencies = {
   readonly pool: Pool<WarmVm>;
   readonly artifacts: ArtifactStore;
+  /** The room on the disk that VMs write on. */
+  readonly disk: DiskBudget;
+  /** Most that a build may write on its VM's own disk. */
+  readonly vmDiskBytes: number;
   readonly maxArtifactBytes: number;
   readonly defaultTimeoutSeconds: number;
   readonly logger: Logger;

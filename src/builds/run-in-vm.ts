@@ -28,9 +28,15 @@ export async function runInVm(
   deps: RunDependencies & { readonly onLease: () => void },
   signal: AbortSignal,
 ): Promise<VmRun> {
+  const { output } = build.journal.record.spec;
+  const mayWrite = deps.vmDiskBytes + (output === 'none' ? 0 : deps.maxArtifactBytes);
+  // Before the lease, so that it is given back after it: when the VM is gone.
+  using room = await deps.disk.reserve(mayWrite, signal);
   await using lease = await deps.pool.acquire(signal);
+  room.count(() => lease.vm.usedBytes());
   deps.onLease();
-  const outcome = await runInGuest(build, lease.vm, deps, signal).catch((error: unknown) => ({
+  const limited = AbortSignal.any([signal, room.exceeded]);
+  const outcome = await runInGuest(build, lease.vm, deps, limited).catch((error: unknown) => ({
     error: KilnError.from(error),
   }));
   return { ...outcome, egress: lease.vm.egress.destinations() };

@@ -65,6 +65,9 @@ const settings = z.object({
   KILN_MAX_VMS: count(1, 4).describe('VMs at once, warm and building together.'),
   KILN_VM_CPUS: count(1, 2).describe('Processors of a VM.'),
   KILN_VM_MEMORY_MIB: count(1024, 2048).describe('Memory of a VM in MiB.'),
+  KILN_VM_DISK_BYTES: count(2 * gibibyte, 20 * gibibyte).describe(
+    'Most that a build may write on the disk of its VM; where KILN_DATA_DIR has no room for that, what there is.',
+  ),
   KILN_QUEUE_LIMIT: count(0, 100).describe('Builds that may wait for a VM; further ones get 503.'),
   KILN_BUILD_TIMEOUT_SECONDS: seconds(1, 3600).describe(
     'Longest time a build may take in its VM, where it asks for no other.',

@@ -15,7 +15,7 @@ import { buildScript, reseedScript } from './guest-files.ts';
 
 /** A VM that can be offered: its own random state, clock and machine-id, its one connection open, its way out in place. */
 export type WarmVm = PooledVm &
-  Pick<Vm, 'processor' | 'ssh' | 'plugFile' | 'plugBlank'> & {
+  Pick<Vm, 'processor' | 'ssh' | 'plugFile' | 'plugBlank' | 'usedBytes'> & {
     readonly connection: SshConnection;
     /** `buildScript`, waiting for the build's input. */
     readonly program: StartedCommand;
@@ -51,6 +51,7 @@ export async function createWarmVm(options: WarmVmOptions, signal: AbortSignal):
     ssh: vm.ssh,
     plugFile: vm.plugFile,
     plugBlank: vm.plugBlank,
+    usedBytes: vm.usedBytes,
     connection,
     program,
     egress,

@@ -71,6 +71,7 @@ export const errorKinds = {
   TRANSFER_STALLED: 'internal',
   ARTIFACT_INVALID: 'internal',
   LOG_TOO_LARGE: 'too-large',
+  DISK_FULL: 'storage-full',
   INTERNAL: 'internal',
 } as const;
 

@@ -38,6 +38,7 @@ export async function cloneVm(setup: VmSetup, template: Template, signal: AbortS
       ssh: { port, hostKey: template.hostKey },
       exited: running.exited,
       ...createHotPlug(running.qmp, folder),
+      usedBytes: () => folder.usedBytes(),
       [Symbol.asyncDispose]: () => destroy(running),
     };
   } catch (error) {

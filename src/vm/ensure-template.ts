@@ -55,6 +55,7 @@ function templateKey(request: TemplateRequest): string {
     request.image.digest,
     request.setup.qemu.version,
     request.setup.users.template,
+    request.setup.diskBytes,
     machine,
     request.preparation.fingerprint,
     // Its state is that of the processor it ran on: data that moved to another machine makes another.

@@ -1,5 +1,5 @@
 import { KilnError } from '../model/error.ts';
-import { hotPlugPorts } from './qemu-arguments.ts';
+import { diskErrors, hotPlugPorts } from './qemu-arguments.ts';
 import type { QmpClient } from './qmp.ts';
 import type { Vm } from './vm.ts';
 import type { VmFolder } from './vm-folder.ts';
@@ -42,6 +42,7 @@ async function plug(
   const source = { driver: 'file', filename: file, 'read-only': readOnly };
   const block = { driver: 'raw', 'node-name': serial, 'read-only': readOnly, file: source };
   await qmp.execute('blockdev-add', block, signal);
-  const device = { driver: 'virtio-blk-pci', drive: serial, serial, bus: port, id: `disk-${serial}` };
+  const id = `disk-${serial}`;
+  const device = { driver: 'virtio-blk-pci', drive: serial, serial, bus: port, id, ...diskErrors };
   await qmp.execute('device_add', device, signal);
 }

@@ -56,8 +56,9 @@ async function createFiles(
   signal: AbortSignal,
 ): Promise<void> {
   await mkdir(files.directory, { mode: 0o711 });
-  await createOverlay(setup.qemu, { backing: image.disk, overlay: files.disk }, signal);
-  await createOverlay(setup.qemu, { backing: files.disk, overlay: files.overlay }, signal);
+  const bytes = setup.diskBytes;
+  await createOverlay(setup.qemu, { backing: image.disk, overlay: files.disk, bytes }, signal);
+  await createOverlay(setup.qemu, { backing: files.disk, overlay: files.overlay, bytes }, signal);
   await writeFile(files.ram, '', { mode: 0o600 });
   await truncate(files.ram, setup.memoryMiB * 1024 * 1024);
   await writeFile(consoleFile, '', { mode: 0o600 });
@@ -66,12 +67,14 @@ async function createFiles(
   await Promise.all([files.disk, files.ram, consoleFile].map((file) => chown(file, user.uid, user.gid)));
 }
 
+/** The disk has the size `bytes` at once; the guest's file system takes it when the guest is prepared. */
 async function createOverlay(
   { img }: Qemu,
-  { backing, overlay }: { backing: string; overlay: string },
+  { backing, overlay, bytes }: { backing: string; overlay: string; bytes: number },
   signal: AbortSignal,
 ): Promise<void> {
-  await runTool(img, ['create', '-q', '-f', 'qcow2', '-F', 'qcow2', '-b', backing, overlay], signal);
+  const args = ['create', '-q', '-f', 'qcow2', '-F', 'qcow2', '-b', backing, overlay, String(bytes)];
+  await runTool(img, args, signal);
 }
 
 function startTemplate(request: TemplateRequest, files: TemplateFiles, consoleFile: string): QemuProcess {

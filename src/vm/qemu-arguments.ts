@@ -33,6 +33,15 @@ export type MachineOptions = {
 /** Ports for disks that are plugged into the running machine: the context and the artifact. */
 export const hotPlugPorts = ['rp1', 'rp2'] as const;
 
+/**
+ * A host whose disk is full is an I/O error in the guest that writes. By default QEMU would stop that VM until somebody lets it
+ * go on, and its build would hang.
+ */
+export const diskErrors = { werror: 'report', rerror: 'report' } as const;
+const errorsOfDisks = Object.entries(diskErrors)
+  .map((pair) => pair.join('='))
+  .join(',');
+
 const ramMappings = {
   shared: 'share=on',
   private: 'share=off',
@@ -52,7 +61,10 @@ export function qemuArguments(machine: MachineOptions): string[] {
     ...['-machine', 'q35,memory-backend=ram', '-smp', `${machine.cpus}`, '-m', `${machine.memoryMiB}M`],
     ...['-object', ramObject(machine)],
     ...['-kernel', machine.kernel, '-initrd', machine.initrd, '-append', machine.kernelCommandLine],
-    ...['-drive', `if=none,id=root,file=${escapeComma(machine.disk)},format=qcow2,discard=unmap`],
+    ...[
+      '-drive',
+      `if=none,id=root,file=${escapeComma(machine.disk)},format=qcow2,discard=unmap,${errorsOfDisks}`,
+    ],
     ...['-device', 'virtio-blk-pci,drive=root'],
     ...['-netdev', 'user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-:22'],
     ...['-device', 'virtio-net-pci,netdev=net,romfile='],

@@ -8,6 +8,7 @@ import {
   mkdir,
   open,
   rename,
+  stat,
 } from 'node:fs/promises';
 import { join } from 'node:path';
 import { KilnError } from '../model/error.ts';
@@ -31,6 +32,8 @@ export type VmFolder = {
   addBlank(name: string, bytes: number): Promise<string>;
   /** Moves a file out, on the same file system. QEMU may go on writing into it until the VM is gone. */
   moveOut(name: string, destination: string): Promise<void>;
+  /** How much of the host's disk QEMU takes by what it has written here; 0 once the folder is gone. */
+  usedBytes(): Promise<number>;
 };
 
 /** @param overlay What the VM's disk starts as. */
@@ -46,6 +49,7 @@ export async function createVmFolder(path: string, overlay: string, user: Proces
   await using handle = await openPlainFile(disk);
   await handle.chmod(0o600);
   if (user) await handle.chown(user.uid, user.gid);
+  const written = [disk];
   return {
     path,
     disk,
@@ -59,13 +63,24 @@ export async function createVmFolder(path: string, overlay: string, user: Proces
     },
     async addBlank(name, bytes) {
       const file = join(path, name);
+      written.push(file);
       await using blank = await open(file, 'wx', 0o600);
       await blank.truncate(bytes);
       if (user) await blank.chown(user.uid, user.gid);
       return file;
     },
     moveOut: (name, destination) => rename(join(path, name), destination),
+    async usedBytes() {
+      const sizes = await Promise.all(written.map(usedBytesOf));
+      return sizes.reduce((sum, bytes) => sum + bytes, 0);
+    },
   };
+}
+
+/** 0 for a file that was moved out. */
+async function usedBytesOf(file: string): Promise<number> {
+  const stats = await stat(file).catch(() => null);
+  return stats ? stats.blocks * 512 : 0;
 }
 
 /** What is handed to another user is this very file, never what a link names. */

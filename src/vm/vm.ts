@@ -21,6 +21,8 @@ export type Vm = AsyncDisposable & {
     disk: { readonly serial: string; readonly bytes: number },
     signal: AbortSignal,
   ): Promise<BlankDisk>;
+  /** How much of the host's disk the guest takes by what it has written. */
+  usedBytes(): Promise<number>;
 };
 
 /** A disk that the guest fills. Its file is gone with the VM, unless it was moved out before. */
@@ -42,6 +44,8 @@ export type VmSetup = {
   readonly processor: Processor;
   readonly cpus: number;
   readonly memoryMiB: number;
+  /** Size of a VM's disk: the most that its guest may write on it. */
+  readonly diskBytes: number;
   readonly users: ProcessUsers;
   /** Holds one folder per VM. */
   readonly vmsDirectory: string;

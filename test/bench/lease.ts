@@ -47,7 +47,7 @@ async function coldBootMs(processor: Processor): Promise<number> {
   const setup: VmSetup = {
     installation: randomBytes(8).toString('hex'),
     qemu: await findQemu(process.env['PATH'] ?? '', signal),
-    ...{ processor, cpus: 2, memoryMiB: 2048, users: createProcessUsers(true) },
+    ...{ processor, cpus: 2, memoryMiB: 2048, diskBytes: 20 * 1024 ** 3, users: createProcessUsers(true) },
     ...{ vmsDirectory: directory, templatesDirectory: directory },
   };
   let bootMs = Number.NaN;

@@ -6,6 +6,7 @@ import { openArtifactStore } from '../../src/artifacts/artifact-store.ts';
 import { createBuilds, type RunningBuilds } from '../../src/builds/create-builds.ts';
 import { Retention } from '../../src/builds/retention.ts';
 import type { WarmVm } from '../../src/guest/warm-vm.ts';
+import { DiskBudget } from '../../src/host/disk-budget.ts';
 import { createBuildFiles, endBuildFiles } from '../../src/logs/build-files.ts';
 import { parseSpec } from '../../src/model/spec.ts';
 import { Pool } from '../../src/pool/pool.ts';
@@ -51,6 +52,8 @@ async function createParts(
     artifacts,
     retention,
     ...{
+      disk: new DiskBudget({ directory: path, keepFreeBytes: 0 }),
+      vmDiskBytes: 1,
       maxArtifactBytes: 1,
       maxLogBytes: 1024 * 1024,
       minFreeBytes,

@@ -7,6 +7,7 @@ import { openArtifactStore } from '../../src/artifacts/artifact-store.ts';
 import { Journal } from '../../src/builds/journal.ts';
 import { runBuild } from '../../src/builds/run-build.ts';
 import type { WarmVm } from '../../src/guest/warm-vm.ts';
+import { DiskBudget } from '../../src/host/disk-budget.ts';
 import type { BuildRecord, EgressDestination } from '../../src/model/build.ts';
 import { KilnError } from '../../src/model/error.ts';
 import type { BuildEvent } from '../../src/model/event.ts';
@@ -236,7 +237,8 @@ for (const { title, guests, spec = {}, waiting, expected } of cases) {
       },
       {
         ...{ pool, artifacts, maxArtifactBytes: 1e6, defaultTimeoutSeconds: 60, stopping: stop.signal },
-        logger,
+        disk: new DiskBudget({ directory: folder.path, keepFreeBytes: 0 }),
+        ...{ vmDiskBytes: 1e6, logger },
         retention: { makeRoom: assert.fail },
       },
       signal,

@@ -71,6 +71,7 @@ function createVm(vm: { id: string; directory: string; script: Script; onEnd: ()
   return {
     ...{ id, processor: emulatedProcessor, ssh: { port: 0, hostKey: '' }, gone: gone.promise },
     plugFile: async () => undefined,
+    usedBytes: async () => 0,
     async plugBlank({ serial, bytes }) {
       const disk = join(directory, serial);
       await writeFile(disk, '');

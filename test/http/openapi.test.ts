@@ -72,6 +72,7 @@ test('the document and its pages name every code a request can get', () => {
       'CANCELLED',
       'CLIENT_GONE',
       'CONFIG_INVALID',
+      'DISK_FULL',
       'IMAGE_CORRUPT',
       'INFRA',
       'LOG_TOO_LARGE',

@@ -156,6 +156,7 @@ async function bootAndAsk(image: VmImage): Promise<void> {
     processor: emulatedProcessor,
     cpus: 2,
     memoryMiB: 1024,
+    diskBytes: 4 * 1024 ** 3,
     users: createProcessUsers(true),
     vmsDirectory: directory,
     templatesDirectory: join(directory, 'templates'),

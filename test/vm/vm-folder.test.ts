@@ -183,7 +183,14 @@ test('the user of a VM is given back after its folder is gone', async () => {
     acquire: () => ({ user: null, release: () => void seen.push(readdirSync(vmsDirectory)) }),
   };
   const setup = {
-    ...{ installation: 'test', processor: emulatedProcessor, cpus: 1, memoryMiB: 1, users: watched },
+    ...{
+      installation: 'test',
+      processor: emulatedProcessor,
+      cpus: 1,
+      memoryMiB: 1,
+      diskBytes: 1,
+      users: watched,
+    },
     ...{ vmsDirectory, templatesDirectory },
     qemu: {
       binary: '/bin/false',

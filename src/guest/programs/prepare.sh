@@ -2,6 +2,8 @@
 # Leaves the guest as each clone shall find it: nothing built, the folders and pipes that build.sh works in, and the programs
 # that a clone runs first in the page cache. Run before the template's own build and after it.
 set -eu
+# To the size of the disk that kiln gave the VM.
+resize2fs /dev/vda 2>/dev/null
 buildctl prune --all >/dev/null
 rm -rf /var/lib/kiln/build
 mkdir -p /var/lib/kiln/build/context /var/lib/kiln/build/dockerfile

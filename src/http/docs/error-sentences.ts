@@ -65,5 +65,6 @@ export const errorSentences: Readonly<Record<ErrorCode, string>> = {
   TRANSFER_STALLED: 'A transfer made no progress.',
   ARTIFACT_INVALID: 'What the build put out is not the tar it should be.',
   LOG_TOO_LARGE: 'The build printed more than is kept of one build; let its steps print less.',
+  DISK_FULL: 'The build wrote more in its VM than the disk of the service has room for.',
   INTERNAL: 'Something failed that should not; the log of the service tells more under the request id.',
 };
