@@ -21,10 +21,10 @@ import { Queue } from './queue/queue.ts';
 import { ensureKeyPair } from './ssh/keys.ts';
 import { openBuildStore } from './store/build-store.ts';
 import { chooseAccelerator, createKvmProbe } from './vm/accelerator.ts';
-import { ensureTemplate } from './vm/ensure-template.ts';
 import { findQemu } from './vm/find-qemu.ts';
 import { createProcessUsers } from './vm/process-users.ts';
 import { sweepVms } from './vm/sweep.ts';
+import { openTemplateSource } from './vm/template-source.ts';
 import { opensRamReadOnly, type VmSetup } from './vm/vm.ts';
 
 export type ServiceOptions = {
@@ -113,10 +113,8 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   };
   const keys = await ensureKeyPair(config.dataDirectory);
   const preparation = createGuestPreparation(await readGuestFiles(registryConfig(mirrors)), keys);
-  const template = await ensureTemplate(
-    { setup, image, authorizedKey: keys.publicKey, preparation, progress },
-    signal,
-  );
+  const request = { setup, image, authorizedKey: keys.publicKey, preparation, progress };
+  const templates = await openTemplateSource(request, logger, signal);
 
   const disk = new DiskBudget({ directory: folders.vms, keepFreeBytes: config.KILN_MIN_FREE_BYTES });
   const smallDisk = await describeSmallDisk(disk, config.KILN_VM_DISK_BYTES + config.KILN_ARTIFACT_MAX_BYTES);
@@ -124,7 +122,8 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const pool = new Pool<WarmVm>({
     size: config.KILN_POOL_SIZE,
     max: config.KILN_MAX_VMS,
-    create: (linked) => createWarmVm({ setup, template, keys, policy }, linked),
+    create: async (linked) =>
+      createWarmVm({ ...(await templates.take(linked)), setup, keys, policy }, linked),
     logger,
   });
   undo.defer(() => pool.close());

@@ -9,7 +9,7 @@ import { connectSsh, type SshConnection } from '../ssh/connection.ts';
 import type { StartedCommand } from '../ssh/exec.ts';
 import type { SshKeyPair } from '../ssh/keys.ts';
 import { cloneVm } from '../vm/clone-vm.ts';
-import type { Template } from '../vm/template.ts';
+import type { CloneSource } from '../vm/template-source.ts';
 import type { Vm, VmSetup } from '../vm/vm.ts';
 import { buildScript, reseedScript } from './guest-files.ts';
 
@@ -24,9 +24,8 @@ export type WarmVm = PooledVm &
     watchEgress(listener: (destination: EgressDestination) => void): void;
   };
 
-export type WarmVmOptions = {
+export type WarmVmOptions = CloneSource & {
   readonly setup: VmSetup;
-  readonly template: Template;
   readonly keys: SshKeyPair;
   readonly policy: EgressPolicy;
 };
@@ -58,6 +57,7 @@ export async function createWarmVm(options: WarmVmOptions, signal: AbortSignal):
     gone: Promise.race([
       vm.exited.then((reason) => `QEMU ${reason}`),
       connection.closed.then((reason) => `its ssh connection was lost: ${reason}`),
+      options.damaged,
     ]),
     watchEgress(listener) {
       onDestination = listener;

@@ -1,67 +1,66 @@
-import { createHash } from 'node:crypto';
 import { readdir, readFile, rename, writeFile } from 'node:fs/promises';
-import { cpus } from 'node:os';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { type FileSeal, fileSealSchema, isSealed, looksSealed, sealFile } from '../lib/file-seal.ts';
 import { removeQuietly } from '../lib/files.ts';
-import { hashFile } from '../lib/hash.ts';
 import { makeTemplate } from './make-template.ts';
-import { qemuArguments } from './qemu-arguments.ts';
-import {
-  commonMachineOptions,
-  type Template,
-  type TemplateFiles,
-  type TemplateRequest,
-  templateFiles,
-} from './template.ts';
+import { type Template, type TemplateFiles, type TemplateRequest, templateFiles } from './template.ts';
+import { readHostProcessor, templateKey } from './template-key.ts';
 
 const parts = ['ram', 'state', 'disk', 'overlay'] as const;
 
 const manifestSchema = z.object({
   hostKey: z.string().startsWith('ssh-ed25519 '),
-  sha256: z.record(z.enum(parts), z.string()),
+  files: z.record(z.enum(parts), fileSealSchema),
 });
+type Manifest = z.infer<typeof manifestSchema>;
+
+export type EnsuredTemplate = {
+  readonly template: Template;
+  /** Whether every byte of it was read and found as it was made. Otherwise it only looks so: see `isIntact`. */
+  readonly checked: boolean;
+};
 
 /**
- * Returns the template of this image on this host: the one on disk when every file of it is unchanged, else a new one.
+ * Returns the template of this image on this host: the one on disk when it looks unchanged, else a new one.
  * Templates with other keys are removed: nothing can start from them any more.
  */
-export async function ensureTemplate(request: TemplateRequest, signal: AbortSignal): Promise<Template> {
+export async function ensureTemplate(
+  request: TemplateRequest,
+  signal: AbortSignal,
+): Promise<EnsuredTemplate> {
   const { image, authorizedKey, setup, progress } = request;
-  const key = templateKey(request);
+  const key = templateKey(request, await readHostProcessor());
   const files = templateFiles(join(setup.templatesDirectory, key));
   await removeOthers(setup.templatesDirectory, key);
-  const kept = await readKeptHostKey(files, signal);
-  if (kept) {
-    progress('template  checked');
-    return { key, image, authorizedKey, files, hostKey: kept };
+  const describe = (hostKey: string): Template => ({ key, image, authorizedKey, files, hostKey });
+  const kept = await readManifest(files);
+  if (kept && (await allParts(files, kept, looksSealed))) {
+    progress('template  there already');
+    return { template: describe(kept.hostKey), checked: false };
   }
+  if (kept && (await allParts(files, kept, (path, seal) => isSealed(path, seal, signal)))) {
+    // A copy of the data folder: the same bytes in other files.
+    await writeManifest(files, kept.hostKey, signal);
+    progress('template  checked');
+    return { template: describe(kept.hostKey), checked: true };
+  }
+  signal.throwIfAborted();
   await removeQuietly(files.directory);
   const hostKey = await makeTemplate(request, files, signal);
   await writeManifest(files, hostKey, signal);
-  return { key, image, authorizedKey, files, hostKey };
+  return { template: describe(hostKey), checked: true };
 }
 
-/** A clone must be the template's twin: same QEMU, same machine, same image; and its guest must be prepared as we would now. */
-function templateKey(request: TemplateRequest): string {
-  const machine = qemuArguments({
-    ...commonMachineOptions(request, 'ID'),
-    disk: 'DISK',
-    ram: { path: 'RAM', mapping: 'private' },
-    console: 'ring',
-    incoming: true,
-  });
-  const inputs = [
-    request.image.digest,
-    request.setup.qemu.version,
-    request.setup.users.template,
-    request.setup.diskBytes,
-    machine,
-    request.preparation.fingerprint,
-    // Its state is that of the processor it ran on: data that moved to another machine makes another.
-    ...(request.setup.processor.accelerator === 'kvm' ? [cpus()[0]?.model] : []),
-  ];
-  return createHash('sha256').update(JSON.stringify(inputs)).digest('hex').slice(0, 32);
+/** Reads every byte of a template: seconds. @throws only the signal's reason. */
+export async function isIntact({ files }: Template, signal: AbortSignal): Promise<boolean> {
+  const manifest = await readManifest(files);
+  return manifest !== null && allParts(files, manifest, (path, seal) => isSealed(path, seal, signal));
+}
+
+/** Removes a template; the next `ensureTemplate` makes another. VMs that run go on with the files they have open. */
+export async function discardTemplate({ files }: Template): Promise<void> {
+  await removeQuietly(files.directory);
 }
 
 async function removeOthers(directory: string, key: string): Promise<void> {
@@ -69,38 +68,41 @@ async function removeOthers(directory: string, key: string): Promise<void> {
   await Promise.all(others.map((name) => removeQuietly(join(directory, name))));
 }
 
-/** The host key of a complete, unchanged template; null where there is none. */
-async function readKeptHostKey(files: TemplateFiles, signal: AbortSignal): Promise<string | null> {
+/** Null where there is no finished template. */
+async function readManifest(files: TemplateFiles): Promise<Manifest | null> {
   try {
-    const manifest = manifestSchema.parse(JSON.parse(await readFile(manifestPath(files), 'utf8')));
-    const sums = await hashParts(files, signal);
-    return parts.every((part) => sums[part] === manifest.sha256[part]) ? manifest.hostKey : null;
+    return manifestSchema.parse(JSON.parse(await readFile(manifestPath(files), 'utf8')));
   } catch {
-    signal.throwIfAborted();
     return null;
   }
+}
+
+/** A file that cannot be read is not what it was. */
+async function allParts(
+  files: TemplateFiles,
+  manifest: Manifest,
+  holds: (path: string, seal: FileSeal) => Promise<boolean>,
+): Promise<boolean> {
+  const found = await Promise.all(
+    parts.map((part) => holds(files[part], manifest.files[part]).catch(() => false)),
+  );
+  return found.every((one) => one);
 }
 
 /** Written last: a template without its manifest was never finished. */
 async function writeManifest(files: TemplateFiles, hostKey: string, signal: AbortSignal): Promise<void> {
   const temporary = `${manifestPath(files)}.new`;
-  await writeFile(temporary, JSON.stringify({ hostKey, sha256: await hashParts(files, signal) }));
+  const [ram, state, disk, overlay] = await Promise.all([
+    sealFile(files.ram, signal),
+    sealFile(files.state, signal),
+    sealFile(files.disk, signal),
+    sealFile(files.overlay, signal),
+  ]);
+  const manifest: Manifest = { hostKey, files: { ram, state, disk, overlay } };
+  await writeFile(temporary, JSON.stringify(manifest));
   await rename(temporary, manifestPath(files));
 }
 
 function manifestPath(files: TemplateFiles): string {
   return join(files.directory, 'template.json');
-}
-
-async function hashParts(
-  files: TemplateFiles,
-  signal: AbortSignal,
-): Promise<Record<(typeof parts)[number], string>> {
-  const [ram, state, disk, overlay] = await Promise.all([
-    hashFile(files.ram, signal),
-    hashFile(files.state, signal),
-    hashFile(files.disk, signal),
-    hashFile(files.overlay, signal),
-  ]);
-  return { ram, state, disk, overlay };
 }

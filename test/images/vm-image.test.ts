@@ -163,7 +163,7 @@ async function bootAndAsk(image: VmImage): Promise<void> {
   } as const;
   const preparation = { fingerprint: 'test', prepare: (vm: SshEndpoint) => ask(vm, keys) };
   request = { setup, image, authorizedKey: keys.publicKey, preparation, progress: console.log };
-  template = await ensureTemplate(request, signal);
+  template = (await ensureTemplate(request, signal)).template;
 }
 
 /** What becomes of a request: a template that was there, or the beginning of another one, which is not waited for. */
@@ -174,7 +174,7 @@ async function askForTemplate(change: Partial<TemplateRequest> = {}): Promise<'k
   };
   try {
     const again = await ensureTemplate({ ...request, progress, ...change }, booting.signal);
-    assert.deepEqual(again, template);
+    assert.deepEqual(again.template, template);
     return 'kept';
   } catch (error) {
     if (!booting.signal.aborted) throw error;
