@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
-import { copyFile, open, rm, symlink } from 'node:fs/promises';
+import { copyFile, mkdir, open, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { capture } from '../../src/ssh/capture.ts';
+import { ensureKeyPair } from '../../src/ssh/keys.ts';
 import { createSmallDisk } from '../small-disk.ts';
 import { build, startRegistry, startTestService, testData, waitUntilReady } from './harness.ts';
 
@@ -10,6 +11,9 @@ import { build, startRegistry, startTestService, testData, waitUntilReady } from
 const signal = new AbortController().signal;
 const resources = new AsyncDisposableStack();
 const disk = resources.use(await createSmallDisk(600));
+// The template of the other tests, as each disk would need its own else.
+await mkdir(join(testData, 'templates'), { recursive: true, mode: 0o711 });
+await ensureKeyPair(testData);
 await symlink(join(testData, 'templates'), join(disk.path, 'templates'));
 await copyFile(join(testData, 'ssh_ed25519'), join(disk.path, 'ssh_ed25519'));
 const registry = resources.use(await startRegistry());
