@@ -117,7 +117,10 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const templates = await openTemplateSource(request, logger, signal);
 
   const disk = new DiskBudget({ directory: folders.vms, keepFreeBytes: config.KILN_MIN_FREE_BYTES });
-  const smallDisk = await describeSmallDisk(disk, config.KILN_VM_DISK_BYTES + config.KILN_ARTIFACT_MAX_BYTES);
+  const smallDisk = await describeSmallDisk(disk, {
+    builds: config.KILN_MAX_VMS,
+    bytes: config.KILN_VM_DISK_BYTES + config.KILN_ARTIFACT_MAX_BYTES,
+  });
   if (smallDisk) progress(`note  ${smallDisk}`);
   const pool = new Pool<WarmVm>({
     size: config.KILN_POOL_SIZE,

@@ -110,12 +110,18 @@ export class DiskBudget {
   }
 }
 
-/** What an operator must know of a disk without room for what one user of it may ask for; null where there is room. */
-export async function describeSmallDisk(budget: DiskBudget, bytes: number): Promise<string | null> {
+/** What an operator must know of a disk without room for so many at once that use `bytes` each; null where there is room. */
+export async function describeSmallDisk(
+  budget: DiskBudget,
+  { builds, bytes }: { builds: number; bytes: number },
+): Promise<string | null> {
   const available = await budget.available();
-  if (available >= bytes) return null;
-  const gibibytes = (value: number): string => (value / 1024 ** 3).toFixed(1);
-  return `The disk has room for ${gibibytes(available)} of the ${gibibytes(bytes)} GiB that a build may write: builds that need more wait for one another, and get what there is.`;
+  const atOnce = Math.floor(available / bytes);
+  if (atOnce >= builds) return null;
+  const gibibytes = (value: number): string => `${(value / 1024 ** 3).toFixed(1)} GiB`;
+  return atOnce >= 1
+    ? `Builds may write ${gibibytes(bytes)} each; the disk has room for ${atOnce} at once that do: further ones wait.`
+    : `The disk has room for ${gibibytes(available)} of the ${gibibytes(bytes)} that a build may write: such builds run one at a time, each with what there is.`;
 }
 
 async function unused({ bytes, used }: Claim): Promise<number> {

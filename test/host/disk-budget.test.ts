@@ -67,8 +67,10 @@ test('what was written already is not counted twice', async () => {
 test('alone on a disk that is too small one gets what there is, and the next waits', async () => {
   await using disk = await createBudget();
   const { budget } = disk;
-  assert.match((await describeSmallDisk(budget, 1024 * MiB)) ?? '', /room for 0\.2 of the 1\.0 GiB/);
-  assert.equal(await describeSmallDisk(budget, 100 * MiB), null);
+  const describe = (mebibytes: number) => describeSmallDisk(budget, { builds: 2, bytes: mebibytes * MiB });
+  assert.match((await describe(1024)) ?? '', /room for 0\.2 GiB of the 1\.0 GiB/);
+  assert.match((await describe(110)) ?? '', /room for 1 at once/);
+  assert.equal(await describe(90), null);
   const first = await budget.reserve(1024 * MiB, signal);
   assert.ok(first.bytes > 190 * MiB && first.bytes <= 200 * MiB, `${first.bytes}`);
   const next = budget.reserve(MiB, signal);
