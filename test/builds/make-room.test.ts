@@ -7,6 +7,7 @@ import { openArtifactStore } from '../../src/artifacts/artifact-store.ts';
 import { createBuilds, type RunningBuilds } from '../../src/builds/create-builds.ts';
 import { Retention } from '../../src/builds/retention.ts';
 import type { WarmVm } from '../../src/guest/warm-vm.ts';
+import { DiskBudget } from '../../src/host/disk-budget.ts';
 import { type BuildRecord, isTerminal } from '../../src/model/build.ts';
 import { parseSpec } from '../../src/model/spec.ts';
 import { Pool } from '../../src/pool/pool.ts';
@@ -51,6 +52,7 @@ async function createService(path: string, scripts: readonly Script[]) {
     ...{ store, artifacts, retention, pool, logger, buildsDirectory, minFreeBytes },
     ...{ queue: new Queue({ slots: 1, limit: 1 }), stagingDirectory: path, entry: queuedRecord().entry },
     ...{ maxArtifactBytes: MiB, maxLogBytes: 100 * MiB, defaultTimeoutSeconds: 60 },
+    ...{ disk: new DiskBudget({ directory: path, keepFreeBytes: 0 }), vmDiskBytes: MiB },
     policy: { customFrontends: true },
     limits: { maxBytes: MiB, maxEntries: 10, maxUploadBytes: MiB },
     readiness: () => assert.fail('not asked for'),

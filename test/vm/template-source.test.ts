@@ -70,7 +70,7 @@ function keyOn(processor: Processor, host: readonly string[]): string {
   const setup = {
     ...{ installation: 'test', processor, cpus: 1, memoryMiB: 1, diskBytes: 1 },
     ...{ vmsDirectory: '/none', templatesDirectory: '/none' },
-    qemu: { binary: '/none', version: '7.2.0', major: 7, minor: 2 },
+    qemu: { binary: '/none', img: '/none', setpriv: '/none', version: '7.2.0', major: 7, minor: 2 },
     users: { template: null, acquire: assert.fail },
   };
   const preparation = { fingerprint: '', prepare: assert.fail };
