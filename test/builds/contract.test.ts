@@ -2,6 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openArtifactStore } from '../../src/artifacts/artifact-store.ts';
 import { createBuilds } from '../../src/builds/create-builds.ts';
+import { DiskBudget } from '../../src/host/disk-budget.ts';
 import { Pool } from '../../src/pool/pool.ts';
 import { Queue } from '../../src/queue/queue.ts';
 import { openBuildStore } from '../../src/store/build-store.ts';
@@ -37,6 +38,7 @@ async function openReal(ending: Ending): Promise<OpenedBuilds> {
     queue: new Queue({ slots: 1, limit: 1 }),
     artifacts: await openArtifactStore(join(path, 'artifacts')),
     ...{ maxArtifactBytes: 1, maxLogBytes: 1024 * 1024, minFreeBytes: 0, defaultTimeoutSeconds: 60 },
+    ...{ disk: new DiskBudget({ directory: path, keepFreeBytes: 0 }), vmDiskBytes: 1 },
     retention: { makeRoom: async () => undefined, ended: () => undefined },
     policy: { customFrontends: true },
     limits: { maxBytes: 1, maxEntries: 1, maxUploadBytes: 1 },
