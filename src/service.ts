@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { openArtifactStore } from './artifacts/artifact-store.ts';
 import { createBuilds, type RunningBuilds } from './builds/create-builds.ts';
 import { describeReadiness } from './builds/readiness.ts';
@@ -22,6 +23,7 @@ import { ensureKeyPair } from './ssh/keys.ts';
 import { openBuildStore } from './store/build-store.ts';
 import { chooseAccelerator, createKvmProbe } from './vm/accelerator.ts';
 import { findQemu } from './vm/find-qemu.ts';
+import { createHangMemory } from './vm/hang-memory.ts';
 import { createProcessUsers } from './vm/process-users.ts';
 import { sweepVms } from './vm/sweep.ts';
 import { openTemplateSource } from './vm/template-source.ts';
@@ -83,12 +85,17 @@ export async function startService(options: ServiceOptions): Promise<Service> {
 
   const image = await prepareHost(config, options);
   const qemu = await findQemu(options.path, signal);
+  const memory = createHangMemory({
+    file: join(config.dataDirectory, 'kvm-hangs'),
+    imageDigest: image.digest,
+    qemu,
+  });
   const accelerator = await chooseAccelerator(
     // parseConfig refuses any address but loopback, and there are no tokens yet.
     {
       setting: config.KILN_ACCEL,
       trusted: true,
-      probe: createKvmProbe({ qemu, kernel: image.kernel }),
+      probe: createKvmProbe({ qemu, kernel: image.kernel, memory }),
     },
     signal,
   );

@@ -4,6 +4,7 @@ import { startPiped, tieToKiln, waitForEnd } from '../lib/process/start-process.
 import type { Accelerator } from '../model/build.ts';
 import { KilnError } from '../model/error.ts';
 import type { Qemu } from './find-qemu.ts';
+import type { HangMemory } from './hang-memory.ts';
 import { emulatedProcessor, kvmProcessors, type Processor, processorArguments } from './qemu-arguments.ts';
 import { unprivileged } from './qemu-process.ts';
 
@@ -24,6 +25,10 @@ export type KvmProbe = (signal: AbortSignal) => Promise<Processor | KvmProblem>;
 /** A healthy host prints the kernel's first line within about a second. */
 const probeDeadlineMs = 6000;
 const cure = 'Run kiln on bare metal or where nested virtualization works.';
+const hang: KvmProblem = {
+  cause: `a guest kernel under KVM printed nothing for ${probeDeadlineMs / 1000} s`,
+  cure,
+};
 
 /**
  * Decides what guests run on. Emulation is no isolation boundary: `auto` falls back to it only while nobody but this
@@ -60,12 +65,25 @@ export async function chooseAccelerator(
 /**
  * Whether the image's own kernel really starts under KVM: /dev/kvm can open, create a machine and still never
  * boot one. The device is only looked at first because its absence deserves a better message.
+ * @param options.memory Spares the wait where an earlier start waited in vain. A working KVM is always tried: it answers at once.
  */
-export function createKvmProbe(options: { qemu: Qemu; kernel: string; device?: string }): KvmProbe {
-  const { qemu, kernel, device = '/dev/kvm' } = options;
+export function createKvmProbe(options: {
+  qemu: Qemu;
+  kernel: string;
+  device?: string;
+  memory?: HangMemory;
+}): KvmProbe {
+  const { qemu, kernel, device = '/dev/kvm', memory } = options;
   return async (signal) => {
     const closed = await checkDevice(device);
-    return closed ?? findProcessor({ qemu, kernel }, kvmProcessors, signal);
+    if (closed) return closed;
+    if (memory && (await memory.recall(device))) {
+      const again = `An earlier start found this since the machine booted; remove ${memory.file} to have it tried again.`;
+      return { ...hang, cure: `${hang.cure} ${again}` };
+    }
+    const found = await findProcessor({ qemu, kernel }, kvmProcessors, signal);
+    if (found === hang) await memory?.keep(device);
+    return found;
   };
 }
 
@@ -125,8 +143,7 @@ async function bootKernel(
     return null;
   });
   if (started) return null;
-  if (!end)
-    return { cause: `a guest kernel under KVM printed nothing for ${probeDeadlineMs / 1000} s`, cure };
+  if (!end) return hang;
   const [firstLine = ''] = end.how.split('\n');
   return { cause: `QEMU gave up under KVM (it ${firstLine})`, cure };
 }

@@ -93,7 +93,7 @@ export class QmpClient {
   #receive(line: string): void {
     const message = parseObject(line);
     // Events are asynchronous and not needed: QEMU's exit is seen on the process itself.
-    if ('event' in message) return;
+    if (!('QMP' in message || 'return' in message || 'error' in message)) return;
     const reply = replySchema.safeParse(message);
     if (reply.success) this.#waiting.shift()?.resolve(reply.data);
   }

@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import { existsSync } from 'node:fs';
 import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -38,7 +37,6 @@ export async function startTestService(
     KILN_GRPC_LISTEN: '127.0.0.1:0',
     // The same name in every test, so that one template serves them all.
     KILN_REGISTRY_MIRRORS: `docker.io=${mirror}`,
-    KILN_ACCEL: await chooseAccelerator(),
     ...options.env,
   };
   const logger = { info: () => undefined, warn: console.log, error: console.log };
@@ -49,23 +47,7 @@ export async function startTestService(
     progress: (line) => console.log(line),
     signal: never,
   });
-  if (env.KILN_ACCEL === 'auto' && service.builds.readiness().accelerator.name === 'tcg')
-    await rememberNoKvm();
   return { ...service, [Symbol.asyncDispose]: () => service.close(AbortSignal.abort()) };
-}
-
-/** Where KVM is there and no guest starts under it, finding that out takes seconds: once since this machine booted is enough. */
-async function noKvmMarker(): Promise<string> {
-  const boot = (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
-  return join(testData, `no-kvm-${boot}`);
-}
-
-async function chooseAccelerator(): Promise<'auto' | 'tcg'> {
-  return existsSync(await noKvmMarker()) ? 'tcg' : 'auto';
-}
-
-async function rememberNoKvm(): Promise<void> {
-  await writeFile(await noKvmMarker(), '');
 }
 
 /** One registry and one service for all tests of a file; after them nothing of theirs may be left. */

@@ -11,6 +11,7 @@ import {
 } from '../../src/vm/accelerator.ts';
 import { findQemu } from '../../src/vm/find-qemu.ts';
 import { parseForwardedPort } from '../../src/vm/forwarded-port.ts';
+import { createHangMemory } from '../../src/vm/hang-memory.ts';
 import { findHostKey } from '../../src/vm/make-template.ts';
 import { kvmProcessors, type Processor } from '../../src/vm/qemu-arguments.ts';
 
@@ -87,15 +88,52 @@ for (const { behaves, found } of simulations) {
   });
 }
 
-test('a guest that never starts is not tried with other processors, and the cause says so (simulated QEMU)', async () => {
+test('a guest that never starts is not tried with other processors, nor again until something changes (simulated QEMU)', async () => {
   const directory = await mkdtemp(join(tmpdir(), 'kiln-probe-'));
   const binary = join(directory, 'qemu');
-  await writeFile(binary, `#!/bin/sh\necho run >>${directory}/runs\nexec sleep 60\n`, { mode: 0o755 });
-  const probe = createKvmProbe({ qemu: { ...qemu, binary }, kernel: binary, device: binary });
-  assert.match(await problemOf(probe, 'cause'), /printed nothing for 6 s/);
-  assert.equal(await readFile(join(directory, 'runs'), 'utf8'), 'run\n');
+  const runs = join(directory, 'runs');
+  await writeFile(binary, `#!/bin/sh\necho run >>${runs}\nexec sleep 60\n`, { mode: 0o755 });
+  const device = join(directory, 'kvm');
+  await writeFile(device, '');
+  const file = join(directory, 'kvm-hangs');
+  const start = (change: { imageDigest?: string; version?: string } = {}): Promise<string> => {
+    const { imageDigest = 'sha256:1', version = '8.2' } = change;
+    const hanging = { ...qemu, binary, version };
+    const memory = createHangMemory({ file, imageDigest, qemu: hanging });
+    return problemOf(createKvmProbe({ qemu: hanging, kernel: binary, device, memory }), 'cure');
+  };
+  assert.doesNotMatch(await start(), /An earlier start found this/);
+  assert.equal(await readFile(runs, 'utf8'), 'run\n');
+  const remembered = await start();
+  assert.ok(remembered.endsWith(`remove ${file} to have it tried again.`), remembered);
+  assert.equal(await readFile(runs, 'utf8'), 'run\n', 'it was not tried a second time');
+  // From here on it answers at once, and so is tried again wherever it may have changed.
+  await writeFile(binary, "#!/bin/sh\necho 'Linux version 6'; exec sleep 60\n");
+  for (const change of [{ imageDigest: 'sha256:2' }, { version: '9.0' }])
+    assert.equal(await start(change), 'KVM works');
+  assert.notEqual(await start(), 'KVM works', 'the answer is still kept');
+  await rm(device);
+  assert.match(
+    await start(),
+    /nested virtualization \(|Turn on virtualization/,
+    'the device is looked at each time',
+  );
+  await writeFile(device, '');
+  assert.equal(await start(), 'KVM works', 'a device that came anew is tried');
   await rm(directory, { recursive: true });
 });
+
+for (const behaves of ["echo 'Linux version 6'; exec sleep 60", 'exit 1']) {
+  test(`what KVM answers at once is not remembered: ${behaves} (simulated QEMU)`, async () => {
+    const directory = await mkdtemp(join(tmpdir(), 'kiln-probe-'));
+    const [binary, file] = [join(directory, 'qemu'), join(directory, 'kvm-hangs')];
+    await writeFile(binary, `#!/bin/sh\n${behaves}\n`, { mode: 0o755 });
+    const memory = createHangMemory({ file, imageDigest: 'sha256:1', qemu });
+    await createKvmProbe({ qemu: { ...qemu, binary }, kernel: binary, device: binary, memory })(signal);
+    await assert.rejects(readFile(file), { code: 'ENOENT' });
+    await rm(directory, { recursive: true });
+  });
+}
 
 test('the host key is taken from a whole line of the console, never from one still being written', () => {
   const line =
