@@ -21,6 +21,8 @@ exec {never}<>never || exit 125
 # which v0.20.2 takes for a failure three seconds after the build's end (moby/buildkit #6940).
 exec {sending}> >(exec /usr/local/lib/kiln/send progress trace)
 sender=$!
+# What other programs say of themselves is not buildctl's progress.
+exec 2>notes
 finish_sending() {
   exec {sending}>&-
   wait "$sender"
@@ -31,8 +33,11 @@ read -r artifact
 read -r dockerfile_bytes
 
 fail() {
+  local notes
+  notes=$(<notes)
   finish_sending
-  printf '{"kiln":{"problem":"%s"}}\n' "$1"
+  # Only what a JSON string holds as it is.
+  printf '{"kiln":{"problem":"%s %.100s"}}\n' "$1" "${notes//[^a-zA-Z0-9 .:\/_()-]/ }"
   exit 125
 }
 
@@ -47,7 +52,8 @@ find_disk() {
       if [ "$serial" = "$1" ]; then
         path=${path%/serial}
         device=/dev/${path##*/}
-        return
+        # The kernel shows a disk a moment before it can be opened.
+        if : <"$device"; then return; fi
       fi
     done
     read -rt 0.02 -u "$never"
