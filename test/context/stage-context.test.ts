@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
 import { access, readdir, readFile, readlink, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
@@ -10,7 +11,7 @@ import { KilnError } from '../../src/model/error.ts';
 import { createSmallDisk } from '../small-disk.ts';
 import { extractImage } from './image.ts';
 import { accept, inChunks, refuseWith, Staging } from './staging.ts';
-import { file, folder, gnuLong, symlink, tar } from './tar.ts';
+import { file, folder, gnuLong, pax, raw, symlink, tar } from './tar.ts';
 import { zip } from './zip.ts';
 
 const archive = tar(file('Dockerfile', 'FROM scratch\n'), file('big', 'x'.repeat(300_000)));
@@ -79,6 +80,26 @@ test('the files arrive byte for byte, in an image readable by its owner alone', 
     assert.equal(mode & 0o777, 0o600);
     assert.equal(bytes % 4096, 0);
   }
+});
+
+test('headers and names that lie across several blocks are read whole, wherever they are cut', async () => {
+  const members = Array.from({ length: 300 }, (_, index) => {
+    const name = `folder-${index % 7}/${'n'.repeat(130 + (index % 50))}-${index}`;
+    const content = `${index}`.repeat(index);
+    const comment = 'c'.repeat(index % 100 === 0 ? 900_000 : index * 10);
+    return {
+      name,
+      content,
+      bytes: Buffer.concat([pax({ path: name, comment }), raw(file('short', content))]),
+    };
+  });
+  await using staging = await Staging.create();
+  const archive = tar(...members.map(({ bytes }) => bytes));
+  await using staged = await staging.stageSealed(inChunks(archive, 65_537));
+  assert.equal(staged.summary.digest, `sha256:${createHash('sha256').update(archive).digest('hex')}`);
+  await using image = await extractImage(staged.path);
+  for (const { name, content } of members)
+    assert.equal(await readFile(join(image.directory, name), 'utf8'), content, name);
 });
 
 const MiB = 1 << 20;

@@ -51,7 +51,7 @@ export class TarWalker {
     this.#image = image;
   }
 
-  /** @throws KilnError; nothing may be pushed after that. */
+  /** Keeps nothing of the chunk, but in the image's contents. @throws KilnError; nothing may be pushed after that. */
   push(chunk: Buffer): void {
     let start = 0;
     while (start < chunk.length) {
@@ -91,7 +91,9 @@ export class TarWalker {
 
   #collect(bytes: Buffer): number {
     const part = bytes.subarray(0, this.#wanted() - this.#partialBytes);
-    this.#partial.push(part);
+    // Of what is not read at once, a copy: the bytes are lent.
+    const isRead = part.length === blockBytes && this.#state.at !== 'extension';
+    this.#partial.push(isRead ? part : Buffer.from(part));
     this.#partialBytes += part.length;
     return part.length;
   }

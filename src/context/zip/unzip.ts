@@ -8,9 +8,9 @@ import { fromFdPromise, type ZipFile } from 'yauzl';
 import { RoomWatch } from '../../host/disk-room.ts';
 import { removeQuietly } from '../../lib/files.ts';
 import type { ContextLimits } from '../../model/context.ts';
+import { gather } from '../gather.ts';
 import { type Inflated, type InflateOptions, inflate } from '../inflate.ts';
 import { maxTargetBytes, refuse, refuseCount } from '../member.ts';
-import { rechunk } from '../rechunk.ts';
 import { encodeTarHeader, tarEnd, tarPadding } from '../tar/tar-encode.ts';
 import { deflateMethod, readZipDirectory, zipError } from './zip-directory.ts';
 import { readAt, readZipEnd, refuseOtherDisks } from './zip-end.ts';
@@ -33,9 +33,9 @@ export async function* unzipToTar(
   undo.defer(() => removeQuietly(path));
   const file = undo.use(await open(path, 'wx+', 0o600));
   const room = new RoomWatch(directory, minFreeBytes);
-  for await (const chunk of rechunk(source)) {
-    await file.writeFile(chunk);
-    await room.wrote(chunk.length);
+  for await (const block of gather(source)) {
+    await file.writeFile(block);
+    await room.wrote(block.length);
   }
   const end = await readZipEnd(file);
   if (end.entries > limits.maxEntries) throw refuseCount(limits.maxEntries);

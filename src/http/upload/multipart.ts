@@ -1,6 +1,8 @@
-import { type Readable, Transform, type TransformCallback } from 'node:stream';
+import { EventEmitter } from 'node:events';
+import type { Readable } from 'node:stream';
 import type { Request, Response } from 'express';
 import multer, { MulterError } from 'multer';
+import { ChunkReader } from '../../lib/chunk-reader.ts';
 import { printable } from '../../lib/text.ts';
 import type { ArchiveUpload, StagedContext } from '../../model/context.ts';
 import { KilnError } from '../../model/error.ts';
@@ -24,6 +26,9 @@ const maxDockerfileBytes = 1024 * 1024;
 /** Everything in the form but its files: what a Dockerfile's build arguments can hold, with room. */
 const maxFormBytes = 4 * 1024 * 1024;
 
+/** What may lie between two stages while the next is busy. */
+const bufferBytes = 256 * 1024;
+
 const limits: multer.Options['limits'] & { fieldArrayIndexLimit: number } = {
   files: 2,
   fields: 600,
@@ -45,36 +50,29 @@ export async function readMultipart(
   stage: StageUpload,
   signal: AbortSignal,
 ): Promise<Multipart> {
-  const body = new FormBody(request.headers);
-  const files = new FileParts(stage, body);
-  const giveUp = (): void => void body.destroy(signal.reason);
+  const form = new FormRequest(request);
+  const files = new FileParts(stage, form);
+  const giveUp = (): void => form.fail(signal.reason);
   signal.addEventListener('abort', giveUp, { once: true });
   try {
-    request.pipe(body);
-    await runMulter(body, files);
-    return { fields: readTextFields(body.body), context: files.context, dockerfile: files.dockerfile };
+    await runMulter(form, files);
+    return { fields: readTextFields(form.body), context: files.context, dockerfile: files.dockerfile };
   } catch (error) {
     await files.discard();
     throw toKilnError(error);
   } finally {
     signal.removeEventListener('abort', giveUp);
-    // Whoever answers reads on what is still coming.
-    request.unpipe(body);
-    body.destroy();
   }
 }
 
-function runMulter(body: FormBody, storage: FileParts): Promise<void> {
+function runMulter(form: FormRequest, storage: FileParts): Promise<void> {
   const options = {
     storage,
     limits,
-    // On a failure multer would read the body to its end before it says so.
-    streamHandler(source: FormBody, parser: NodeJS.WritableStream) {
+    ...{ highWaterMark: bufferBytes, fileHwm: bufferBytes },
+    streamHandler(_form: FormRequest, parser: NodeJS.WritableStream) {
       nameFiles(parser);
-      parser.once('unpipe', () => {
-        if (!source.readableEnded) source.destroy();
-      });
-      source.pipe(parser);
+      form.pipe(parser);
     },
   };
   const receive = multer(options).fields([
@@ -82,8 +80,8 @@ function runMulter(body: FormBody, storage: FileParts): Promise<void> {
     { name: 'dockerfile', maxCount: 1 },
   ]);
   const { promise, resolve, reject } = Promise.withResolvers<void>();
-  // Of a request multer reads the headers and the stream; of the response nothing.
-  receive(body as unknown as Request, {} as Response, (error: unknown) => {
+  // Of the response multer reads nothing.
+  receive(form as unknown as Request, {} as Response, (error: unknown) => {
     if (error) reject(error);
     else resolve();
   });
@@ -100,16 +98,39 @@ function nameFiles(parser: NodeJS.WritableStream): void {
   };
 }
 
-/** The request as multer sees it: its body and not its connection, so that giving up leaves that for the answer. */
-class FormBody extends Transform {
+/**
+ * What multer sees of the request: its headers, and how it fails. The body goes to the parser without it, and the connection
+ * stays as it is, so that giving up leaves both for the answer.
+ */
+class FormRequest extends EventEmitter {
   readonly headers: Request['headers'];
   /** Where multer puts the text fields. */
   body: unknown = {};
+  /** On a failure multer would read the body to its end before it says so; whoever answers does. */
+  readonly readable = false;
+  readonly #request: Request;
   #formBytes = 0;
 
-  constructor(headers: Request['headers']) {
+  constructor(request: Request) {
     super();
-    this.headers = headers;
+    this.#request = request;
+    this.headers = request.headers;
+  }
+
+  pipe(parser: NodeJS.WritableStream): void {
+    this.#request.on('data', this.#count).pipe(parser);
+  }
+
+  /** multer calls it at the end, whatever that is. */
+  unpipe(parser: NodeJS.WritableStream): void {
+    this.#request.off('data', this.#count).unpipe(parser);
+  }
+
+  /** Nothing: whoever answers reads on what is still coming. */
+  resume(): void {}
+
+  fail(reason: unknown): void {
+    this.emit('error', reason);
   }
 
   /** Bytes that were given on as part of a file. */
@@ -117,10 +138,10 @@ class FormBody extends Transform {
     this.#formBytes -= bytes;
   }
 
-  override _transform(chunk: Buffer, _encoding: BufferEncoding, done: TransformCallback): void {
+  readonly #count = (chunk: Buffer): void => {
     this.#formBytes += chunk.length;
-    done(this.#formBytes > maxFormBytes ? formTooLarge() : null, chunk);
-  }
+    if (this.#formBytes > maxFormBytes) this.fail(formTooLarge());
+  };
 }
 
 /** multer's storage, without storing: each file part is a stream, given on as it arrives. */
@@ -128,16 +149,16 @@ class FileParts implements multer.StorageEngine {
   context: StagedContext | null = null;
   dockerfile: Buffer | null = null;
   readonly #stage: StageUpload;
-  readonly #body: FormBody;
+  readonly #form: FormRequest;
   readonly #received: Promise<void>[] = [];
 
-  constructor(stage: StageUpload, body: FormBody) {
+  constructor(stage: StageUpload, form: FormRequest) {
     this.#stage = stage;
-    this.#body = body;
+    this.#form = form;
   }
 
   _handleFile(_request: Request, file: Express.Multer.File, done: (error?: unknown) => void): void {
-    const bytes = this.#count(file.stream);
+    const bytes = new ChunkReader(file.stream, (count) => this.#form.creditFile(count));
     const received =
       file.fieldname === 'context'
         ? this.#takeContext(
@@ -161,18 +182,10 @@ class FileParts implements multer.StorageEngine {
     await this.context?.[Symbol.asyncDispose]();
   }
 
-  async *#count(stream: Readable): AsyncGenerator<Buffer> {
-    // Destroyed, the stream would fail with an error of its own, ahead of the reason it was left for.
-    for await (const chunk of stream.iterator({ destroyOnReturn: false })) {
-      this.#body.creditFile(chunk.length);
-      yield chunk;
-    }
-  }
-
   async #takeContext(upload: ArchiveUpload, filesBefore: Promise<unknown>): Promise<void> {
     await filesBefore;
     const { dockerfile } = this;
-    this.context = await this.#stage(upload, { fields: readTextFields(this.#body.body), dockerfile });
+    this.context = await this.#stage(upload, { fields: readTextFields(this.#form.body), dockerfile });
   }
 
   async #takeDockerfile(bytes: AsyncIterable<Buffer>): Promise<void> {

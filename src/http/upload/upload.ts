@@ -1,4 +1,5 @@
 import type { Request, Response } from 'express';
+import { ChunkReader } from '../../lib/chunk-reader.ts';
 import type { Builds } from '../../model/builds.ts';
 import type { ArchiveUpload, StagedContext } from '../../model/context.ts';
 import { KilnError } from '../../model/error.ts';
@@ -70,7 +71,7 @@ function invite(request: Request, response: Response): Request {
 function readArchive(body: Request): ArchiveUpload {
   const type = body.headers['content-type']?.split(';')[0]?.trim().toLowerCase() ?? '';
   // Leaving the iteration must not destroy the request: the answer goes out on its connection.
-  return { bytes: body.iterator({ destroyOnReturn: false }), declared: declaredFormat(type) };
+  return { bytes: new ChunkReader(body), declared: declaredFormat(type) };
 }
 
 /** What a form says before its context is checked before that is read: nobody uploads gigabytes to hear of a wrong field. */
