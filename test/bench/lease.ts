@@ -35,7 +35,16 @@ export const benchLease: Bench = async (service) => {
   await waitUntilWarm(service);
   const [kiln, baseline] = [median(leases), await coldBootMs(processor)];
   const ratio = baseline / kiln;
-  return [{ what: 'lease of a pristine VM : cold boot', kiln, baseline, unit: 'ms', ratio, goal: '≥ 20' }];
+  return [
+    {
+      what: 'lease of a pristine VM : cold boot',
+      kiln,
+      baseline,
+      unit: 'ms',
+      ratio,
+      goal: ['ratio', '≥', 20],
+    },
+  ];
 };
 
 /** Until the end of the first command over ssh; buildkitd is started by its socket, so nothing else is waited for. */

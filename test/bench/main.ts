@@ -1,41 +1,44 @@
-import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';
 import { startRegistry, startTestService, waitUntilReady } from '../e2e/harness.ts';
 import { benchBuild, benchLog } from './build.ts';
-import { benchContext, benchUpload } from './context.ts';
+import { benchContext } from './context.ts';
 import { benchLateness } from './lateness.ts';
 import { benchLease } from './lease.ts';
-import type { Row } from './measure.ts';
+import type { Bench, Row } from './measure.ts';
 import { benchMemory } from './memory.ts';
+import { printRow, report } from './report.ts';
+import { benchUpload } from './upload.ts';
 
-/** `npm run bench [-- --json FILE]`: each figure beside its baseline, both measured in this run. */
+/** `npm run bench [-- --json FILE] [--only NAME]`: each figure beside its baseline, both measured in this run, and its goal. */
 const { values } = parseArgs({ options: { json: { type: 'string' }, only: { type: 'string' } } });
-const benches = {
+const benches: Readonly<Record<string, Bench>> = {
   lease: benchLease,
   build: benchBuild,
   context: benchContext,
   memory: benchMemory,
-  upload: benchUpload,
   log: benchLog,
   lateness: benchLateness,
 };
+const isWanted = (name: string): boolean => values.only === undefined || values.only === name;
 
-await using registry = await startRegistry();
-await using service = await startTestService({ mirror: registry.url });
-await waitUntilReady(service);
 const rows: Row[] = [];
-for (const [name, bench] of Object.entries(benches)) {
-  if (values.only !== undefined && values.only !== name) continue;
+// First, and alone: no VM shall take processor time from it.
+if (isWanted('upload')) await run('upload', benchUpload);
+if (Object.keys(benches).some(isWanted)) await runInVms();
+await report(rows, values.json);
+
+async function runInVms(): Promise<void> {
+  await using registry = await startRegistry();
+  await using service = await startTestService({ mirror: registry.url });
+  await waitUntilReady(service);
+  for (const [name, bench] of Object.entries(benches))
+    if (isWanted(name)) await run(name, () => bench(service));
+}
+
+async function run(name: string, bench: () => Promise<readonly Row[]>): Promise<void> {
   console.log(`measuring  ${name} …`);
-  for (const row of await bench(service)) {
+  for (const row of await bench()) {
     rows.push(row);
-    console.log(`  ${row.what}: ${row.ratio.toPrecision(3)} ${row.goal && `(goal ${row.goal})`}`);
+    printRow(row);
   }
 }
-const rounded = (value: number): number => Number(value.toPrecision(4));
-console.table(
-  rows.map(({ what, kiln, baseline, unit, ratio, goal }) => ({
-    ...{ what, kiln: rounded(kiln), baseline: rounded(baseline), unit, ratio: rounded(ratio), goal },
-  })),
-);
-if (values.json !== undefined) await writeFile(values.json, `${JSON.stringify(rows, null, 2)}\n`);

@@ -14,5 +14,7 @@ export const benchMemory: Bench = async (service) => {
   const sizes = [...rollup.matchAll(/^Private_(?:Clean|Dirty):\s+(\d+) kB/gm)].map(([, kib]) => Number(kib));
   const kiln = sizes.reduce((sum, kib) => sum + kib, 0) / 1024;
   const what = 'private memory of an idle clone : its nominal RAM';
-  return [{ what, kiln, baseline: nominalMiB, unit: 'MiB', ratio: kiln / nominalMiB, goal: '' }];
+  return [
+    { what, kiln, baseline: nominalMiB, unit: 'MiB', ratio: kiln / nominalMiB, goal: ['kiln', '≤', 70] },
+  ];
 };
