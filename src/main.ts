@@ -56,7 +56,7 @@ async function serve(): Promise<void> {
   });
   say(`ready  HTTP on ${service.httpUrl}, gRPC on ${service.grpcAddress}. Try:`);
   say('');
-  say(`  tar -czf - -C examples/hello . | curl -N -F context=@- ${service.httpUrl}/build`);
+  say(`  tar -czf - -C examples/hello . | curl -N --fail-with-body -F context=@- ${service.httpUrl}/build`);
   say('');
   await stop.promise;
   say('stopping; running builds may finish, a second signal ends them');

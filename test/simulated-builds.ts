@@ -228,7 +228,8 @@ class SimulatedBuild {
   }
 
   #keep(verdict: Verdict): void {
-    this.record = { ...this.record, state: verdict.state, verdict };
+    const times = { ...this.record.times, finished: '2026-11-23T10:00:09.600Z' };
+    this.record = { ...this.record, state: verdict.state, verdict, times };
   }
 }
 

@@ -1,5 +1,6 @@
 import type { Logger } from '../lib/logger.ts';
-import type { BuildRecord, Phase } from '../model/build.ts';
+import type { BuildRecord } from '../model/build.ts';
+import { elapsedMs } from '../model/describe-end.ts';
 import { isOurs, KilnError } from '../model/error.ts';
 
 /** Says once why a build failed, with every cause, where that is no fault of the build: its record keeps only code and message. */
@@ -15,15 +16,11 @@ export function reportRetry(logger: Logger, build: string, error: KilnError): vo
 
 /** One line for each build: how it ended and where its time went, in ms; null for a phase that it did not reach. */
 export function reportEnd(logger: Logger, { id, verdict, times }: BuildRecord): void {
-  const between = (from: Phase, to: Phase): number | null => {
-    const [start, end] = [times[from], times[to]];
-    return start === null || end === null ? null : Date.parse(end) - Date.parse(start);
-  };
   const fields = {
     ...{ build: id, state: verdict?.state, code: verdict?.code, exitCode: verdict?.exitCode },
-    waitedMs: between('queued', 'leased'),
-    builtMs: between('leased', 'buildFinished'),
-    totalMs: between('queued', 'finished'),
+    waitedMs: elapsedMs(times, 'queued', 'leased'),
+    builtMs: elapsedMs(times, 'leased', 'buildFinished'),
+    totalMs: elapsedMs(times, 'queued', 'finished'),
   };
   logger.info(fields, 'build ended');
 }

@@ -18,7 +18,7 @@ It is set by environment variables, shown with their defaults:
 
 ${lines.join('\n')}
 
-A build: tar -czf - . | curl -N -F context=@- http://127.0.0.1:8080/build
+A build: tar -czf - . | curl -N --fail-with-body -F context=@- http://127.0.0.1:8080/build
 The API: http://127.0.0.1:8080/docs
 `;
 }

@@ -21,3 +21,11 @@ test('--help names every setting with its default', () => {
   for (const { name, fallback } of listSettings())
     assert.ok(usage.includes(`\n  ${name}${fallback === '' ? '' : `=${fallback}`}\n`), name);
 });
+
+test('every curl line that sends a build or asks for a file fails where the service refuses it', () => {
+  const lines = `${readme}\n${renderUsage()}`
+    .split('\n')
+    .filter((line) => /\bcurl .*(?:\/build\b|-o )/.test(line));
+  assert.ok(lines.length >= 5);
+  for (const line of lines) assert.match(line, / --fail-with-body /);
+});

@@ -157,6 +157,6 @@ test('the pages come whole from the service and allow nothing else (simulated bu
   assert.match(policy, /default-src 'none';script-src 'self'/);
   assert.doesNotMatch(policy, /upgrade-insecure-requests|https?:/);
   const root = await send(harness, '/');
-  assert.ok(root.body.includes(`curl -N -F context=@- ${harness.url}/build`), root.body);
+  assert.ok(root.body.includes(`curl -N --fail-with-body -F context=@- ${harness.url}/build`), root.body);
   assert.equal((await send(harness, '/docs/errors')).status, 200);
 });

@@ -35,13 +35,23 @@ export async function sendBuild(
   const verdict =
     type === 'text/plain'
       ? await writeLog(await builds.watch(id, { logOffset: 0, eventOffset: 0, ...follow }), stream, {
-          ...{ id, keepAliveMs },
+          ...{ id, keepAliveMs, getEnded: (ended: Verdict) => getEnded(record, ended, builds) },
         })
       : await writeEvents(await builds.events(id, { offset: 0, ...follow }), stream, {
           ...{ sse: type === 'text/event-stream', keepAliveMs },
         });
   if (!verdict) throw new KilnError('INTERNAL', 'The build ended without a verdict.');
   return verdict;
+}
+
+/** A reader may be so slow that the record is removed before it has read the log: then the times are lost, and no more. */
+async function getEnded(record: BuildRecord, verdict: Verdict, builds: Builds): Promise<BuildRecord> {
+  try {
+    return await builds.get(record.id);
+  } catch (error) {
+    if (KilnError.from(error).code !== 'NOT_FOUND') throw error;
+    return { ...record, state: verdict.state, verdict };
+  }
 }
 
 /** Ends the response as the build ended: whole, with trailers, or cut off. */

@@ -15,8 +15,8 @@ export function watchClient({ socket }: Request): Disposable & { readonly signal
 export type Writer = {
   /** Resolves when the client has room for more. @throws KilnError CLIENT_GONE, also for one that takes nothing */
   write(data: string | Buffer): Promise<void>;
-  /** A sign of life; left out while the client has not taken what was sent before. */
-  nudge(text: string): void;
+  /** A sign of life; not even asked for while the client has not taken what was sent before. */
+  nudge(text: () => string): void;
 };
 
 /** Sends the headers of a stream at once and then each piece as it comes, no faster than the client takes them. */
@@ -42,7 +42,9 @@ export function openStream(
       );
     },
     nudge(text) {
-      if (text !== '' && !response.writableNeedDrain) response.write(text);
+      if (response.writableNeedDrain) return;
+      const sign = text();
+      if (sign !== '') response.write(sign);
     },
   };
 }

@@ -10,7 +10,7 @@ export async function writeEvents(
 ): Promise<Verdict | null> {
   let verdict: Verdict | null = null;
   // A comment, which clients of server-sent events ignore. NDJSON has no comments, so nothing is sent there.
-  const timer = setInterval(() => writer.nudge(sse ? ':\n\n' : ''), keepAliveMs);
+  const timer = setInterval(() => writer.nudge(() => (sse ? ':\n\n' : '')), keepAliveMs);
   try {
     for await (const { event, offset } of events) {
       if (event.type === 'verdict') verdict = event.verdict;

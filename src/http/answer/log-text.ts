@@ -1,6 +1,14 @@
-import type { Verdict } from '../../model/build.ts';
+import type { BuildRecord, Verdict } from '../../model/build.ts';
+import { describeEnd } from '../../model/describe-end.ts';
 import type { BuildEvent, WatchItem } from '../../model/event.ts';
 import type { Writer } from './client.ts';
+
+export type LogTextOptions = {
+  readonly id: string;
+  readonly keepAliveMs: number;
+  /** The build's record after this verdict. */
+  readonly getEnded: (verdict: Verdict) => Promise<BuildRecord>;
+};
 
 /**
  * Writes a build as text: what it waits for until its log begins, the log's bytes unchanged, how it ended. What is kiln's own
@@ -9,28 +17,32 @@ import type { Writer } from './client.ts';
 export async function writeLog(
   items: AsyncIterable<WatchItem>,
   writer: Writer,
-  options: { id: string; keepAliveMs: number },
+  { id, keepAliveMs, getEnded }: LogTextOptions,
 ): Promise<Verdict | null> {
-  const text = new LogText(options.id);
-  const timer = setInterval(() => writer.nudge(text.keepAlive()), options.keepAliveMs);
+  const text = new LogText(id);
+  let verdict: Verdict | null = null;
+  const timer = setInterval(() => writer.nudge(() => text.keepAlive()), keepAliveMs);
   try {
     for await (const item of items) {
       const piece = item.kind === 'log' ? text.log(item.data) : text.event(item.event);
-      if (piece.length > 0) await writer.write(piece);
+      for (const part of piece) if (part.length > 0) await writer.write(part);
+      if (item.kind === 'event' && item.event.type === 'verdict') verdict = item.event.verdict;
     }
   } finally {
     clearInterval(timer);
   }
-  return text.verdict;
+  if (verdict) await writer.write(text.end(await getEnded(verdict)));
+  return verdict;
 }
 
-/** What to write next. INVARIANT: once the log has begun, nothing but the log is written until the verdict. */
+/** What to write next. INVARIANT: once the log has begun, nothing but the log is written until its end. */
 class LogText {
-  verdict: Verdict | null = null;
   readonly #id: string;
-  readonly #started = performance.now();
   #waitsFor = 'a VM';
+  /** Whether the reader knows what it waits for. */
+  #saidSo = false;
   #logBegun = false;
+  /** Whether what was written last, of kiln or of the log, has no end of its line yet. */
   #lineOpen = false;
   /** Warnings that came while the log was being written; they follow it. */
   #later = '';
@@ -39,44 +51,64 @@ class LogText {
     this.#id = id;
   }
 
-  log(data: Buffer): Buffer {
+  log(data: Buffer): (Buffer | string)[] {
+    const before = this.#logBegun ? '' : this.#endLine();
     this.#logBegun = true;
     this.#lineOpen = data.at(-1) !== 0x0a;
-    return data;
+    return [before, data];
   }
 
-  event(event: BuildEvent): string {
+  event(event: BuildEvent): string[] {
     switch (event.type) {
       case 'queued':
-        this.#waitsFor = `a VM, place ${event.place} in the queue`;
-        return this.keepAlive();
+        this.#waitFor(`a VM, place ${event.place} in the queue`);
+        return [this.keepAlive()];
       case 'state':
-        if (event.state === 'running') this.#waitsFor = 'BuildKit to begin';
-        return '';
+        if (event.state === 'running') this.#waitFor('BuildKit to begin');
+        return [];
       case 'warning':
-        return this.#say(`kiln: warning: ${event.message}\n`);
+        return [this.#say(`kiln: warning: ${event.message}\n`)];
       case 'verdict':
-        this.verdict = event.verdict;
-        return `${this.#lineOpen ? '\n' : ''}${this.#later}kiln: build ${this.#id} ${this.#describe(event.verdict)}\n`;
       case 'status':
       case 'egress':
       case 'artifact':
-        return '';
+        return [];
     }
   }
 
+  /**
+   * What the build waits for is said once. After that a line grows by one dot at a time: a connection on which nothing moves is
+   * closed by proxies, and the same line again and again would tell nobody anything.
+   */
   keepAlive(): string {
-    return this.#logBegun ? '' : `kiln: build ${this.#id} waits for ${this.#waitsFor}\n`;
+    if (this.#logBegun) return '';
+    if (!this.#saidSo) {
+      this.#saidSo = true;
+      return `${this.#endLine()}kiln: build ${this.#id} waits for ${this.#waitsFor}\n`;
+    }
+    if (this.#lineOpen) return '.';
+    this.#lineOpen = true;
+    return 'kiln: still waiting .';
+  }
+
+  end(record: BuildRecord): string {
+    return `${this.#endLine()}${this.#later}kiln: build ${this.#id} ${describeEnd(record)}\n`;
+  }
+
+  #waitFor(what: string): void {
+    this.#saidSo = false;
+    this.#waitsFor = what;
   }
 
   #say(line: string): string {
-    if (!this.#logBegun) return line;
+    if (!this.#logBegun) return `${this.#endLine()}${line}`;
     this.#later += line;
     return '';
   }
 
-  #describe({ state, message }: Verdict): string {
-    const seconds = ((performance.now() - this.#started) / 1000).toFixed(1);
-    return state === 'succeeded' ? `succeeded in ${seconds} s` : `${state} after ${seconds} s: ${message}`;
+  #endLine(): string {
+    const end = this.#lineOpen ? '\n' : '';
+    this.#lineOpen = false;
+    return end;
   }
 }

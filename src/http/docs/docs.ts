@@ -33,7 +33,7 @@ export function createDocs(): Docs {
 function greeting(url: string): string {
   return `kiln builds Dockerfiles, each in a VM made for it.
 
-  tar -czf - . | curl -N -F context=@- ${url}/build
+  tar -czf - . | curl -N --fail-with-body -F context=@- ${url}/build
 
 API: ${url}/docs
 `;
