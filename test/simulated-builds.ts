@@ -281,5 +281,9 @@ async function collectContext(upload: ArchiveUpload, staged: Buffer[]): Promise<
   staged.push(Buffer.concat(chunks));
   const summary = { digest, size: 1024, entries: 1, warnings: [] } as const;
   const removed = { [Symbol.asyncDispose]: async () => undefined };
-  return { summary, seal: async () => ({ path: '/nowhere', summary, ...removed }), ...removed };
+  return {
+    summary,
+    seal: async () => ({ path: '/nowhere', directory: '', summary, ...removed }),
+    ...removed,
+  };
 }

@@ -1,3 +1,4 @@
+import { posix } from 'node:path';
 import type { BuildSpec } from '../model/spec.ts';
 
 /** Folders of the guest; build.sh fills them. */
@@ -12,9 +13,10 @@ const metadataFile = '/var/lib/kiln/build/metadata.json';
  */
 export function buildctlArguments(
   spec: BuildSpec,
-  options: { dockerfileApart: boolean; proxy: string },
+  options: { contextFolder?: string; dockerfileApart: boolean; proxy: string },
 ): string[] {
-  const local = options.dockerfileApart ? dockerfileDirectory : contextDirectory;
+  const context = posix.join(contextDirectory, options.contextFolder ?? '');
+  const local = options.dockerfileApart ? dockerfileDirectory : context;
   const frontendOptions = [
     `filename=${options.dockerfileApart ? 'Dockerfile' : spec.dockerfile}`,
     ...(spec.target === undefined ? [] : [`target=${spec.target}`]),
@@ -28,7 +30,7 @@ export function buildctlArguments(
   return [
     'build',
     '--frontend=dockerfile.v0',
-    `--local=context=${contextDirectory}`,
+    `--local=context=${context}`,
     `--local=dockerfile=${local}`,
     '--progress=plain',
     `--trace=${traceFile}`,

@@ -11,6 +11,8 @@ import { proxyUrl } from './way-out.ts';
 export type BuildctlRun = {
   readonly spec: BuildSpec;
   readonly contextDisk: string | null;
+  /** The folder on that disk that is the context; the root by default. */
+  readonly contextFolder?: string;
   readonly artifactDisk: string | null;
   readonly dockerfile: Buffer | null;
   /** Bytes of the plain progress, as they come. */
@@ -76,9 +78,19 @@ export async function runBuildctl(
 }
 
 /** The format is described at the top of guest/programs/build.sh. */
-function encodeInput({ spec, contextDisk, artifactDisk, dockerfile }: BuildctlRun): Buffer {
+function encodeInput({
+  spec,
+  contextDisk,
+  contextFolder = '',
+  artifactDisk,
+  dockerfile,
+}: BuildctlRun): Buffer {
   const header = [contextDisk ?? '-', artifactDisk ?? '-', dockerfile?.length ?? '-'].join('\n');
-  const args = buildctlArguments(spec, { dockerfileApart: dockerfile !== null, proxy: proxyUrl });
+  const args = buildctlArguments(spec, {
+    contextFolder,
+    dockerfileApart: dockerfile !== null,
+    proxy: proxyUrl,
+  });
   return Buffer.concat([
     Buffer.from(`${header}\n`),
     dockerfile ?? Buffer.alloc(0),

@@ -31,7 +31,14 @@ export function checkWithoutContext(
 export async function sealRequest(request: BuildRequest, rules: RequestRules): Promise<SealedContext | null> {
   checkWithoutContext(request, rules);
   const { spec, context, dockerfile } = request;
-  if (context) return context.seal(dockerfile ? null : spec.dockerfile, rules.policy);
+  const { contextDir } = spec;
+  if (context)
+    return context.seal({ dockerfile: dockerfile ? null : spec.dockerfile, contextDir }, rules.policy);
+  if (contextDir !== undefined) {
+    const message =
+      'A folder of the context is named, and there is no context; send it, or leave context-dir out.';
+    throw new KilnError('PARAM_INVALID', message, { details: { field: 'contextDir' } });
+  }
   if (dockerfile) return null;
   throw new KilnError(
     'FILE_MISSING',

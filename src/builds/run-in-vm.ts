@@ -64,6 +64,7 @@ async function runInGuest(
     {
       spec,
       contextDisk: context && contextSerial,
+      contextFolder: context?.directory ?? '',
       artifactDisk: spec.output === 'none' ? null : artifactSerial,
       dockerfile,
       onLog: (bytes) => journal.log(bytes),

@@ -8,20 +8,19 @@ const maxDepth = 255;
 /** @throws KilnError ENTRY_NAME_ENCODING */
 export function decodeText(bytes: Buffer): string {
   if (isUtf8(bytes)) return bytes.toString('utf8');
-  throw refuse('ENTRY_NAME_ENCODING', bytes.toString('latin1'), 'is not valid UTF-8');
+  const what =
+    'is not valid UTF-8, which BuildKit cannot carry; rename it (convmv turns many at once) or leave it out';
+  throw refuse('ENTRY_NAME_ENCODING', bytes, what);
 }
 
 /**
- * The parts of a member's path, without `.` and empty ones; none for the root of the context.
+ * The parts of a member's path, without `.` and empty ones; none for the root of the context. Control characters are names like any
+ * other, as for tar and Linux.
  * @throws KilnError when no member of a context may have this name.
  */
 export function parseName(name: string): string[] {
   if (name === '') throw refuse('ENTRY_NAME', name, 'has an empty name');
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
-  if (/[\u0000-\u001f\u007f-\u009f]/.test(name))
-    throw refuse('ENTRY_NAME', name, 'has a control character in its name');
-  if (/^(?:[/\\]|[A-Za-z]:[/\\])/.test(name))
-    throw refuse('ENTRY_ABSOLUTE', name, 'has an absolute path; paths start inside the context');
+  if (name.includes('\0')) throw refuse('ENTRY_NAME', name, 'has a NUL in its name');
   if (Buffer.byteLength(name) > maxNameBytes)
     throw refuse('ENTRY_NAME_TOO_LONG', name, `has a path longer than ${maxNameBytes} bytes`);
   const parts = splitPath(name);

@@ -1,24 +1,39 @@
 import { printable } from '../lib/text.ts';
 import { type Member, maxTargetBytes, refuse, refuseCount } from './member.ts';
 import { decodeText, parseName, splitPath } from './member-name.ts';
-import { createFolder, type FileNode, type FolderNode, type MemberNode } from './member-tree.ts';
+import { createFolder, type FolderNode, leftOut, type MemberNode, type Place } from './member-tree.ts';
 import type { MemoryBudget } from './memory-budget.ts';
+import type { Warnings } from './warnings.ts';
+
+/** What a member is in the tree. */
+export type Placement = {
+  /** Of a hard link, the file or link that it is. */
+  readonly node: MemberNode;
+  /** What had this name before. */
+  readonly replaced: MemberNode | null;
+};
+
+export type RulesOptions = {
+  readonly maxMembers: number;
+  /** Whether a name may come again; the last member of a name counts, as for every reader of tars. */
+  readonly mayRepeat: boolean;
+  readonly memory: MemoryBudget;
+  readonly warnings: Warnings;
+};
 
 /**
- * What a context may hold: no name that leaves it, none that is written through a link, none twice. Checked for each member
+ * What a context may hold: no name that leaves it, none that is written through a link, none of two kinds. Checked for each member
  * before its content comes; the same for tar and zip.
  */
 export class MemberRules {
   /** The tree of all members that passed. */
   readonly root = createFolder();
-  readonly #maxMembers: number;
-  readonly #memory: MemoryBudget;
+  readonly #options: RulesOptions;
   #count = 0;
   #implied = 0;
 
-  constructor(maxMembers: number, memory: MemoryBudget) {
-    this.#maxMembers = maxMembers;
-    this.#memory = memory;
+  constructor(options: RulesOptions) {
+    this.#options = options;
   }
 
   get count(): number {
@@ -28,28 +43,51 @@ export class MemberRules {
   /**
    * Checks a member and gives it its place in the tree.
    * @param offset where its content would begin in the staged image, in bytes
-   * @returns its node; for a hard link, that of the file it is.
+   * @returns null where the image stays as it is: the member is left out, or a hard link to itself
    * @throws KilnError with the code of the rule that is broken.
    */
-  add(member: Member, offset: number): MemberNode {
+  add(member: Member, offset: number): Placement | null {
     this.#count += 1;
-    if (this.#count > this.#maxMembers) throw refuseCount(this.#maxMembers);
-    const name = decodeText(member.name);
+    if (this.#count > this.#options.maxMembers) throw refuseCount(this.#options.maxMembers);
+    const name = this.#readName(member.name);
     const parts = parseName(name);
     const last = parts.pop();
     if (last === undefined) return this.#declareRoot(name, member);
     const folder = this.#openFolder(name, parts);
     const known = folder.children.get(last);
-    if (known) return declareFolder(known, name, member);
-    const node = this.#createNode(name, member, offset);
-    this.#put(folder, last, node);
-    return node;
+    if (known) this.#checkRepeat(known, name, member);
+    if (known?.type === 'directory') return declareFolder(known);
+    const place = this.#createPlace(name, member, offset);
+    if (known && known.type !== place.type) throw refuseConflict(known, name);
+    this.#put(folder, last, place);
+    if (place.type === 'special') {
+      this.#options.warnings.note('special', name);
+      return null;
+    }
+    if (known === place) return null;
+    return { node: place, replaced: known && known.type !== 'special' ? known : null };
   }
 
-  #declareRoot(name: string, member: Member): FolderNode {
+  #readName(bytes: Buffer): string {
+    const text = decodeText(bytes);
+    if (!text.startsWith('/')) return text;
+    this.#options.warnings.note('absolute', text);
+    return withoutSlashes(text);
+  }
+
+  #declareRoot(name: string, member: Member): Placement {
     if (member.type !== 'directory')
       throw refuse('ENTRY_NAME', name, 'names the root of the context and is no folder');
-    return declareFolder(this.root, name, member);
+    this.#checkRepeat(this.root, name, member);
+    return declareFolder(this.root);
+  }
+
+  #checkRepeat(known: Place, name: string, { type }: Member): void {
+    if ((known.type === 'directory') !== (type === 'directory')) throw refuseConflict(known, name);
+    // A folder that was only named so far is described now.
+    if (known.type === 'directory' && !known.declared) return;
+    if (!this.#options.mayRepeat) throw refuse('ENTRY_DUPLICATE', name, 'is in the archive twice');
+    this.#options.warnings.note('again', name);
   }
 
   /** The folder at a path; what is missing of it is made. */
@@ -59,7 +97,7 @@ export class MemberRules {
       let node = folder.children.get(part);
       if (!node) {
         this.#implied += 1;
-        if (this.#implied > this.#maxMembers) throw refuseCount(this.#maxMembers);
+        if (this.#implied > this.#options.maxMembers) throw refuseCount(this.#options.maxMembers);
         node = createFolder();
         this.#put(folder, part, node);
       }
@@ -69,14 +107,15 @@ export class MemberRules {
     return folder;
   }
 
-  #put(folder: FolderNode, part: string, node: MemberNode): void {
+  #put(folder: FolderNode, part: string, place: Place): void {
     const bytes = Buffer.from(part);
-    this.#memory.take(bytes.length);
+    if (!folder.children.has(part)) this.#options.memory.take(bytes.length);
     // A copy: V8 would keep the whole path alive for a part of it.
-    folder.children.set(bytes.toString(), node);
+    folder.children.set(bytes.toString(), place);
   }
 
-  #createNode(name: string, { type, size, target }: Member, offset: number): MemberNode {
+  #createPlace(name: string, { type, size, target }: Member, offset: number): Place {
+    if (type === 'special') return leftOut;
     if (type === 'directory') return { ...createFolder(), declared: true };
     if (type === 'file') return { type, offset, size, inode: 0 };
     const text = decodeText(target);
@@ -85,35 +124,50 @@ export class MemberRules {
       const what = `is a symbolic link whose target is empty, has a NUL or is longer than ${maxTargetBytes} bytes`;
       throw refuse('ENTRY_NAME', name, what);
     }
-    this.#memory.take(target.length);
+    this.#options.memory.take(target.length);
     return { type, target: text, inode: 0 };
   }
 
-  /** A hard link is the file it names, which must have come before it. No symbolic link is followed on the way. */
-  #resolveHardlink(name: string, target: string): FileNode {
-    let node: MemberNode | undefined = target.startsWith('/') ? undefined : this.root;
+  /** A hard link is the file or link it names, which must have come before it. No symbolic link is followed on the way. */
+  #resolveHardlink(name: string, target: string): Place {
+    let place: Place | undefined = this.root;
     for (const part of splitPath(target))
-      node = node?.type === 'directory' ? node.children.get(part) : undefined;
-    if (node?.type === 'file') return node;
+      place = place?.type === 'directory' ? place.children.get(part) : undefined;
+    if (place && place.type !== 'directory') return place;
     const what = `is a hard link to '${printable(target)}', which is no earlier file of the archive`;
     throw refuse('HARDLINK_TARGET', name, what);
   }
 }
 
-/** The only member that may come to a place that is taken is a folder that was implied. */
-function declareFolder(known: MemberNode, name: string, { type }: Member): FolderNode {
-  if (known.type !== 'directory' || known.declared)
-    throw refuse('ENTRY_DUPLICATE', name, 'is in the archive twice');
-  if (type !== 'directory')
-    throw refuse('ENTRY_CONFLICT', name, 'takes the place of a folder that has entries');
-  known.declared = true;
-  return known;
+/** `/` itself is the root. */
+function withoutSlashes(name: string): string {
+  return name.replace(/^\/+/, '') || '.';
 }
 
-function refusePlace(name: string, parent: string, node: Exclude<MemberNode, FolderNode>): Error {
-  if (node.type === 'file')
-    return refuse('ENTRY_CONFLICT', name, `lies below '${printable(parent)}', which is a file`);
-  const link = `'${printable(parent)}' → '${printable(node.target)}'`;
+function declareFolder(folder: FolderNode): Placement {
+  folder.declared = true;
+  return { node: folder, replaced: null };
+}
+
+const kinds = {
+  file: 'file',
+  symlink: 'symbolic link',
+  directory: 'folder',
+  special: 'device, FIFO or socket',
+};
+
+function refuseConflict({ type }: Place, name: string): Error {
+  return refuse('ENTRY_CONFLICT', name, `takes the place of something else, a ${kinds[type]}`);
+}
+
+function refusePlace(name: string, parent: string, place: Exclude<Place, FolderNode>): Error {
+  if (place.type !== 'symlink')
+    return refuse(
+      'ENTRY_CONFLICT',
+      name,
+      `lies below '${printable(parent)}', which is a ${kinds[place.type]}`,
+    );
+  const link = `'${printable(parent)}' → '${printable(place.target)}'`;
   const what = `would be written through the symbolic link ${link}. Links must stay inside the context`;
   return refuse('ENTRY_THROUGH_LINK', name, what);
 }

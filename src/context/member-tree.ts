@@ -14,15 +14,23 @@ export type FileNode = {
   inode: number;
 };
 
+/** Under several names, too. */
 export type SymlinkNode = { readonly type: 'symlink'; readonly target: string; inode: number };
 
 export type FolderNode = {
   readonly type: 'directory';
-  readonly children: Map<string, MemberNode>;
+  readonly children: Map<string, Place>;
   /** Whether a member of the archive describes it. Others are only named as the folder of a member. */
   declared: boolean;
   inode: number;
 };
+
+/** Where the archive has a device, FIFO or socket, and the image nothing: only its name is known. */
+export type LeftOut = { readonly type: 'special' };
+export const leftOut: LeftOut = { type: 'special' };
+
+/** What is at a path. */
+export type Place = MemberNode | LeftOut;
 
 export function createFolder(): FolderNode {
   return { type: 'directory', children: new Map(), declared: false, inode: 0 };
@@ -31,12 +39,15 @@ export function createFolder(): FolderNode {
 /** As many as Linux follows. */
 const maxLinks = 40;
 
+/** What a path leads to, and by which folders: the names from the root to it, no link among them. */
+export type Found = { readonly place: Exclude<Place, SymlinkNode>; readonly path: readonly string[] };
+
 /**
- * The file at a path, symbolic links within the context followed part by part as the guest's kernel would; null when it is
- * none or lies outside.
+ * What is at a path, symbolic links within the context followed part by part as the guest's kernel would; null when there is nothing,
+ * or it lies outside.
  */
-export function findFile(root: FolderNode, path: string): FileNode | null {
-  const above: FolderNode[] = [];
+export function find(root: FolderNode, path: string): Found | null {
+  const above: { readonly folder: FolderNode; readonly name: string }[] = [];
   let folder = root;
   const ahead = path.split('/');
   let links = 0;
@@ -45,22 +56,22 @@ export function findFile(root: FolderNode, path: string): FileNode | null {
     if (part === '..') {
       const parent = above.pop();
       if (!parent) return null;
-      folder = parent;
+      folder = parent.folder;
       continue;
     }
     const node = folder.children.get(part);
-    if (node?.type === 'file') return ahead.length === 0 ? node : null;
     if (!node) return null;
-    if (node.type === 'directory') {
-      above.push(folder);
-      folder = node;
+    if (node.type === 'symlink') {
+      links += 1;
+      if (links > maxLinks || node.target.startsWith('/')) return null;
+      ahead.unshift(...node.target.split('/'));
       continue;
     }
-    links += 1;
-    if (links > maxLinks || node.target.startsWith('/')) return null;
-    ahead.unshift(...node.target.split('/'));
+    above.push({ folder, name: part });
+    if (node.type === 'directory') folder = node;
+    else return ahead.length === 0 ? { place: node, path: above.map(({ name }) => name) } : null;
   }
-  return null;
+  return { place: folder, path: above.map(({ name }) => name) };
 }
 
 export type VisitedFolder = {

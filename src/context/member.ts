@@ -1,10 +1,11 @@
-import { printable } from '../lib/text.ts';
+import { printable, printableBytes } from '../lib/text.ts';
 import { type ErrorCode, KilnError } from '../model/error.ts';
 
 /** One file, folder or link of an archive, of whatever format. Its name and target are raw bytes: the rules decide what they mean. */
 export type Member = {
   readonly name: Buffer;
-  readonly type: 'file' | 'directory' | 'symlink' | 'hardlink';
+  /** `special` is a device, a FIFO or a socket: it gets no place in a context. */
+  readonly type: 'file' | 'directory' | 'symlink' | 'hardlink' | 'special';
   /** Bytes of content; 0 for all but files. */
   readonly size: number;
   /** Target of a link; empty for others. */
@@ -28,21 +29,17 @@ export type Xattr = { readonly name: string; readonly value: Buffer };
 export const maxTargetBytes = 4095;
 
 /** An error about one member, in one sentence. */
-export function refuse(code: ErrorCode, name: string, what: string): KilnError {
-  const entry = printable(name);
+export function refuse(code: ErrorCode, name: string | Buffer, what: string): KilnError {
+  const entry = typeof name === 'string' ? printable(name) : printableBytes(name);
   return new KilnError(code, `Archive entry '${entry}' ${what}.`, { details: { entry } });
 }
 
 export function refuseSparse(name: Buffer): KilnError {
-  return refuse('ENTRY_SPARSE', name.toString('utf8'), 'is a sparse file; make the archive without --sparse');
+  return refuse('ENTRY_SPARSE', name, 'is a sparse file; make the archive without --sparse');
 }
 
 export function refuseType(name: Buffer): KilnError {
-  return refuse(
-    'ENTRY_TYPE',
-    name.toString('utf8'),
-    'is neither a file, a folder nor a link; a context holds nothing else',
-  );
+  return refuse('ENTRY_TYPE', name, 'is of a kind that only some archive readers know; leave it out');
 }
 
 export function refuseCount(limit: number): KilnError {

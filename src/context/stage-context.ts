@@ -7,7 +7,7 @@ import { ThreadHash } from '../lib/thread-hash.ts';
 import type { ArchiveUpload, ContextLimits, StagedContext } from '../model/context.ts';
 import { KilnError } from '../model/error.ts';
 import { ErofsImage } from './erofs/erofs-image.ts';
-import { detectFormat, sniffBytes } from './formats.ts';
+import { type ArchiveFormat, detectFormat, sniffBytes } from './formats.ts';
 import { gather } from './gather.ts';
 import { gunzip } from './gunzip.ts';
 import { MemberRules } from './member-rules.ts';
@@ -16,7 +16,8 @@ import { createStagedContext } from './staged-context.ts';
 import { TarWalker } from './tar/tar-walker.ts';
 import { findTwins } from './twins.ts';
 import { UploadReader } from './upload-reader.ts';
-import { unzipToTar } from './zip/unzip.ts';
+import { Warnings } from './warnings.ts';
+import { type UnzipOptions, unzipToTar } from './zip/unzip.ts';
 
 export type StageOptions = {
   /** Holds the staged files until the build takes them. */
@@ -42,16 +43,24 @@ export async function stageContext(upload: ArchiveUpload, options: StageOptions)
   const path = join(options.directory, `${randomUUID()}.erofs`);
   await using undo = new AsyncDisposableStack();
   undo.defer(() => removeQuietly(path));
-  const memory = new MemoryBudget();
-  const rules = new MemberRules(options.limits.maxEntries, memory);
-  const image = new ErofsImage(rules.root, memory);
   // Whatever is refused, the sender is told to stop.
   using input = new UploadReader(upload, options.limits.maxUploadBytes, options.signal);
   await using file = await open(path, 'wx', 0o600);
   try {
-    const tar = await decode(input, upload.declared, options);
+    const format = detectFormat(await input.peek(sniffBytes), upload.declared);
+    const memory = new MemoryBudget();
+    const noted = new Warnings();
+    const mayRepeat = format !== 'zip';
+    const rules = new MemberRules({
+      maxMembers: options.limits.maxEntries,
+      mayRepeat,
+      memory,
+      warnings: noted,
+    });
+    const image = new ErofsImage(rules.root, memory);
+    const tar = decode(input, format, { ...options, warnings: noted });
     const { size, digest } = await writeChecked(tar, { file, rules, image, input }, options);
-    const warnings = await findTwins(rules.root);
+    const warnings = [...noted.list(), ...(await findTwins(rules.root))];
     undo.move();
     return createStagedContext({
       path,
@@ -65,12 +74,7 @@ export async function stageContext(upload: ArchiveUpload, options: StageOptions)
 }
 
 /** The archive as a plain tar. */
-async function decode(
-  input: UploadReader,
-  declared: ArchiveUpload['declared'],
-  options: StageOptions,
-): Promise<AsyncIterable<Buffer>> {
-  const format = detectFormat(await input.peek(sniffBytes), declared);
+function decode(input: UploadReader, format: ArchiveFormat, options: UnzipOptions): AsyncIterable<Buffer> {
   if (format === 'tar') return input.chunks();
   return format === 'gzip' ? gunzip(gather(input.chunks())) : unzipToTar(input.chunks(), options);
 }

@@ -1,8 +1,10 @@
 import { removeQuietly } from '../lib/files.ts';
+import { printable } from '../lib/text.ts';
 import type { ContextSummary } from '../model/build.ts';
 import type { SealedContext, StagedContext } from '../model/context.ts';
+import { KilnError } from '../model/error.ts';
 import { checkContextDockerfile, checkContextDockerignore } from './dockerfile/context-dockerfile.ts';
-import type { FolderNode } from './member-tree.ts';
+import { type FolderNode, find } from './member-tree.ts';
 
 type Image = { readonly path: string; readonly summary: ContextSummary };
 
@@ -11,16 +13,16 @@ export function createStagedContext({ root, ...image }: Image & { root: FolderNo
   let held: FolderNode | null = root;
   return {
     summary: image.summary,
-    async seal(dockerfile, policy) {
+    async seal({ dockerfile, contextDir = '' }, policy) {
       if (!held) throw new Error('This context was sealed or removed before.');
-      const staged = { path: image.path, root: held };
+      const tree = held;
       held = null;
       await using undo = new AsyncDisposableStack();
       undo.defer(() => removeQuietly(image.path));
-      if (dockerfile === null) await checkContextDockerignore(staged);
-      else await checkContextDockerfile(staged, dockerfile, policy);
+      const { folder, directory } = findContext(tree, contextDir);
+      const warnings = await checkBuildFiles({ path: image.path, root: folder }, dockerfile, policy);
       undo.move();
-      return createSealedContext(image);
+      return createSealedContext(image, directory, warnings);
     },
     async [Symbol.asyncDispose]() {
       if (held) await removeQuietly(image.path);
@@ -29,7 +31,34 @@ export function createStagedContext({ root, ...image }: Image & { root: FolderNo
   };
 }
 
+/** The folder that is the context. Its path has no links: whoever opens it in the guest must not be led elsewhere. */
+function findContext(root: FolderNode, path: string): { folder: FolderNode; directory: string } {
+  const found = find(root, path);
+  if (found?.place.type === 'directory') return { folder: found.place, directory: found.path.join('/') };
+  const message = `There is no folder '${printable(path)}' in the archive; context-dir names the one that is the context.`;
+  throw new KilnError('PARAM_INVALID', message, { details: { field: 'contextDir' } });
+}
+
+/** @returns warnings */
+async function checkBuildFiles(
+  image: Parameters<typeof checkContextDockerfile>[0],
+  dockerfile: string | null,
+  policy: Parameters<typeof checkContextDockerfile>[2],
+): Promise<string[]> {
+  if (dockerfile !== null) return checkContextDockerfile(image, dockerfile, policy);
+  await checkContextDockerignore(image);
+  return [];
+}
+
 /** Apart from what is staged, so that nothing of its tree is kept. */
-function createSealedContext(image: Image): SealedContext {
-  return { ...image, [Symbol.asyncDispose]: () => removeQuietly(image.path) };
+function createSealedContext(
+  { path, summary }: Image,
+  directory: string,
+  warnings: readonly string[],
+): SealedContext {
+  return {
+    ...{ path, directory },
+    summary: { ...summary, warnings: [...summary.warnings, ...warnings] },
+    [Symbol.asyncDispose]: () => removeQuietly(path),
+  };
 }

@@ -12,7 +12,8 @@ export async function findTwins(root: FolderNode): Promise<string[]> {
   for (const { folder, path } of walkFolders(root)) {
     /** Of the names that are not their own folded form. */
     const folded = new Set<string>();
-    for (const name of folder.children.keys()) {
+    for (const [name, { type }] of folder.children) {
+      if (type === 'special') continue;
       const turn = turns.step();
       if (turn) await turn;
       const form = fold(name);

@@ -16,16 +16,25 @@ export type StagedContext = AsyncDisposable & {
   /**
    * Checks the Dockerfile and the .dockerignore that applies to it, and gives the image to the sealed context; what can be asked only
    * once. When a check fails the image is removed.
-   * @param dockerfile its path in the context; null where it comes from elsewhere
-   * @throws KilnError DOCKERFILE_MISSING, DOCKERFILE_INVALID, DOCKERIGNORE_INVALID, FRONTEND_NOT_ALLOWED
+   * @throws KilnError DOCKERFILE_MISSING, DOCKERFILE_INVALID, DOCKERIGNORE_INVALID, ENTRY_TYPE, FRONTEND_NOT_ALLOWED, PARAM_INVALID
    */
-  seal(dockerfile: string | null, policy: DockerfilePolicy): Promise<SealedContext>;
+  seal(paths: ContextPaths, policy: DockerfilePolicy): Promise<SealedContext>;
+};
+
+export type ContextPaths = {
+  /** Of the Dockerfile in the context; null where it comes from elsewhere. */
+  readonly dockerfile: string | null;
+  /** Of the folder in the archive that is the context; all of it by default. */
+  readonly contextDir?: string | undefined;
 };
 
 /** What a build holds of its context, perhaps for long: no names. Disposing removes the image; harmless after it was moved away. */
 export type SealedContext = AsyncDisposable & {
   /** Absolute path of the image, a multiple of 4096 bytes long. */
   readonly path: string;
+  /** The folder in the image that is the context, without links on the way; empty for the root. */
+  readonly directory: string;
+  /** With the warnings that the checks of its Dockerfile added. */
   readonly summary: ContextSummary;
 };
 

@@ -10,6 +10,15 @@ import { type ErrorCode, KilnError } from './error.ts';
 
 const argumentName = /^[A-Za-z_][A-Za-z0-9_.]*$/;
 const labelKey = /^[A-Za-z0-9][A-Za-z0-9._/-]*$/;
+/** Relative, and nothing that leaves the folder it starts in. */
+const innerPath = z
+  .string()
+  .min(1, 'is empty')
+  .max(4096, 'is longer than 4096 characters')
+  .refine((path) => !path.startsWith('/') && !path.split('/').includes('..') && !path.includes('\0'), {
+    message: 'must be a path inside the context',
+  });
+
 const stageName = /^[A-Za-z0-9][A-Za-z0-9._-]*$/;
 
 /** One value; far more than any Dockerfile asks for. Linux takes 128 KiB as one word of a command. */
@@ -45,15 +54,13 @@ export const specSchema = z
         description:
           'Archive entry to build with, such as buildkit-v0.20.2. Default: the entry this service runs.',
       }),
-    dockerfile: z
-      .string()
-      .min(1, 'is empty')
-      .max(4096, 'is longer than 4096 characters')
-      .refine((path) => !path.startsWith('/') && !path.split('/').includes('..') && !path.includes('\0'), {
-        message: 'must be a path inside the context',
-      })
+    dockerfile: innerPath
       .default('Dockerfile')
       .meta({ description: 'Path of the Dockerfile in the context.' }),
+    contextDir: innerPath.optional().meta({
+      description:
+        'Folder of the archive that is the context, such as the one top folder of an archive from a forge. Default: all of it.',
+    }),
     target: z
       .string()
       .regex(stageName, 'is not the name of a stage')

@@ -5,7 +5,7 @@ import { checkDockerignore } from '../../src/context/dockerfile/dockerignore.ts'
 import type { StagedContext } from '../../src/model/context.ts';
 import type { ErrorCode } from '../../src/model/error.ts';
 import { Staging } from './staging.ts';
-import { file, folder, hardlink, type RawMember, symlink, tar } from './tar.ts';
+import { fifo, file, folder, hardlink, type RawMember, symlink, tar } from './tar.ts';
 
 const builtIn = { customFrontends: false };
 const anyFrontend = { customFrontends: true };
@@ -23,7 +23,20 @@ const contexts: readonly Case[] = [
   ['40: below a link to a folder', null, [file('real/D', 'FROM x'), symlink('to', './real/')], 'to/D'],
   ['40: a hard link', null, [dockerfile, hardlink('h', 'Dockerfile')], 'h'],
   ['40: none', 'DOCKERFILE_MISSING', [file('other')]],
-  ['40: another case', 'DOCKERFILE_MISSING', [file('dockerfile')]],
+  ['40: lower case, as BuildKit takes it', null, [file('dockerfile', 'FROM x')]],
+  ['40: lower case in a folder', null, [file('a/dockerfile', 'FROM x')], 'a/Dockerfile'],
+  [
+    '40: lower case behind a link to nothing',
+    null,
+    [symlink('Dockerfile', 'x'), file('dockerfile', 'FROM x')],
+  ],
+  ['40: lower case of another name', 'DOCKERFILE_MISSING', [file('my.dockerfile')], 'My.Dockerfile'],
+  ['40: upper case', 'DOCKERFILE_MISSING', [file('DOCKERFILE')]],
+  ['9: a FIFO', 'ENTRY_TYPE', [fifo('Dockerfile')]],
+  ['9: a link to a device', 'ENTRY_TYPE', [{ name: 'null', type: '3' }, symlink('Dockerfile', 'null')]],
+  ['9: .dockerignore is a FIFO', 'ENTRY_TYPE', [dockerfile, fifo('.dockerignore')]],
+  ['9: a hard link to a FIFO', 'ENTRY_TYPE', [fifo('f'), hardlink('Dockerfile', 'f')]],
+  ['43: another frontend in lower case', 'FRONTEND_NOT_ALLOWED', [syntax('dockerfile')]],
   ['40: a folder', 'DOCKERFILE_MISSING', [folder('Dockerfile/')]],
   ['40: below a file', 'DOCKERFILE_MISSING', [dockerfile], 'Dockerfile/x'],
   ['40: outside', 'DOCKERFILE_MISSING', [dockerfile], '../Dockerfile'],
@@ -52,8 +65,14 @@ const contexts: readonly Case[] = [
   ['42: over 1 MiB', 'DOCKERFILE_INVALID', [file('Dockerfile', '#'.repeat(MiB + 1))]],
   ['42: 1 MiB', null, [file('Dockerfile', '#'.repeat(MiB))]],
   ['42: NUL bytes', 'DOCKERFILE_INVALID', [file('Dockerfile', 'FROM x\0')]],
-  ['42: not UTF-8', 'DOCKERFILE_INVALID', [file('Dockerfile', Buffer.from('FROM x # \xe9', 'latin1'))]],
-  ['42: a BOM', null, [file('Dockerfile', '\ufeffFROM scratch\n')]],
+  ['42a: a comment in Latin-1', null, [file('Dockerfile', Buffer.from('# caf\xe9\nFROM x', 'latin1'))]],
+  ['42a: CRLF', null, [file('Dockerfile', 'FROM x\r\nRUN y\r\n')]],
+  [
+    '43: another frontend after a byte order mark, with Latin-1 behind it',
+    'FRONTEND_NOT_ALLOWED',
+    [file('Dockerfile', Buffer.from('\xef\xbb\xbf# syntax=evil/\xe9\n', 'latin1'))],
+  ],
+  ['42a: a BOM', null, [file('Dockerfile', '\ufeffFROM scratch\n')]],
   ['43: another frontend', 'FRONTEND_NOT_ALLOWED', [syntax('Dockerfile')]],
   [
     '43: where the kernel finds it, not where the text of the links says',
@@ -72,7 +91,7 @@ for (const [row, code, members, path = 'Dockerfile'] of contexts) {
   test(`Dockerfile, row ${row}: ${code ?? 'accepted'}`, async () => {
     await using staging = await Staging.create();
     await using staged = await staging.stage(tar(...members));
-    const sealed = staged.seal(path, builtIn);
+    const sealed = staged.seal({ dockerfile: path }, builtIn);
     await (code ? assert.rejects(sealed, { name: 'KilnError', code }) : sealed);
   });
 }
@@ -89,9 +108,11 @@ test('row 41: .dockerignore beside a Dockerfile that was sent apart', async () =
 test('row 12: the Dockerfile of the exact case is used', async () => {
   await using staging = await Staging.create();
   const stage = (): Promise<StagedContext> => staging.stage(tar(syntax('dockerfile'), dockerfile));
-  await using _exact = await (await stage()).seal('Dockerfile', builtIn);
-  await assert.rejects((await stage()).seal('dockerfile', builtIn), { code: 'FRONTEND_NOT_ALLOWED' });
-  await using _other = await (await stage()).seal('dockerfile', anyFrontend);
+  await using _exact = await (await stage()).seal({ dockerfile: 'Dockerfile' }, builtIn);
+  await assert.rejects((await stage()).seal({ dockerfile: 'dockerfile' }, builtIn), {
+    code: 'FRONTEND_NOT_ALLOWED',
+  });
+  await using _other = await (await stage()).seal({ dockerfile: 'dockerfile' }, anyFrontend);
 });
 
 /** Each was compared with parser.DetectSyntax of BuildKit v0.20.2. */
@@ -201,3 +222,38 @@ for (const [line, valid] of patterns) {
     else assert.throws(check, { code: 'DOCKERIGNORE_INVALID', message: /^Line 2 of \.dockerignore/ });
   });
 }
+
+const hints: readonly (readonly [
+  what: string,
+  members: readonly RawMember[],
+  hint: RegExp,
+  path?: string,
+])[] = [
+  [
+    'nothing like one',
+    [file('a/x')],
+    /^There is no Dockerfile at 'Dockerfile' in the context; name it with dockerfile=PATH\.$/,
+  ],
+  ['a Containerfile', [file('Containerfile')], /dockerfile=Containerfile\.$/],
+  ['one folder with one', [file('proj-main/Dockerfile'), file('x/y')], /context-dir=proj-main\.$/],
+  ['one in lower case', [file('proj-main/dockerfile')], /context-dir=proj-main\.$/],
+  ['one in a folder of a folder', [file('a/b/Dockerfile')], /context-dir=a\/b\.$/],
+  ['one at the same path in a folder', [file('p/docker/D')], /context-dir=p\.$/, 'docker/D'],
+  ['two folders with one', [file('a/Dockerfile'), file('b/Dockerfile')], /dockerfile=PATH\.$/],
+  ['a folder with an escape in its name', [file('\x1b[2J/Dockerfile')], /context-dir=\\u001b\[2J\.$/],
+];
+for (const [what, members, message, path = 'Dockerfile'] of hints) {
+  test(`row 40: the error for a missing Dockerfile names what is there: ${what}`, async () => {
+    await using staging = await Staging.create();
+    await using staged = await staging.stage(tar(...members));
+    await assert.rejects(staged.seal({ dockerfile: path }, builtIn), { code: 'DOCKERFILE_MISSING', message });
+  });
+}
+
+test('row 40: a lower-case dockerfile is taken with a warning', async () => {
+  await using staging = await Staging.create();
+  await using staged = await staging.stage(tar(file('a/dockerfile')));
+  await using sealed = await staged.seal({ dockerfile: 'a/Dockerfile' }, builtIn);
+  const warnings = ["There is no 'a/Dockerfile' in the context; 'a/dockerfile' was used."];
+  assert.deepEqual(sealed.summary.warnings, warnings);
+});

@@ -48,7 +48,7 @@ test('what a build holds of its context while it waits has no names', async (t) 
     const { staged } = await stageLarge(staging, { bytes: 0, members: 10_000, layout: 'xattrs' });
     if (staged instanceof Error) throw staged;
     contexts.use(staged);
-    contexts.use(await staged.seal(null, policy));
+    contexts.use(await staged.seal({ dockerfile: null }, policy));
   };
   await stage();
   const before = liveMiB();

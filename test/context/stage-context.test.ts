@@ -165,18 +165,20 @@ test('a context has one owner: once it is sealed, the staged one gives nothing a
   await using staging = await Staging.create();
   const policy = { customFrontends: false };
   const staged = await staging.stage(archive);
-  await using sealed = await staged.seal('Dockerfile', policy);
+  await using sealed = await staged.seal({ dockerfile: 'Dockerfile' }, policy);
   assert.deepEqual(sealed.summary, staged.summary);
   await staged[Symbol.asyncDispose]();
   await access(sealed.path);
-  await assert.rejects(staged.seal('Dockerfile', policy), /sealed or removed before/);
+  await assert.rejects(staged.seal({ dockerfile: 'Dockerfile' }, policy), /sealed or removed before/);
   await access(sealed.path);
 });
 
 test('a context that fails its checks is removed', async () => {
   await using staging = await Staging.create();
   const staged = await staging.stage(archive);
-  await assert.rejects(staged.seal('other', { customFrontends: false }), { code: 'DOCKERFILE_MISSING' });
+  await assert.rejects(staged.seal({ dockerfile: 'other' }, { customFrontends: false }), {
+    code: 'DOCKERFILE_MISSING',
+  });
   assert.deepEqual(await staging.files(), []);
 });
 

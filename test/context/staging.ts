@@ -43,7 +43,7 @@ export class Staging implements AsyncDisposable {
   /** As a build holds it, with the place of its image. */
   async stageSealed(upload: Buffer | AsyncIterable<Buffer>): Promise<SealedContext> {
     const staged = await this.stage(upload);
-    return staged.seal(null, { customFrontends: false });
+    return staged.seal({ dockerfile: null }, { customFrontends: false });
   }
 
   files(): Promise<string[]> {

@@ -2,17 +2,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ErrorCode } from '../../src/model/error.ts';
 import { accept, type Limits, refuseWith } from './staging.ts';
-import { file, folder, gnuLong, hardlink, pax, raw, symlink, tar, tarEnd, withXattr } from './tar.ts';
+import { fifo, file, folder, gnuLong, hardlink, pax, raw, symlink, tar, tarEnd, withXattr } from './tar.ts';
 
 /** Rows of the table of bad inputs, by their number; several cases where a row names several. */
 const refused: readonly (readonly [row: string, code: ErrorCode, archive: Buffer, limits?: Limits])[] = [
   ['1: ../evil', 'ENTRY_ESCAPES', tar(file('../evil'))],
   ['1: the parent folder itself', 'ENTRY_ESCAPES', tar(folder('../'))],
-  ['2: /abs', 'ENTRY_ABSOLUTE', tar(file('/abs'))],
-  ['2: //abs', 'ENTRY_ABSOLUTE', tar(file('//abs'))],
-  ['2: C:\\x', 'ENTRY_ABSOLUTE', tar(file('C:\\x'))],
-  ['2: \\\\host\\x', 'ENTRY_ABSOLUTE', tar(file('\\\\host\\x'))],
-  ['2: an absolute ustar prefix', 'ENTRY_ABSOLUTE', tar({ name: 'x', prefix: '/etc' })],
   ['3: a/../../evil', 'ENTRY_ESCAPES', tar(file('a/../../evil'))],
   ['3: a/../b, which normalises inside', 'ENTRY_ESCAPES', tar(file('a/../b'))],
   ['4: through a link to /tmp', 'ENTRY_THROUGH_LINK', tar(symlink('d', '/tmp'), file('d/evil'))],
@@ -20,26 +15,37 @@ const refused: readonly (readonly [row: string, code: ErrorCode, archive: Buffer
   ['5: through a link within', 'ENTRY_THROUGH_LINK', tar(folder('a/'), symlink('d', 'a'), file('d/b/c'))],
   ['7: to /etc/passwd', 'HARDLINK_TARGET', tar(hardlink('h', '/etc/passwd'))],
   ['7: to ../x', 'HARDLINK_TARGET', tar(hardlink('h', '../x'))],
-  ['7: to a link', 'HARDLINK_TARGET', tar(symlink('d', '/etc/passwd'), hardlink('h', 'd'))],
   ['7: through a link', 'HARDLINK_TARGET', tar(symlink('d', '/etc'), hardlink('h', 'd/passwd'))],
   ['7: to a later member', 'HARDLINK_TARGET', tar(hardlink('h', 'a'), file('a'))],
   ['7: to itself', 'HARDLINK_TARGET', tar(hardlink('h', 'h'))],
   ['7: to a folder', 'HARDLINK_TARGET', tar(folder('a/'), hardlink('h', 'a'))],
   [
+    '8: a hard link to a link in between',
+    'ENTRY_THROUGH_LINK',
+    tar(symlink('a', '..'), hardlink('b', 'a'), file('b/x')),
+  ],
+  [
     '8: three steps',
     'ENTRY_THROUGH_LINK',
     tar(folder('a/'), symlink('a/b', '..'), symlink('c', 'a/b/..'), symlink('d', 'c'), file('d/evil')),
   ],
-  ['8: a hard link to a link in between', 'HARDLINK_TARGET', tar(symlink('a', '..'), hardlink('b', 'a'))],
-  ...(['3', '4', '6', '7', 's', 'V', 'N', '\x01'] as const).map(
+  ...(['7', 's', 'V', 'N', '\x01'] as const).map(
     (type) => [`9: type ${JSON.stringify(type)}`, 'ENTRY_TYPE', tar({ name: 'x', type })] as const,
   ),
-  ['11: twice', 'ENTRY_DUPLICATE', tar(file('a'), file('a'))],
-  ['11: ./a and a', 'ENTRY_DUPLICATE', tar(file('./a'), file('a'))],
-  ['11: a//b and a/b', 'ENTRY_DUPLICATE', tar(file('a//b'), file('a/b'))],
-  ['11: a folder twice', 'ENTRY_DUPLICATE', tar(folder('a/'), folder('a'))],
-  ['11: the root twice', 'ENTRY_DUPLICATE', tar(folder('./'), folder('.'), file('a'))],
-  ['11: a link in place of a file', 'ENTRY_DUPLICATE', tar(file('a'), symlink('a', '/etc'))],
+  ['11b: a link in place of a file', 'ENTRY_CONFLICT', tar(file('a'), symlink('a', '/etc'))],
+  ['11b: a file in place of a link', 'ENTRY_CONFLICT', tar(symlink('a', '/etc'), file('a'))],
+  ['11b: a folder in place of a file', 'ENTRY_CONFLICT', tar(file('a'), folder('a/'))],
+  ['11b: a file in place of a folder', 'ENTRY_CONFLICT', tar(folder('a/'), file('a'))],
+  ['11b: a folder in place of a link', 'ENTRY_CONFLICT', tar(symlink('a', '.'), folder('a/'))],
+  [
+    '11b: a hard link to a link in place of a file',
+    'ENTRY_CONFLICT',
+    tar(symlink('l', '.'), file('a'), hardlink('a', 'l')),
+  ],
+  ['11b: a FIFO in place of a file', 'ENTRY_CONFLICT', tar(file('a'), fifo('a'))],
+  ['11b: below a FIFO', 'ENTRY_CONFLICT', tar(fifo('a'), file('a/b'))],
+  ['2: nothing but slashes, as a file', 'ARCHIVE_AMBIGUOUS', tar(file('//'))],
+  ['2: slashes before ..', 'ENTRY_ESCAPES', tar(file('/../evil'))],
   ['13: below a file', 'ENTRY_CONFLICT', tar(file('a'), file('a/b'))],
   ['13: a file in place of a folder', 'ENTRY_CONFLICT', tar(file('a/b'), file('a'))],
   ['13: a link in place of a folder', 'ENTRY_CONFLICT', tar(file('a/b'), symlink('a', '/tmp'))],
@@ -61,9 +67,6 @@ const refused: readonly (readonly [row: string, code: ErrorCode, archive: Buffer
   ['16: empty by PAX', 'ENTRY_NAME', tar(pax({ path: '' }), file('x'))],
   ['16: the root as a file', 'ENTRY_NAME', tar(file('.'))],
   ['16: a link target of 4096 bytes', 'ENTRY_NAME', tar(gnuLong('K', 't'.repeat(4096)), symlink('l', 'x'))],
-  ['17: newline', 'ENTRY_NAME', tar(file('a\nb'))],
-  ['17: ANSI escape', 'ENTRY_NAME', tar(file('\x1b[31mred'))],
-  ['17: C1 control', 'ENTRY_NAME', tar(file('a\u009bb'))],
   ['18: Latin-1', 'ENTRY_NAME_ENCODING', tar(file(Buffer.from('caf\xe9', 'latin1')))],
   ['18: a surrogate', 'ENTRY_NAME_ENCODING', tar(file(Buffer.from('eda080', 'hex')))],
   [
@@ -187,6 +190,9 @@ for (const [row, code, archive, limits] of refused) {
 const accepted: readonly (readonly [row: string, archive: Buffer, entries: number])[] = [
   ['6: links that point outside', tar(symlink('a', '/etc/passwd'), symlink('b', '../..')), 2],
   ['7: a hard link to an earlier file', tar(file('./a'), hardlink('h', './a'), hardlink('i', 'h')), 3],
+  ['2: names of Windows are names in a tar', tar(file('C:\\x'), file('\\\\host\\x')), 2],
+  ['7a: a hard link to a link', tar(symlink('d', '/etc/passwd'), hardlink('h', 'd'), hardlink('i', 'h')), 3],
+  ['17: control characters', tar(file('a\nb'), file('\x1b[31mred'), file('a\u009bb'), file('Icon\r')), 4],
   ['10: setuid, setgid, sticky', tar({ name: 'a', mode: '0007755\0' }), 1],
   ['13: a folder after what it holds', tar(file('a/b'), folder('a/')), 2],
   ['14: a part of 255 bytes', tar(pax({ path: 'a'.repeat(255) }), file('x')), 1],
@@ -249,9 +255,12 @@ test('a message names the member and the rule, with nothing a terminal would act
     through.message,
     "Archive entry 'd/evil' would be written through the symbolic link 'd' → '/tmp'. Links must stay inside the context.",
   );
-  const control = await refuseWith('ENTRY_NAME', tar(file('\x1b[2J')));
-  assert.equal(control.details.entry, '\\u001b[2J');
-  assert.equal(control.message, "Archive entry '\\u001b[2J' has a control character in its name.");
+  const control = await refuseWith('ENTRY_CONFLICT', tar(file('\x1b[2J'), file('\x1b[2J/a')));
+  assert.equal(control.details.entry, '\\u001b[2J/a');
+  assert.equal(control.message, "Archive entry '\\u001b[2J/a' lies below '\\u001b[2J', which is a file.");
+  const latin1 = await refuseWith('ENTRY_NAME_ENCODING', tar(file(Buffer.from('dé/caf\xe9.txt', 'latin1'))));
+  assert.equal(latin1.details.entry, 'd\\xe9/caf\\xe9.txt');
+  assert.match(latin1.message, /^Archive entry 'd\\xe9\/caf\\xe9\.txt' is not valid UTF-8, .* rename it/);
   const long = await refuseWith('ENTRY_NAME_TOO_LONG', tar(pax({ path: 'n'.repeat(9000) }), file('x')));
   assert.equal(long.details.entry?.length, 257);
 });

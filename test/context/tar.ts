@@ -45,6 +45,7 @@ export function raw(member: RawMember): Buffer {
 export const file = (name: string | Buffer, content: string | Buffer = 'x'): RawMember => ({ name, content });
 export const folder = (name: string): RawMember => ({ name, type: '5', mode: '0000755\0' });
 export const symlink = (name: string, target: string): RawMember => ({ name, type: '2', target });
+export const fifo = (name: string): RawMember => ({ name, type: '6' });
 export const hardlink = (name: string, target: string): RawMember => ({ name, type: '1', target });
 
 export function pax(records: Readonly<Record<string, string | Buffer>>, type = 'x'): Buffer {

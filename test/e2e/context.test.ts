@@ -81,7 +81,7 @@ test('owners, fractions of seconds, link counts and xattrs are those of the arch
     file('implied/folder/file', 'y'.repeat(10_000)),
   );
   const staged = await service.builds.stageContext({ bytes: inChunks(archive), declared: null }, signal);
-  await using context = await staged.seal(null, { customFrontends: false });
+  await using context = await staged.seal({ dockerfile: null }, { customFrontends: false });
   await using lease = await service.pool.acquire(signal);
   await lease.vm.plugFile({ serial: 'context', source: context.path }, signal);
   const look = [

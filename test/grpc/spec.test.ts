@@ -13,7 +13,13 @@ test('an empty spec is completed with the same defaults as over HTTP', () => {
 test('every field arrives, and the last value of a name counts', () => {
   const spec = toSpec(
     BuildSpec.create({
-      ...{ entry: 'buildkit-v0.20.2', dockerfile: 'd/Dockerfile', target: 'final', noCache: true },
+      ...{
+        entry: 'buildkit-v0.20.2',
+        dockerfile: 'd/Dockerfile',
+        contextDir: 'proj',
+        target: 'final',
+        noCache: true,
+      },
       buildArgs: [
         { name: 'A', value: '1' },
         { name: 'A', value: '2' },
@@ -23,7 +29,13 @@ test('every field arrives, and the last value of a name counts', () => {
     }),
   );
   assert.deepEqual(spec, {
-    ...{ entry: 'buildkit-v0.20.2', dockerfile: 'd/Dockerfile', target: 'final', noCache: true },
+    ...{
+      entry: 'buildkit-v0.20.2',
+      dockerfile: 'd/Dockerfile',
+      contextDir: 'proj',
+      target: 'final',
+      noCache: true,
+    },
     ...{ buildArgs: { A: '2' }, labels: { 'org.x': 'y' } },
     ...{ platform: 'linux/amd64', tags: ['demo:1'], output: 'oci', timeoutSeconds: 9 },
   });

@@ -28,6 +28,8 @@ for (const [query, status, code] of [
   ['?target=a&target=b', 400, 'MULTIPART_FIELD'],
   ['?__proto__=x', 400, 'MULTIPART_FIELD'],
   ['?timeout=soon', 422, 'PARAM_INVALID'],
+  ['?context-dir=../x', 422, 'PARAM_INVALID'],
+  ['?context-dir=/etc', 422, 'PARAM_INVALID'],
   ['?entry=buildkit-v0.1.0', 422, 'PARAM_INVALID'],
 ] as const) {
   test(`a body with ${query} in the URL is refused before it is asked for (simulated builds)`, async () => {

@@ -3,36 +3,53 @@ import { posix } from 'node:path';
 import { printable } from '../../lib/text.ts';
 import type { DockerfilePolicy } from '../../model/context.ts';
 import { KilnError } from '../../model/error.ts';
-import { type FileNode, type FolderNode, findFile } from '../member-tree.ts';
+import { refuse } from '../member.ts';
+import { type FileNode, type FolderNode, find } from '../member-tree.ts';
 import { checkDockerfileBytes, maxDockerfileBytes } from './dockerfile.ts';
 import { checkDockerignore, maxDockerignoreBytes } from './dockerignore.ts';
+import { refuseMissing } from './missing-dockerfile.ts';
 
-/** An image and the tree of what is in it. */
+/** An image and the folder in it that is the context. */
 type Image = { readonly path: string; readonly root: FolderNode };
 
-/** Checks the Dockerfile at `name` in the staged image and the ignore file that BuildKit would use with it. */
+const defaultName = 'Dockerfile';
+
+/**
+ * Checks the Dockerfile at `name` in the staged image and the ignore file that BuildKit would use with it.
+ * @returns warnings
+ */
 export async function checkContextDockerfile(
   image: Image,
   name: string,
   policy: DockerfilePolicy,
-): Promise<void> {
+): Promise<string[]> {
   const normal = posix.normalize(name);
-  const file = findFile(image.root, normal);
-  if (!file) {
-    const message = `There is no Dockerfile at '${printable(name)}' in the context; name it with dockerfile=PATH.`;
-    throw new KilnError('DOCKERFILE_MISSING', message);
-  }
+  const exact = findFile(image, normal);
+  const lower = exact ? null : findLowerCase(image, normal);
+  const file = exact ?? lower?.file;
+  if (!file) throw await refuseMissing(image.root, name);
   if (file.size > maxDockerfileBytes) {
     throw new KilnError('DOCKERFILE_INVALID', `The Dockerfile is larger than ${maxDockerfileBytes} bytes.`);
   }
   checkDockerfileBytes(await readFile(image, file), policy);
   await checkContextDockerignore(image, `${normal}.dockerignore`);
+  return lower
+    ? [`There is no '${printable(name)}' in the context; '${printable(lower.path)}' was used.`]
+    : [];
+}
+
+/** What BuildKit takes where there is no `Dockerfile` (v0.20.2: frontend/dockerui/build.go, ReadEntrypoint). */
+function findLowerCase(image: Image, name: string): { file: FileNode; path: string } | null {
+  if (posix.basename(name) !== defaultName) return null;
+  const path = posix.join(posix.dirname(name), defaultName.toLowerCase());
+  const file = findFile(image, path);
+  return file && { file, path };
 }
 
 /** Checks the ignore file that BuildKit would use: the Dockerfile's own, where it has one, or the context's. */
 export async function checkContextDockerignore(image: Image, ownName?: string): Promise<void> {
-  const own = ownName === undefined ? null : findFile(image.root, ownName);
-  const ignore = own ?? findFile(image.root, '.dockerignore');
+  const own = ownName === undefined ? null : findFile(image, ownName);
+  const ignore = own ?? findFile(image, '.dockerignore');
   if (!ignore) return;
   if (ignore.size > maxDockerignoreBytes) {
     throw new KilnError(
@@ -41,6 +58,14 @@ export async function checkContextDockerignore(image: Image, ownName?: string): 
     );
   }
   checkDockerignore(await readFile(image, ignore));
+}
+
+/** @throws KilnError ENTRY_TYPE where there is something that a context has no place for */
+function findFile({ root }: Image, path: string): FileNode | null {
+  const place = find(root, path)?.place;
+  if (place?.type === 'special')
+    throw refuse('ENTRY_TYPE', path, 'is a device, a FIFO or a socket; make it a file');
+  return place?.type === 'file' ? place : null;
 }
 
 async function readFile({ path }: Image, { offset, size }: FileNode): Promise<Buffer> {

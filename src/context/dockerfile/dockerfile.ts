@@ -8,8 +8,8 @@ export const maxDockerfileBytes = 1024 * 1024;
 export function checkDockerfileBytes(bytes: Buffer, policy: DockerfilePolicy): void {
   if (bytes.length > maxDockerfileBytes) throw invalid(`is larger than ${maxDockerfileBytes} bytes`);
   if (bytes.includes(0)) throw invalid('has NUL bytes; it must be text');
-  const text = decode(bytes);
-  const frontend = policy.customFrontends ? null : findSyntaxDirective(text);
+  // Comments may be in Latin-1: BuildKit reads bytes, and what is no UTF-8 is part of no directive.
+  const frontend = policy.customFrontends ? null : findSyntaxDirective(bytes.toString('utf8'));
   if (frontend !== null)
     throw frontendForbidden(`The Dockerfile asks for the frontend '${printable(frontend)}'`);
 }
@@ -57,14 +57,6 @@ function findInJson(text: string): string | null {
     return typeof syntax === 'string' ? syntax : null;
   } catch {
     return null;
-  }
-}
-
-function decode(bytes: Buffer): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-  } catch {
-    throw invalid('is not valid UTF-8');
   }
 }
 

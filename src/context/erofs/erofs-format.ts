@@ -59,8 +59,11 @@ function writeSize(inode: Buffer, size: number): void {
   inode.writeUInt32LE(Math.floor(size / 2 ** 32), 12);
 }
 
-export function addLink(inode: Buffer): void {
-  inode.writeUInt32LE(inode.readUInt32LE(44) + 1, 44);
+/** Counts names more or fewer; returns how many there are. */
+export function addLinks(inode: Buffer, names: 1 | -1): number {
+  const count = inode.readUInt32LE(44) + names;
+  inode.writeUInt32LE(count, 44);
+  return count;
 }
 
 /** A directory's size, place and links are known when all its names are. */

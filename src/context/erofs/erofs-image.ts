@@ -1,9 +1,10 @@
 import { sortInTurns, Turns } from '../../lib/turns.ts';
 import { type Member, type Metadata, refuse } from '../member.ts';
+import type { Placement } from '../member-rules.ts';
 import { type FolderNode, type MemberNode, type VisitedFolder, walkFolders } from '../member-tree.ts';
 import type { MemoryBudget } from '../memory-budget.ts';
 import {
-  addLink,
+  addLinks,
   type Dirent,
   encodeDirectory,
   encodeSuperblock,
@@ -56,19 +57,26 @@ export class ErofsImage {
   }
 
   /**
-   * Describes a member, whose content must follow.
+   * Describes a member, whose content must follow. Where one with its name came before, that is in the image no more under this name;
+   * its content stays, without any.
    * @throws KilnError ARCHIVE_HEADER_TOO_LARGE, ARCHIVE_TOO_LARGE by its xattrs
    */
-  add(node: MemberNode, { type, name, metadata }: Member): void {
+  add({ node, replaced }: Placement, { type, name, metadata }: Member): void {
+    if (replaced && addLinks(this.#inodes.get(replaced.inode), -1) === 0) this.#inodes.count -= 1;
     if (type === 'hardlink') {
-      addLink(this.#inodes.get(node.inode));
+      addLinks(this.#inodes.get(node.inode), 1);
       return;
+    }
+    // A folder that comes again: what was known of it may leave no room for its xattrs. The root has none, and its place is fixed.
+    if (node.inode !== 0 && node !== this.#root) {
+      this.#inodes.count -= 1;
+      node.inode = 0;
     }
     // Nothing that a build sees has the root's xattrs.
     const xattrs = node === this.#root ? noXattrs : encodeXattrs(metadata.xattrs);
     if (xattrs === null) {
       const what = 'has larger extended attributes than a file can have';
-      throw refuse('ARCHIVE_HEADER_TOO_LARGE', name.toString('utf8'), what);
+      throw refuse('ARCHIVE_HEADER_TOO_LARGE', name, what);
     }
     this.#memory.take(xattrs.length);
     if (node.type === 'symlink' || (node.type === 'file' && node.size > 0)) this.#align();
@@ -148,6 +156,7 @@ export class ErofsImage {
   async #dirents({ folder, parent }: VisitedFolder, turns: Turns): Promise<Dirent[]> {
     const dirents = [direntOf('.', folder), direntOf('..', parent)];
     for (const [name, node] of folder.children) {
+      if (node.type === 'special') continue;
       if (node.inode === 0) this.#writeInode(node, impliedMetadata, noXattrs);
       dirents.push(direntOf(name, node));
       const turn = turns.step();

@@ -7,6 +7,7 @@ export class InodeTable {
   readonly #chunks: Buffer[] = [];
   /** The first slot stays empty: inode number 0 means "deleted" to readers of directories. */
   #next = 1;
+  /** Of those that are still in use. */
   count = 0;
 
   /** Room for an inode and what follows it, zeroed; its slot. An inode lies within one chunk. */

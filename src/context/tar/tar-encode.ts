@@ -3,7 +3,7 @@ import { blockBytes } from './tar-header.ts';
 /** One member of a tar that is made here; `name` and `target` are valid UTF-8. */
 export type NewTarMember = {
   readonly name: Buffer;
-  readonly type: 'file' | 'directory' | 'symlink';
+  readonly type: 'file' | 'directory' | 'symlink' | 'special';
   readonly size: number;
   /** Permission bits. */
   readonly mode: number;
@@ -12,7 +12,8 @@ export type NewTarMember = {
   readonly target: Buffer;
 };
 
-const typeFlags = { file: '0', directory: '5', symlink: '2' } as const;
+/** Of what is left out only its name counts: all of it is a FIFO. */
+const typeFlags = { file: '0', directory: '5', symlink: '2', special: '6' } as const;
 const maxFieldBytes = 100;
 
 /**

@@ -148,7 +148,7 @@ function readText(block: Buffer, [start, end]: Field): Buffer {
   const nul = block.indexOf(0, start);
   if (nul < 0 || nul >= end) return Buffer.from(block.subarray(start, end));
   if (!isZero(block, nul, end))
-    throw refuse('ENTRY_NAME', block.toString('utf8', start, end), 'has a NUL in its name');
+    throw refuse('ENTRY_NAME', block.subarray(start, end), 'has a NUL in its name');
   return Buffer.from(block.subarray(start, nul));
 }
 
@@ -157,9 +157,5 @@ export function corrupt(what: string): KilnError {
 }
 
 export function ambiguous(name: Buffer, what: string): KilnError {
-  return refuse(
-    'ARCHIVE_AMBIGUOUS',
-    name.toString('utf8'),
-    `${what}, which archive readers take differently`,
-  );
+  return refuse('ARCHIVE_AMBIGUOUS', name, `${what}, which archive readers take differently`);
 }

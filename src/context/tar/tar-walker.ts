@@ -162,7 +162,8 @@ export class TarWalker {
     if (type !== 'file' && header.size > 0) throw ambiguous(name, `is a ${type} with content`);
     const { size } = header;
     const member: Member = { name, type, target, size, metadata: metadataOf(name, header, pax) };
-    this.#image.add(this.#rules.add(member, this.#image.nextContentAt), member);
+    const placement = this.#rules.add(member, this.#image.nextContentAt);
+    if (placement) this.#image.add(placement, member);
     this.#contentLeft = size;
     this.#toSkip = padded(size);
     this.#state = this.#toSkip > 0 ? { at: 'content' } : { at: 'header' };
@@ -175,7 +176,7 @@ const none: readonly Xattr[] = [];
 function metadataOf(name: Buffer, header: TarHeader, pax: PaxHeader | undefined): Metadata {
   const [uid, gid] = [pax?.uid ?? header.uid, pax?.gid ?? header.gid];
   if (uid < 0 || gid < 0 || uid > maxId || gid > maxId)
-    throw refuse('ARCHIVE_CORRUPT', name.toString('utf8'), 'belongs to a user or group that cannot be');
+    throw refuse('ARCHIVE_CORRUPT', name, 'belongs to a user or group that cannot be');
   const mtime = pax?.mtime ?? { seconds: header.mtime, nanoseconds: 0 };
   return { mode: header.mode, uid, gid, mtime, xattrs: pax?.xattrs ?? none };
 }
@@ -185,7 +186,10 @@ const memberTypes: Readonly<Record<string, Member['type']>> = {
   '0': 'file',
   '1': 'hardlink',
   '2': 'symlink',
+  '3': 'special',
+  '4': 'special',
   '5': 'directory',
+  '6': 'special',
 };
 
 function memberType(flag: string, name: Buffer): Member['type'] {

@@ -12,7 +12,8 @@ import { gather } from '../gather.ts';
 import { type Inflated, type InflateOptions, inflate } from '../inflate.ts';
 import { maxTargetBytes, refuse, refuseCount } from '../member.ts';
 import { encodeTarHeader, tarEnd, tarPadding } from '../tar/tar-encode.ts';
-import { deflateMethod, readZipDirectory, zipError } from './zip-directory.ts';
+import type { Warnings } from '../warnings.ts';
+import { deflateMethod, pathOf, readZipDirectory, zipError } from './zip-directory.ts';
 import { readAt, readZipEnd, refuseOtherDisks } from './zip-end.ts';
 import { checkZipLayout, type PlacedMember } from './zip-layout.ts';
 
@@ -20,13 +21,24 @@ const readBytes = 256 * 1024;
 /** As little as zlib takes. */
 const minInflateBytes = 64;
 
+export type UnzipOptions = {
+  /** Holds the zip while it is read. */
+  readonly directory: string;
+  readonly limits: ContextLimits;
+  readonly minFreeBytes: number;
+  readonly warnings: Warnings;
+};
+
+/** What Finder adds for itself: attributes and icons of the files, under the same names. */
+const macosFolder = '__MACOSX';
+
 /**
  * A zip as a plain tar, to be checked member by member like any other. A zip is read from its end, so it is staged first; what
  * yauzl would not refuse, because other readers see it differently, is refused before it is read.
  */
 export async function* unzipToTar(
   source: AsyncIterable<Buffer>,
-  { directory, limits, minFreeBytes }: { directory: string; limits: ContextLimits; minFreeBytes: number },
+  { directory, limits, minFreeBytes, warnings }: UnzipOptions,
 ): AsyncGenerator<Buffer> {
   const path = join(directory, `${randomUUID()}.zip`);
   await using undo = new AsyncDisposableStack();
@@ -40,10 +52,14 @@ export async function* unzipToTar(
   const end = await readZipEnd(file);
   if (end.entries > limits.maxEntries) throw refuseCount(limits.maxEntries);
   const zip = await openZip(file);
-  const listed = await readZipDirectory(zip, end);
+  const listed = await readZipDirectory(zip, end, warnings);
   await refuseOtherDisks(file, end);
   const members = await checkZipLayout(file, end, listed);
-  for (const placed of members) yield* toTar(file, placed);
+  for (const placed of members) {
+    const path = pathOf(placed.member);
+    if (path.split('/', 1)[0] === macosFolder) warnings.note('macos', path);
+    else yield* toTar(file, placed);
+  }
   yield tarEnd;
 }
 
@@ -56,16 +72,16 @@ async function openZip(file: FileHandle): Promise<ZipFile> {
 }
 
 async function* toTar(file: FileHandle, placed: PlacedMember): AsyncGenerator<Buffer> {
-  const { type, size, mode, mtime, name: text } = placed.member;
-  const name = Buffer.from(text);
+  const { type, size, mode, mtime } = placed.member;
+  const name = Buffer.from(pathOf(placed.member));
   const target = Buffer.alloc(0);
-  if (type === 'directory') {
-    yield encodeTarHeader({ name, type, size, mode: mode || 0o755, mtime, target });
+  if (type === 'directory' || type === 'special') {
+    yield encodeTarHeader({ name, type, size: 0, mode, mtime, target });
   } else if (type === 'symlink') {
     const read = await readTarget(file, placed);
     yield encodeTarHeader({ name, type, size: 0, mode: 0o777, mtime, target: read });
   } else {
-    yield encodeTarHeader({ name, type, size, mode: mode || 0o644, mtime, target });
+    yield encodeTarHeader({ name, type, size, mode, mtime, target });
     yield* readContent(file, placed);
     yield tarPadding(size);
   }

@@ -3,13 +3,15 @@ import { type Entry, type ExtraField, parseExtraFields, type ZipFile } from 'yau
 import { KilnError } from '../../model/error.ts';
 import { type Member, refuse, refuseType } from '../member.ts';
 import { parseName } from '../member-name.ts';
+import type { Warnings } from '../warnings.ts';
 import { directoryHeaderBytes, type ZipEnd, zipAmbiguous } from './zip-end.ts';
 
 /** What the central directory says of a member, and no more: yauzl keeps much with each of its entries, and there may be 200 000. */
 export type ZipMember = {
+  /** As it is in the zip. */
   readonly name: string;
   readonly type: Exclude<Member['type'], 'hardlink'>;
-  /** Permission bits; 0 where the zip says nothing of them. */
+  /** Permission bits. */
   readonly mode: number;
   /** Seconds since 1970. */
   readonly mtime: number;
@@ -38,15 +40,25 @@ const unixTypes = new Map<number, ZipMember['type']>([
   [0o100000, 'file'],
   [0o040000, 'directory'],
   [0o120000, 'symlink'],
+  [0o010000, 'special'],
+  [0o020000, 'special'],
+  [0o060000, 'special'],
+  [0o140000, 'special'],
 ]);
 
+/** What docker on Windows gives all files, as it cannot know which are to be run. */
+const modeOfNone = 0o755;
+
 /** Reads the whole central directory. @throws KilnError at the first member that no context may have, or that is unreadable */
-export async function readZipDirectory(zip: ZipFile, end: ZipEnd): Promise<ZipMember[]> {
+export async function readZipDirectory(zip: ZipFile, end: ZipEnd, warnings: Warnings): Promise<ZipMember[]> {
   const members: ZipMember[] = [];
+  const separators = new Separators();
   let bytes = 0;
   try {
     for await (const entry of zip.eachEntry()) {
-      members.push(toZipMember(entry));
+      const member = toZipMember(entry, warnings);
+      separators.check(member.name, warnings);
+      members.push(member);
       bytes += directoryHeaderBytes + entry.fileNameLength + entry.extraFieldLength + entry.fileCommentLength;
     }
   } catch (error) {
@@ -57,14 +69,36 @@ export async function readZipDirectory(zip: ZipFile, end: ZipEnd): Promise<ZipMe
   return members;
 }
 
-function toZipMember(entry: Entry): ZipMember {
-  const name = readName(entry);
+/** Old tools of Windows wrote `a\\b`. Where no name of a zip has a slash, that can only mean a folder; else readers differ. */
+class Separators {
+  #slashed = false;
+  #backslashed = false;
+
+  check(name: string, warnings: Warnings): void {
+    this.#slashed ||= name.includes('/');
+    if (name.includes('\\')) {
+      this.#backslashed = true;
+      warnings.note('backslash', name);
+    }
+    if (!this.#slashed || !this.#backslashed) return;
+    const what = "has '\\' in names and '/' in others";
+    throw zipAmbiguous(what);
+  }
+}
+
+/** The path of a member, whatever its zip has between folders. */
+export function pathOf({ name }: Pick<ZipMember, 'name'>): string {
+  return name.replaceAll('\\', '/');
+}
+
+function toZipMember(entry: Entry, warnings: Warnings): ZipMember {
+  const name = readName(entry, warnings);
   const attributes = unixSystems.includes(entry.versionMadeBy >> 8) ? entry.externalFileAttributes >>> 16 : 0;
   const mtime = Math.floor(entry.getLastModDate({ timezone: 'UTC' }).getTime() / 1000);
   return {
     name,
     type: readType(name, attributes & typeMask, entry),
-    mode: attributes & 0o7777,
+    mode: attributes === 0 ? modeOfNone : attributes & 0o7777,
     mtime: Math.max(0, mtime || 0),
     flags: entry.generalPurposeBitFlag,
     method: readMethod(name, entry),
@@ -75,20 +109,30 @@ function toZipMember(entry: Entry): ZipMember {
   };
 }
 
-function readName({ fileNameRaw: bytes, generalPurposeBitFlag: flags, extraFields }: Entry): string {
-  const ascii = bytes.every((byte) => byte < 0x80);
-  if (!ascii && ((flags & utf8Flag) === 0 || !isUtf8(bytes)))
-    throw refuse(
-      'ENTRY_NAME_ENCODING',
-      bytes.toString('latin1'),
-      'has a name that is not marked and valid as UTF-8; send a tar.gz',
-    );
+function readName(
+  { fileNameRaw: bytes, generalPurposeBitFlag: flags, extraFields }: Entry,
+  warnings: Warnings,
+): string {
+  if (!isUtf8(bytes)) {
+    const what =
+      'has a name that is not valid UTF-8; make the zip with a tool that writes it, or send a tar.gz';
+    throw refuse('ENTRY_NAME_ENCODING', bytes, what);
+  }
   const name = bytes.toString('utf8');
+  // Info-ZIP in the C locale marks nothing, and copies the bytes that the file system has.
+  if ((flags & utf8Flag) === 0 && bytes.some((byte) => byte >= 0x80)) warnings.note('unmarked', name);
   checkUnicodePath(name, extraFields);
-  parseName(name);
-  if (name.includes('\\'))
-    throw refuse('ARCHIVE_AMBIGUOUS', name, "has a '\\' in its name, which some zip readers take for '/'");
+  checkZipName(name);
   return name;
+}
+
+function checkZipName(name: string): void {
+  if (/^(?:[/\\]|[A-Za-z]:[/\\])/.test(name))
+    throw refuse('ENTRY_ABSOLUTE', name, 'has an absolute path; paths start inside the context');
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is looked for
+  if (/[\u0000-\u001f\u007f-\u009f]/.test(name))
+    throw refuse('ENTRY_NAME', name, 'has a control character in its name; rename it, or send a tar.gz');
+  parseName(pathOf({ name }));
 }
 
 /** Info-ZIP's second name of a member: version, checksum of the first name, then the name in UTF-8. */
@@ -108,7 +152,7 @@ export function readExtraFields(bytes: Buffer): ExtraField[] {
 }
 
 function readType(name: string, unixType: number, { uncompressedSize }: Entry): ZipMember['type'] {
-  const named = name.endsWith('/') ? 'directory' : 'file';
+  const named = /[/\\]$/.test(name) ? 'directory' : 'file';
   const type = unixType === 0 ? named : unixTypes.get(unixType);
   if (!type) throw refuseType(Buffer.from(name));
   if ((type === 'directory') !== (named === 'directory'))

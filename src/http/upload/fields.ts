@@ -14,6 +14,7 @@ const of = (name: keyof typeof shape): string => shape[name].meta()?.description
 export const fieldInfos: Readonly<Record<string, FieldInfo>> = {
   entry: { description: of('entry') },
   dockerfile: { description: of('dockerfile') },
+  'context-dir': { description: of('contextDir') },
   target: { description: of('target') },
   'build-arg': { description: of('buildArgs'), repeated: true },
   label: { description: of('labels'), repeated: true },
@@ -32,7 +33,14 @@ export const fieldInfos: Readonly<Record<string, FieldInfo>> = {
 
 /** Fields that have another name than their part of the spec. */
 const fieldNames: Readonly<Record<string, string>> = {
-  ...{ buildArgs: 'build-arg', labels: 'label', noCache: 'no-cache', tags: 'tag', timeoutSeconds: 'timeout' },
+  ...{
+    contextDir: 'context-dir',
+    buildArgs: 'build-arg',
+    labels: 'label',
+    noCache: 'no-cache',
+    tags: 'tag',
+    timeoutSeconds: 'timeout',
+  },
 };
 
 /** What concerns the answer and not the build. */
@@ -63,6 +71,7 @@ export function parseFields(fields: Fields): { spec: BuildSpec; answer: AnswerOp
     withoutUndefined({
       entry: given('entry'),
       dockerfile: given('dockerfile'),
+      contextDir: given('context-dir'),
       target: given('target'),
       buildArgs: parsePairs('build-arg', many('build-arg')),
       labels: parsePairs('label', many('label')),
