@@ -11,7 +11,7 @@ import { parseEgressAllow, parseRegistryMirrors, registryConfig } from './egress
 import { createGrpcServer, defaultGrpcSettings } from './grpc/server.ts';
 import { readGuestFiles } from './guest/guest-files.ts';
 import { createGuestPreparation } from './guest/prepare-guest.ts';
-import { createWarmVm, type WarmVm } from './guest/warm-vm.ts';
+import { createFrozenVm, type WarmVm } from './guest/warm-vm.ts';
 import { createDataFolder, ensureInstallationId, prepareDataFolders } from './host/data-folders.ts';
 import { DiskBudget, describeSmallDisk } from './host/disk-budget.ts';
 import { prepareHost } from './host-setup.ts';
@@ -131,9 +131,10 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   if (smallDisk) progress(`note  ${smallDisk}`);
   const pool = new Pool<WarmVm>({
     size: config.KILN_POOL_SIZE,
+    frozen: config.KILN_POOL_FROZEN,
     max: config.KILN_MAX_VMS,
     create: async (linked) =>
-      createWarmVm({ ...(await templates.take(linked)), setup, keys, policy }, linked),
+      createFrozenVm({ ...(await templates.take(linked)), setup, keys, policy }, linked),
     logger,
   });
   undo.defer(() => pool.close());

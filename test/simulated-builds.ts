@@ -168,7 +168,7 @@ export function readiness(ready: boolean): Readiness {
     draining: false,
     entry: 'buildkit-v0.20.2',
     accelerator: { name: 'tcg', note: 'no KVM here' },
-    pool: { warm: 1, leased: 0, starting: 0, size: 1, max: 1 },
+    pool: { warm: 1, frozen: 0, leased: 0, starting: 0, size: 1, max: 1 },
     queue: { waiting: 0, limit: 10 },
   };
 }

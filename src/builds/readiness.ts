@@ -16,7 +16,7 @@ export type ReadinessSource = {
 /** Whether a build that came now would get a VM, and on what it would run. */
 export function describeReadiness(source: ReadinessSource, draining: boolean): Readiness {
   const { pool, queue, poolSize } = source;
-  const { warm, leased, starting, proven, problem } = pool.status;
+  const { warm, frozen, leased, starting, proven, problem } = pool.status;
   // Between two VMs there may be none: what counts is that the last attempt to make one succeeded.
   const able = warm + leased > 0 || proven || (poolSize === 0 && problem === null);
   const reason = draining
@@ -30,7 +30,7 @@ export function describeReadiness(source: ReadinessSource, draining: boolean): R
     draining,
     entry: source.entry,
     accelerator: source.accelerator,
-    pool: { warm, leased, starting, size: poolSize, max: source.maxVms },
+    pool: { warm, frozen, leased, starting, size: poolSize, max: source.maxVms },
     queue: { waiting: queue.waiting, limit: source.queueLimit },
   };
 }

@@ -62,7 +62,10 @@ const settings = z.object({
     .default('auto')
     .describe('What VMs run on: KVM, software emulation, or KVM with emulation as a loopback-only fallback.'),
   KILN_POOL_SIZE: count(0, 2).describe('Warm VMs kept ready.'),
-  KILN_MAX_VMS: count(1, 4).describe('VMs at once, warm and building together.'),
+  KILN_POOL_FROZEN: count(0, 2).describe(
+    'VMs kept behind the warm ones that do not run yet, as far as `KILN_MAX_VMS` leaves room: they take little memory and wake when a warm one is taken.',
+  ),
+  KILN_MAX_VMS: count(1, 4).describe('VMs at once: warm, frozen and building together.'),
   KILN_VM_CPUS: count(1, 2).describe('Processors of a VM.'),
   KILN_VM_MEMORY_MIB: count(1024, 2048).describe('Memory of a VM in MiB.'),
   KILN_VM_DISK_BYTES: count(2 * gibibyte, 20 * gibibyte).describe(

@@ -3,14 +3,14 @@ import { proxyPort } from '../buildkit/way-out.ts';
 import type { EgressPolicy } from '../egress/egress-policy.ts';
 import { createEgressProxy, type EgressProxy } from '../egress/egress-proxy.ts';
 import type { EgressDestination } from '../model/build.ts';
-import type { PooledVm } from '../pool/pool.ts';
+import type { FrozenPooledVm, PooledVm } from '../pool/pool.ts';
 import { capture } from '../ssh/capture.ts';
 import { connectSsh, type SshConnection } from '../ssh/connection.ts';
 import type { StartedCommand } from '../ssh/exec.ts';
 import type { SshKeyPair } from '../ssh/keys.ts';
 import { cloneVm } from '../vm/clone-vm.ts';
 import type { CloneSource } from '../vm/template-source.ts';
-import type { Vm, VmSetup } from '../vm/vm.ts';
+import type { FrozenVm, Vm, VmSetup } from '../vm/vm.ts';
 import { buildScript, reseedScript } from './guest-files.ts';
 
 /** A VM that can be offered: its own random state, clock and machine-id, its one connection open, its way out in place. */
@@ -30,10 +30,25 @@ export type WarmVmOptions = CloneSource & {
   readonly policy: EgressPolicy;
 };
 
-/** Clones, connects, reseeds. A clone that cannot be made its own is destroyed, never offered. */
-export async function createWarmVm(options: WarmVmOptions, signal: AbortSignal): Promise<WarmVm> {
+/** A clone of the template that does not run yet. */
+export async function createFrozenVm(
+  options: WarmVmOptions,
+  signal: AbortSignal,
+): Promise<FrozenPooledVm<WarmVm>> {
+  const vm = await cloneVm(options.setup, options.template, signal);
+  return {
+    id: vm.id,
+    gone: Promise.race([vm.exited.then((reason) => `QEMU ${reason}`), options.damaged]),
+    wake: (linked) => warmUp(vm, options, linked),
+    [Symbol.asyncDispose]: () => vm[Symbol.asyncDispose](),
+  };
+}
+
+/** Wakes a clone, connects, reseeds. One that cannot be made its own is destroyed, never offered. */
+async function warmUp(frozen: FrozenVm, options: WarmVmOptions, signal: AbortSignal): Promise<WarmVm> {
   await using undo = new AsyncDisposableStack();
-  const vm = undo.use(await cloneVm(options.setup, options.template, signal));
+  undo.use(frozen);
+  const vm = await frozen.wake(signal);
   const target = { ...vm.ssh, privateKey: options.keys.privateKey };
   const connection = undo.use(await connectSsh(target, signal));
   await capture(connection, reseedScript, { input: reseedInput(), signal });

@@ -82,6 +82,7 @@ export type Readiness = {
   readonly pool: {
     readonly warm: number;
     readonly leased: number;
+    readonly frozen: number;
     readonly starting: number;
     readonly size: number;
     readonly max: number;

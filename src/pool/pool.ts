@@ -10,11 +10,19 @@ export type PooledVm = AsyncDisposable & {
   readonly gone: Promise<string>;
 };
 
+/** A VM that was made and does not run yet. It wakes once; its waking, failed too, and its disposal end it as what it is. */
+export type FrozenPooledVm<V> = PooledVm & {
+  /** Rejects when the VM is of no use; it is destroyed then. */
+  wake(signal: AbortSignal): Promise<V>;
+};
+
 /** One build's exclusive right to one VM. Disposing ends both. */
 export type Lease<V> = AsyncDisposable & { readonly vm: V };
 
 export type PoolStatus = {
   readonly warm: number;
+  /** Made and not running yet: they wake when a warm one is taken. */
+  readonly frozen: number;
   readonly leased: number;
   readonly starting: number;
   /** Being destroyed: they still hold memory. */
@@ -23,6 +31,17 @@ export type PoolStatus = {
   readonly proven: boolean;
   /** Why the last attempt to make a VM failed; null after a success. */
   readonly problem: string | null;
+};
+
+export type PoolOptions<V extends PooledVm> = {
+  /** Warm VMs that are kept. */
+  readonly size: number;
+  /** Frozen VMs that are kept behind them, where `max` leaves room. */
+  readonly frozen: number;
+  /** VMs of all kinds at once. */
+  readonly max: number;
+  readonly create: (signal: AbortSignal) => Promise<FrozenPooledVm<V>>;
+  readonly logger: Logger;
 };
 
 type Waiter<V> = PromiseWithResolvers<Lease<V>>;
@@ -35,19 +54,16 @@ const failuresUntilTold = 3;
  * Warm VMs of one entry.
  *
  * INVARIANTS:
- * - A VM is in exactly one place: being made, warm, leased, or being destroyed; `max` bounds all of them together.
+ * - A VM is in exactly one place: being made or woken, frozen, warm, leased, or being destroyed; `max` bounds all of them together.
  * - `close` resolves when none of those that are not leased is left.
  * - A VM is handed out once. It never comes back: the end of its lease destroys it.
- * - VMs are made one at a time (several at once take as long each as all in a row) and after a build has been served.
+ * - VMs are made and woken one at a time (several at once take as long each as all in a row) and after a build has been served. Warm ones
+ *   come first: no VM is frozen while a warm one is missing.
  * - Waiting builds are served in the order they came.
  */
 export class Pool<V extends PooledVm> {
-  readonly #options: {
-    size: number;
-    max: number;
-    create: (signal: AbortSignal) => Promise<V>;
-    logger: Logger;
-  };
+  readonly #options: PoolOptions<V>;
+  readonly #frozen: FrozenPooledVm<V>[] = [];
   readonly #warm: V[] = [];
   readonly #waiters: Waiter<V>[] = [];
   readonly #closing = new AbortController();
@@ -59,18 +75,14 @@ export class Pool<V extends PooledVm> {
   #problem: string | null = null;
   #refilling: Promise<void> | null = null;
 
-  constructor(options: {
-    size: number;
-    max: number;
-    create: (signal: AbortSignal) => Promise<V>;
-    logger: Logger;
-  }) {
+  constructor(options: PoolOptions<V>) {
     this.#options = options;
   }
 
   get status(): PoolStatus {
     return {
       warm: this.#warm.length,
+      frozen: this.#frozen.length,
       leased: this.#leased,
       starting: this.#starting,
       ending: this.#ending.size,
@@ -83,7 +95,7 @@ export class Pool<V extends PooledVm> {
   refill(): void {
     this.#refilling ??= this.#fill().finally(() => {
       this.#refilling = null;
-      if (this.#isShort()) this.refill();
+      if (this.#lacks() !== null) this.refill();
     });
   }
 
@@ -113,18 +125,15 @@ export class Pool<V extends PooledVm> {
     this.#closing.abort(draining());
     for (const waiter of this.#waiters.splice(0)) waiter.reject(draining());
     await this.#refilling;
-    for (const vm of this.#warm.splice(0)) void this.#destroy(vm);
+    for (const vm of [...this.#warm.splice(0), ...this.#frozen.splice(0)]) void this.#destroy(vm);
     await Promise.all(this.#ending);
   }
 
   async #fill(): Promise<void> {
-    while (this.#isShort()) {
+    for (let lack = this.#lacks(); lack !== null; lack = this.#lacks()) {
       try {
-        const vm = await this.#make();
-        this.#failures = 0;
-        this.#proven = true;
-        this.#problem = null;
-        this.#offer(vm);
+        if (lack === 'warm') this.#offer(await this.#start(() => this.#warmUp()));
+        else this.#keep(await this.#start(() => this.#options.create(this.#closing.signal)));
       } catch (error) {
         if (this.#closing.signal.aborted) return;
         await this.#backOff(KilnError.from(error));
@@ -132,23 +141,45 @@ export class Pool<V extends PooledVm> {
     }
   }
 
-  #isShort(): boolean {
-    if (this.#closing.signal.aborted) return false;
-    const missing = this.#options.size + this.#waiters.length - this.#warm.length;
-    const all = this.#warm.length + this.#leased + this.#starting + this.#ending.size;
-    return missing > 0 && all < this.#options.max;
+  /** What is to be made next. */
+  #lacks(): 'warm' | 'frozen' | null {
+    if (this.#closing.signal.aborted) return null;
+    const { size, frozen, max } = this.#options;
+    const waiting = this.#frozen.length;
+    const all = this.#warm.length + waiting + this.#leased + this.#starting + this.#ending.size;
+    if (size + this.#waiters.length > this.#warm.length) return waiting > 0 || all < max ? 'warm' : null;
+    return frozen > waiting && all < max ? 'frozen' : null;
   }
 
-  async #make(): Promise<V> {
+  async #warmUp(): Promise<V> {
+    const { signal } = this.#closing;
+    const frozen = this.#frozen.shift() ?? (await this.#options.create(signal));
+    return frozen.wake(signal);
+  }
+
+  async #start<T>(make: () => Promise<T>): Promise<T> {
     this.#starting += 1;
     try {
-      return await this.#options.create(this.#closing.signal);
+      return await make();
     } finally {
       this.#starting -= 1;
     }
   }
 
+  /** Says nothing of whether VMs work: it has not run. */
+  #keep(vm: FrozenPooledVm<V>): void {
+    if (this.#closing.signal.aborted) {
+      void this.#destroy(vm);
+      return;
+    }
+    this.#frozen.push(vm);
+    void vm.gone.then((reason) => this.#drop(this.#frozen, vm, reason));
+  }
+
   #offer(vm: V): void {
+    this.#failures = 0;
+    this.#proven = true;
+    this.#problem = null;
     if (this.#closing.signal.aborted) {
       void this.#destroy(vm);
       return;
@@ -159,14 +190,14 @@ export class Pool<V extends PooledVm> {
       return;
     }
     this.#warm.push(vm);
-    void vm.gone.then((reason) => this.#dropWarm(vm, reason));
+    void vm.gone.then((reason) => this.#drop(this.#warm, vm, reason));
   }
 
-  #dropWarm(vm: V, reason: string): void {
-    const index = this.#warm.indexOf(vm);
+  #drop<T extends PooledVm>(shelf: T[], vm: T, reason: string): void {
+    const index = shelf.indexOf(vm);
     if (index < 0) return;
-    this.#warm.splice(index, 1);
-    this.#options.logger.warn({ vm: vm.id, reason }, 'a warm VM went away');
+    shelf.splice(index, 1);
+    this.#options.logger.warn({ vm: vm.id, reason }, 'a VM of the pool went away');
     void this.#destroy(vm);
   }
 
@@ -187,7 +218,7 @@ export class Pool<V extends PooledVm> {
   }
 
   /** Never rejects. There is room for another VM when it resolves. */
-  #destroy(vm: V): Promise<void> {
+  #destroy(vm: PooledVm): Promise<void> {
     const gone = this.#dispose(vm).finally(() => {
       this.#ending.delete(gone);
       this.refill();
@@ -196,7 +227,7 @@ export class Pool<V extends PooledVm> {
     return gone;
   }
 
-  async #dispose(vm: V): Promise<void> {
+  async #dispose(vm: PooledVm): Promise<void> {
     try {
       await vm[Symbol.asyncDispose]();
     } catch (error) {

@@ -9,14 +9,17 @@ import { loadState } from './migration.ts';
 import { qemuArguments } from './qemu-arguments.ts';
 import { type ProcessUser, type QemuProcess, startQemu } from './qemu-process.ts';
 import { commonMachineOptions, type Template } from './template.ts';
-import { opensRamReadOnly, type Vm, type VmSetup } from './vm.ts';
+import { type FrozenVm, opensRamReadOnly, type Vm, type VmSetup } from './vm.ts';
 import { createVmFolder, type VmFolder } from './vm-folder.ts';
 
 /** A clone runs within a fraction of a second; this is for a machine that is thrashing. */
 const cloneDeadlineMs = 30_000;
 
-/** Starts one more VM from the template: its own overlay, its own copy-on-write view of the RAM, its own user. */
-export async function cloneVm(setup: VmSetup, template: Template, signal: AbortSignal): Promise<Vm> {
+/**
+ * Makes one more VM from the template, with its own overlay, its own copy-on-write view of the RAM and its own user. It stands where the
+ * template stood until it is woken.
+ */
+export async function cloneVm(setup: VmSetup, template: Template, signal: AbortSignal): Promise<FrozenVm> {
   const id = uuid();
   const directory = join(setup.vmsDirectory, id);
   const { user, release } = setup.users.acquire();
@@ -30,15 +33,29 @@ export async function cloneVm(setup: VmSetup, template: Template, signal: AbortS
     const folder = await createVmFolder(directory, template.files.overlay, user);
     await using stateFile = await open(template.files.state, 'r');
     qemu = startClone({ setup, template, id, folder, user, stateFile: stateFile.fd });
-    const port = await resume(qemu, signal);
     const running = qemu;
-    return {
+    const port = await command(running, signal, async (linked) => {
+      await running.qmp.negotiate(linked);
+      await loadState(running.qmp, linked);
+      return await readForwardedPort(running.qmp, linked);
+    });
+    const vm: Vm = {
       id,
       processor: setup.processor,
       ssh: { port, hostKey: template.hostKey },
       exited: running.exited,
       ...createHotPlug(running.qmp, folder),
       usedBytes: () => folder.usedBytes(),
+      [Symbol.asyncDispose]: () => destroy(running),
+    };
+    return {
+      id,
+      exited: vm.exited,
+      wake: (linked) =>
+        command(running, linked, async (limited) => {
+          await running.qmp.execute('cont', {}, limited);
+          return vm;
+        }),
       [Symbol.asyncDispose]: () => destroy(running),
     };
   } catch (error) {
@@ -66,14 +83,17 @@ function startClone(options: {
   return startQemu({ qemu: setup.qemu, args, user, directory: folder.path, stateFile });
 }
 
-async function resume(qemu: QemuProcess, signal: AbortSignal): Promise<number> {
+/** What a clone is told on its monitor, until it has done it. A QEMU that does not is killed. */
+function command<T>(
+  qemu: QemuProcess,
+  signal: AbortSignal,
+  run: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
   const reason = (): Error =>
     new KilnError('INFRA', `A VM did not start within ${cloneDeadlineMs / 1000} s.`);
   return withDeadline({ ms: cloneDeadlineMs, signal, reason }, async (linked) => {
     try {
-      await qemu.qmp.negotiate(linked);
-      await loadState(qemu.qmp, linked);
-      return await readForwardedPort(qemu.qmp, linked);
+      return await run(linked);
     } catch (error) {
       linked.throwIfAborted();
       // The monitor's end alone says little; QEMU's last words say why. A refusal leaves it running.

@@ -41,7 +41,7 @@ export async function saveState(
   await saved;
 }
 
-/** Loads the state at fd 3 into a machine started with `-incoming defer` and lets it run. */
+/** Loads the state at fd 3 into a machine started with `-incoming defer`, which stands still until `cont`. */
 export async function loadState(qmp: QmpClient, signal: AbortSignal): Promise<void> {
   await ignoreSharedRam(qmp, signal);
   await qmp.execute('migrate-incoming', { uri: 'fd:3' }, signal);
@@ -50,7 +50,6 @@ export async function loadState(qmp: QmpClient, signal: AbortSignal): Promise<vo
     signal,
     async () => statusOf(await qmp.execute('query-status', {}, signal)) !== 'inmigrate',
   );
-  await qmp.execute('cont', {}, signal);
 }
 
 async function ignoreSharedRam(qmp: QmpClient, signal: AbortSignal): Promise<void> {

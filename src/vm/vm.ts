@@ -25,6 +25,13 @@ export type Vm = AsyncDisposable & {
   usedBytes(): Promise<number>;
 };
 
+/** A clone whose guest has not run yet: it takes a fraction of the memory. Disposing it destroys it, woken or not. */
+export type FrozenVm = Pick<Vm, 'id' | 'exited'> &
+  AsyncDisposable & {
+    /** Lets the guest run. Once. @throws INFRA */
+    wake(signal: AbortSignal): Promise<Vm>;
+  };
+
 /** A disk that the guest fills. Its file is gone with the VM, unless it was moved out before. */
 export type BlankDisk = {
   /**

@@ -34,11 +34,14 @@ export function median(values: readonly number[]): number {
   return values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 }
 
-/** Nothing of the refill shall take the processors from what is measured. */
-export function waitUntilWarm({ pool }: TestService): Promise<void> {
-  const settled = async (): Promise<boolean> =>
-    pool.status.warm >= 2 && pool.status.starting === 0 && pool.status.leased === 0;
-  return waitFor(settled, 'two VMs are warm and no other lives');
+/** The pool has all that it keeps: nothing of the refill shall take the processors from what is measured. */
+export function waitUntilWarm({ pool }: TestService, { leased } = { leased: 0 }): Promise<void> {
+  const settled = async (): Promise<boolean> => {
+    const { warm, frozen, starting, ending } = pool.status;
+    const all = warm + frozen + leased;
+    return warm >= 2 && all >= 4 && starting + ending === 0 && pool.status.leased === leased;
+  };
+  return waitFor(settled, 'the pool is full and no other VM lives');
 }
 
 /** A shell command line of a user, to its end; its output is read and dropped unless asked for. */

@@ -6,6 +6,7 @@ import { DiskBudget } from '../../src/host/disk-budget.ts';
 import { Pool } from '../../src/pool/pool.ts';
 import { Queue } from '../../src/queue/queue.ts';
 import { openBuildStore } from '../../src/store/build-store.ts';
+import { asleep } from '../pool/asleep.ts';
 import { endless, everyEvent, log, readiness, simulateBuilds } from '../simulated-builds.ts';
 import { createFolder, queuedRecord } from '../store/harness.ts';
 import { type Ending, type OpenedBuilds, testContract } from './contract.ts';
@@ -29,7 +30,7 @@ async function openReal(ending: Ending): Promise<OpenedBuilds> {
   const { path } = undo.use(await createFolder());
   const store = undo.use(await openBuildStore(path));
   const vms = undo.use(await simulateVms([guests[ending]]));
-  const pool = new Pool({ size: 0, max: 1, create: () => vms.create(), logger });
+  const pool = new Pool({ size: 0, frozen: 0, max: 1, create: asleep(() => vms.create()), logger });
   undo.defer(() => pool.close());
   const buildsDirectory = join(path, 'builds');
   await mkdir(buildsDirectory);

@@ -12,6 +12,7 @@ import { parseSpec } from '../../src/model/spec.ts';
 import { Pool } from '../../src/pool/pool.ts';
 import { Queue } from '../../src/queue/queue.ts';
 import { type BuildStore, openBuildStore } from '../../src/store/build-store.ts';
+import { asleep } from '../pool/asleep.ts';
 import { createFolder, queuedRecord, type TemporaryFolder, verdict } from '../store/harness.ts';
 
 const signal = new AbortController().signal;
@@ -48,7 +49,7 @@ async function createParts(
   });
   const builds = createBuilds({
     ...{ store, queue, logger, entry: queuedRecord().entry, buildsDirectory, stagingDirectory: path },
-    pool: new Pool({ size: 0, max: 1, create, logger }),
+    pool: new Pool({ size: 0, frozen: 0, max: 1, create: asleep(create), logger }),
     artifacts,
     retention,
     ...{

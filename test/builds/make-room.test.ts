@@ -13,6 +13,7 @@ import { parseSpec } from '../../src/model/spec.ts';
 import { Pool } from '../../src/pool/pool.ts';
 import { Queue } from '../../src/queue/queue.ts';
 import { openBuildStore } from '../../src/store/build-store.ts';
+import { asleep } from '../pool/asleep.ts';
 import { createSmallDisk, fillDisk } from '../small-disk.ts';
 import { queuedRecord } from '../store/harness.ts';
 import { createMemoryLogger } from './memory-logger.ts';
@@ -46,7 +47,7 @@ async function createService(path: string, scripts: readonly Script[]) {
       logger,
     }),
   );
-  const pool = new Pool<WarmVm>({ size: 0, max: 1, create: vms.create, logger });
+  const pool = new Pool<WarmVm>({ size: 0, frozen: 0, max: 1, create: asleep(vms.create), logger });
   undo.defer(() => pool.close());
   const builds = createBuilds({
     ...{ store, artifacts, retention, pool, logger, buildsDirectory, minFreeBytes },

@@ -3,7 +3,15 @@ import { test } from 'node:test';
 import { describeReadiness } from '../../src/builds/readiness.ts';
 import type { PoolStatus } from '../../src/pool/pool.ts';
 
-const none: PoolStatus = { warm: 0, leased: 0, starting: 0, ending: 0, proven: false, problem: null };
+const none: PoolStatus = {
+  warm: 0,
+  frozen: 0,
+  leased: 0,
+  starting: 0,
+  ending: 0,
+  proven: false,
+  problem: null,
+};
 
 function ready(status: Partial<PoolStatus>, poolSize = 1, draining = false): string | true {
   const pool = { status: { ...none, ...status } };

@@ -15,6 +15,7 @@ import { type BuildSpecInput, parseSpec } from '../../src/model/spec.ts';
 import { Pool } from '../../src/pool/pool.ts';
 import { Queue } from '../../src/queue/queue.ts';
 import { openBuildStore } from '../../src/store/build-store.ts';
+import { asleep } from '../pool/asleep.ts';
 import { createFolder, queuedRecord } from '../store/harness.ts';
 import { assertSaid, createMemoryLogger } from './memory-logger.ts';
 import { type Guest, type Script, simulateVms } from './simulated-vms.ts';
@@ -212,7 +213,7 @@ for (const { title, guests, spec = {}, waiting, expected } of cases) {
     const journal = await Journal.open(record, { store, buildsDirectory, maxLogBytes: 1e6 });
     await journal.begin();
     const queue = new Queue({ slots: 1, limit: 1 });
-    const pool = new Pool<WarmVm>({ size: 0, max: 2, create: vms.create, logger });
+    const pool = new Pool<WarmVm>({ size: 0, frozen: 0, max: 2, create: asleep(vms.create), logger });
     const signal = AbortSignal.any([cancel.signal, stop.signal]);
     const taken = waiting && (await queue.enter({ signal, onPlace: () => undefined }));
     const slot = queue.enter({ signal, onPlace: () => undefined });

@@ -44,6 +44,7 @@ test('zero is taken where it was written, and only where it means something', ()
   });
   assert.deepEqual(zero, [
     'KILN_POOL_SIZE',
+    'KILN_POOL_FROZEN',
     'KILN_QUEUE_LIMIT',
     'KILN_MIN_FREE_BYTES',
     'KILN_SHUTDOWN_GRACE_SECONDS',

@@ -73,7 +73,8 @@ async function warmVms(): Promise<string[]> {
     async () => service.pool.status.warm === 2 && service.pool.status.starting === 0,
     'two VMs are warm',
   );
-  return (await readdir(join(testData, 'vms'))).sort();
+  // Behind them are the frozen ones.
+  return (await readdir(join(testData, 'vms'))).sort().slice(0, 2);
 }
 
 test('a warm VM that dies is noticed within 3 s and replaced', async () => {

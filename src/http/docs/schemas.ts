@@ -100,7 +100,14 @@ export const readinessSchema = z
     draining: z.boolean(),
     entry: z.string(),
     accelerator: z.strictObject({ name: z.enum(['kvm', 'tcg']), note: z.string().nullable() }),
-    pool: z.strictObject({ warm: bytes, leased: bytes, starting: bytes, size: bytes, max: bytes }),
+    pool: z.strictObject({
+      warm: bytes,
+      frozen: bytes,
+      leased: bytes,
+      starting: bytes,
+      size: bytes,
+      max: bytes,
+    }),
     queue: z.strictObject({ waiting: bytes, limit: bytes }),
   })
   .meta({ id: 'Readiness' });
