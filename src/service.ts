@@ -165,6 +165,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
       maxUploadBytes: config.KILN_UPLOAD_MAX_BYTES,
     },
     policy: { customFrontends: config.KILN_CUSTOM_FRONTENDS },
+    builtinFrontend: config.KILN_BUILTIN_FRONTEND,
     readiness: (draining) => describeReadiness(readiness, draining),
     logger,
   });

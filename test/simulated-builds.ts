@@ -30,6 +30,7 @@ export const record: BuildRecord = {
   imageDigest: digest,
   artifact: { format: 'oci', digest, size: 11 },
   egress: [{ host: 'example.org', port: 443, address: null, allowed: false, connections: 2 }],
+  warnings: ['The frontend is not used.'],
 };
 
 export const succeeded: Verdict = {
@@ -101,7 +102,7 @@ export type SimulatedOptions = {
 /** Use-cases without VMs, for what an edge makes of them. There is one build, `record`, from the beginning. */
 export function simulateBuilds(options: SimulatedOptions = {}): SimulatedBuilds {
   const build = new SimulatedBuild(options.script ?? everyEvent);
-  const rules = { policy: { customFrontends: true }, served: record.entry.name };
+  const rules = { policy: { customFrontends: true }, builtinFrontend: false, served: record.entry.name };
   const logger = { info: () => undefined, warn: () => undefined, error: () => undefined };
   const { promise: firstCancel, resolve } = Promise.withResolvers<void>();
   const simulated: SimulatedBuilds = {
@@ -109,7 +110,7 @@ export function simulateBuilds(options: SimulatedOptions = {}): SimulatedBuilds 
     cancelled: [],
     firstCancel,
     staged: [],
-    check: (request) => checkWithoutContext(request, rules),
+    check: (request) => void checkWithoutContext(request, rules),
     stageContext: (upload, signal) =>
       options.staging === undefined
         ? collectContext(upload, simulated.staged)
@@ -121,7 +122,7 @@ export function simulateBuilds(options: SimulatedOptions = {}): SimulatedBuilds 
     async start(request) {
       await using undo = new AsyncDisposableStack();
       undo.use(request.context);
-      undo.use(await sealRequest(request, rules));
+      undo.use((await sealRequest(request, rules)).context);
       undo.move();
       simulated.started.push(request);
       return record;
@@ -283,7 +284,7 @@ async function collectContext(upload: ArchiveUpload, staged: Buffer[]): Promise<
   const removed = { [Symbol.asyncDispose]: async () => undefined };
   return {
     summary,
-    seal: async () => ({ path: '/nowhere', directory: '', summary, ...removed }),
+    seal: async () => ({ path: '/nowhere', directory: '', frontend: null, summary, ...removed }),
     ...removed,
   };
 }

@@ -7,6 +7,9 @@ const dockerfileDirectory = '/var/lib/kiln/build/dockerfile';
 const traceFile = '/var/lib/kiln/build/trace';
 const metadataFile = '/var/lib/kiln/build/metadata.json';
 
+/** A frontend that was given its command line was called by the one in charge, and looks for no other (frontend/dockerfile/builder/build.go). */
+const noForwarding = 'cmdline=';
+
 /**
  * The arguments of `buildctl` for a spec: one word each, for no shell to see. The options are those of the dockerfile.v0
  * frontend of BuildKit v0.20.2 (frontend/dockerui/config.go).
@@ -22,6 +25,7 @@ export function buildctlArguments(
     ...(spec.target === undefined ? [] : [`target=${spec.target}`]),
     ...(spec.platform === undefined ? [] : [`platform=${spec.platform}`]),
     ...(spec.noCache ? ['no-cache='] : []),
+    ...(spec.builtinFrontend ? [noForwarding] : []),
     ...Object.entries({ ...proxyArguments(options.proxy), ...spec.buildArgs }).map(
       ([k, v]) => `build-arg:${k}=${v}`,
     ),

@@ -5,6 +5,7 @@ import { KilnError } from '../model/error.ts';
 import type { BuildSpec } from '../model/spec.ts';
 import type { StartedCommand } from '../ssh/exec.ts';
 import { buildctlArguments } from './buildctl-arguments.ts';
+import { findMissingFrontend } from './missing-frontend.ts';
 import { proxyUrl } from './way-out.ts';
 
 /** One run of buildctl: its inputs, by the serial numbers of the disks that are plugged in. */
@@ -28,6 +29,8 @@ export type BuildctlResult = {
   readonly exitCode: number;
   readonly artifactBytes: number;
   readonly imageDigest: string | null;
+  /** The frontend that could not be pulled, where that kept the build from beginning. */
+  readonly missingFrontend: string | null;
 };
 
 /**
@@ -65,7 +68,11 @@ export async function runBuildctl(
   signal: AbortSignal,
 ): Promise<BuildctlResult> {
   const { stdout, stderr, exitCode } = program.send(encodeInput(run), signal);
-  const [result, code] = await Promise.all([readTrace(stdout, run), exitCode, copyLog(stderr, run)]);
+  const [{ result, missingFrontend }, code] = await Promise.all([
+    readTrace(stdout, run),
+    exitCode,
+    copyLog(stderr, run),
+  ]);
   if (!result) throw new KilnError('INFRA', `The guest did not say how buildctl ended (exit code ${code}).`);
   if (result.artifactExitCode !== 0) {
     throw new KilnError('ARTIFACT_INVALID', 'The artifact does not fit on the disk it was given.');
@@ -74,6 +81,7 @@ export async function runBuildctl(
     exitCode: result.exitCode,
     artifactBytes: result.artifactBytes,
     imageDigest: result.metadata?.['containerimage.digest'] ?? null,
+    missingFrontend,
   };
 }
 
@@ -101,8 +109,9 @@ function encodeInput({
 async function readTrace(
   stdout: AsyncIterable<Buffer>,
   run: BuildctlRun,
-): Promise<z.infer<typeof resultSchema> | null> {
+): Promise<{ result: z.infer<typeof resultSchema> | null; missingFrontend: string | null }> {
   let result: z.infer<typeof resultSchema> | null = null;
+  let missingFrontend: string | null = null;
   let ready = false;
   // Read to its end also after the result: a channel closes only when nothing is left unread.
   for await (const line of splitLines(stdout, maxTraceLine)) {
@@ -110,6 +119,7 @@ async function readTrace(
     const message = parseLine(line);
     const own = ownLineSchema.safeParse(message);
     if (!own.success) {
+      missingFrontend ??= findMissingFrontend(message);
       await run.onStatus(message);
     } else if (own.data.kiln === 'ready') {
       // Once: a guest that says so without end must not make us write it down without end.
@@ -121,7 +131,7 @@ async function readTrace(
       result = own.data.kiln;
     }
   }
-  return result;
+  return { result, missingFrontend };
 }
 
 function parseLine(line: Buffer): unknown {

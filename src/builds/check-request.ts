@@ -3,45 +3,76 @@ import { printable } from '../lib/text.ts';
 import type { BuildRequest } from '../model/builds.ts';
 import type { DockerfilePolicy, SealedContext } from '../model/context.ts';
 import { KilnError } from '../model/error.ts';
+import type { BuildSpec } from '../model/spec.ts';
 
 export type RequestRules = {
   readonly policy: DockerfilePolicy;
+  /** Whether all builds use BuildKit's own frontend. */
+  readonly builtinFrontend: boolean;
   /** The archive entry that builds run on here. */
   readonly served: string;
+};
+
+/** A request whose every part was checked. */
+export type SealedRequest = {
+  readonly spec: BuildSpec;
+  /** Null where there is none. */
+  readonly context: SealedContext | null;
+  readonly dockerfile: Buffer | null;
+  readonly warnings: readonly string[];
 };
 
 /** Checks what can be told before the context is there. @throws KilnError PARAM_INVALID, FRONTEND_NOT_ALLOWED, DOCKERFILE_INVALID */
 export function checkWithoutContext(
   { spec, dockerfile }: Omit<BuildRequest, 'context'>,
-  { policy, served }: RequestRules,
-): void {
+  rules: RequestRules,
+): { frontend: string | null } {
+  const { served } = rules;
   if (spec.entry !== undefined && spec.entry !== served) {
     const message = `There is no archive entry '${printable(spec.entry)}' here; this service builds with ${served}.`;
     throw new KilnError('PARAM_INVALID', message, { details: { field: 'entry' } });
   }
+  const policy = policyFor(spec, rules);
   checkFrontendArgument(spec.buildArgs, policy);
-  if (dockerfile) checkDockerfileBytes(dockerfile, policy);
+  return { frontend: dockerfile && checkDockerfileBytes(dockerfile, policy) };
 }
 
 /**
  * Checks the whole request and seals its context.
- * @returns the context as the build holds it; null where there is none
  * @throws KilnError, those of `checkWithoutContext` and of `seal`
  */
-export async function sealRequest(request: BuildRequest, rules: RequestRules): Promise<SealedContext | null> {
-  checkWithoutContext(request, rules);
+export async function sealRequest(request: BuildRequest, rules: RequestRules): Promise<SealedRequest> {
+  const alone = checkWithoutContext(request, rules);
   const { spec, context, dockerfile } = request;
   const { contextDir } = spec;
-  if (context)
-    return context.seal({ dockerfile: dockerfile ? null : spec.dockerfile, contextDir }, rules.policy);
-  if (contextDir !== undefined) {
+  if (!context && contextDir !== undefined) {
     const message =
       'A folder of the context is named, and there is no context; send it, or leave context-dir out.';
     throw new KilnError('PARAM_INVALID', message, { details: { field: 'contextDir' } });
   }
-  if (dockerfile) return null;
-  throw new KilnError(
-    'FILE_MISSING',
-    "Send the context as the file 'context', or a Dockerfile as the file 'dockerfile'.",
-  );
+  if (!context && !dockerfile) {
+    throw new KilnError(
+      'FILE_MISSING',
+      "Send the context as the file 'context', or a Dockerfile as the file 'dockerfile'.",
+    );
+  }
+  const files = { dockerfile: dockerfile ? null : spec.dockerfile, contextDir };
+  const sealed = context ? await context.seal(files, policyFor(spec, rules)) : null;
+  const builtinFrontend = spec.builtinFrontend || rules.builtinFrontend;
+  const asked = spec.buildArgs['BUILDKIT_SYNTAX'] ?? alone.frontend ?? sealed?.frontend ?? null;
+  return {
+    spec: { ...spec, builtinFrontend },
+    context: sealed,
+    dockerfile,
+    warnings: builtinFrontend && asked !== null ? [ignoredFrontend(asked)] : [],
+  };
+}
+
+/** A frontend that is not used need not be forbidden. */
+function policyFor(spec: BuildSpec, { policy, builtinFrontend }: RequestRules): DockerfilePolicy {
+  return spec.builtinFrontend || builtinFrontend ? { ...policy, customFrontends: true } : policy;
+}
+
+function ignoredFrontend(name: string): string {
+  return `The frontend '${printable(name)}' that this build asks for is not used: builtin-frontend is set, so BuildKit's own Dockerfile frontend builds it.`;
 }

@@ -13,13 +13,12 @@ import {
 } from '../logs/build-files.ts';
 import { type BuildRecord, type EntrySummary, isTerminal, phases } from '../model/build.ts';
 import type { BuildRequest, Builds, Readiness } from '../model/builds.ts';
-import type { ContextLimits, DockerfilePolicy, SealedContext } from '../model/context.ts';
+import type { ContextLimits, DockerfilePolicy } from '../model/context.ts';
 import { KilnError } from '../model/error.ts';
-import type { BuildSpec } from '../model/spec.ts';
 import type { Queue, Slot } from '../queue/queue.ts';
 import type { RunDependencies } from './accepted-build.ts';
 import { attendBuild } from './attend-build.ts';
-import { checkWithoutContext, sealRequest } from './check-request.ts';
+import { checkWithoutContext, type SealedRequest, sealRequest } from './check-request.ts';
 import { Journal, type JournalOptions } from './journal.ts';
 import type { Retention } from './retention.ts';
 import { runBuild } from './run-build.ts';
@@ -33,6 +32,8 @@ export type BuildsOptions = Omit<RunDependencies, 'stopping'> &
     readonly entry: EntrySummary;
     readonly limits: ContextLimits & { readonly maxUploadBytes: number };
     readonly policy: DockerfilePolicy;
+    /** Whether all builds use BuildKit's own frontend. */
+    readonly builtinFrontend: boolean;
     readonly readiness: (draining: boolean) => Readiness;
     readonly logger: Logger;
   };
@@ -59,7 +60,8 @@ export type RunningBuilds = Builds & {
 
 export function createBuilds(options: BuildsOptions): RunningBuilds {
   const { store, queue, artifacts, retention, buildsDirectory, logger } = options;
-  const rules = { policy: options.policy, served: options.entry.name };
+  const { policy, builtinFrontend } = options;
+  const rules = { policy, builtinFrontend, served: options.entry.name };
   const active = new Map<string, ActiveBuild>();
   const stopping = new AbortController();
   /** Builds that are being accepted: they have no end to wait for yet. */
@@ -83,8 +85,9 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
     await using undo = new AsyncDisposableStack();
     undo.use(request.context);
     await retention.makeRoom();
-    const context = undo.use(await sealRequest(request, rules));
-    const journal = await Journal.open(newRecord({ ...request, context }, options.entry), options);
+    const sealed = await sealRequest(request, rules);
+    undo.use(sealed.context);
+    const journal = await Journal.open(newRecord(sealed, options.entry), options);
     undo.defer(() => journal.discard());
     const cancel = new AbortController();
     const signal = AbortSignal.any([cancel.signal, stopping.signal]);
@@ -97,11 +100,7 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
     undo.defer(() => leave(slot, cancel));
     await journal.begin();
     const { id } = journal.record;
-    const done = runBuild(
-      { ...request, context, journal, slot },
-      { ...options, stopping: stopping.signal },
-      signal,
-    )
+    const done = runBuild({ ...sealed, journal, slot }, { ...options, stopping: stopping.signal }, signal)
       .catch((error: unknown) => logger.error({ error, build: id }, 'a build could not be recorded'))
       .finally(() => {
         active.delete(id);
@@ -113,7 +112,7 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
   };
 
   const builds: RunningBuilds = {
-    check: (request) => checkWithoutContext(request, rules),
+    check: (request) => void checkWithoutContext(request, rules),
 
     async stageContext(upload, signal) {
       queue.refuseIfFull();
@@ -215,10 +214,7 @@ async function leave(coming: Promise<Slot>, cancel: AbortController): Promise<vo
   }
 }
 
-function newRecord(
-  { spec, context }: { spec: BuildSpec; context: SealedContext | null },
-  entry: EntrySummary,
-): BuildRecord {
+function newRecord({ spec, context, warnings }: SealedRequest, entry: EntrySummary): BuildRecord {
   const never = Object.fromEntries(phases.map((phase) => [phase, null])) as Record<
     (typeof phases)[number],
     null
@@ -235,5 +231,6 @@ function newRecord(
     imageDigest: null,
     artifact: null,
     egress: [],
+    warnings,
   };
 }

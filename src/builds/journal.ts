@@ -46,7 +46,8 @@ export class Journal {
     const journal = new Journal(record, files, options);
     try {
       await journal.event({ type: 'state', state: 'queued' });
-      for (const message of record.context?.warnings ?? []) await journal.event({ type: 'warning', message });
+      for (const message of [...(record.context?.warnings ?? []), ...record.warnings])
+        await journal.event({ type: 'warning', message });
       return journal;
     } catch (error) {
       await journal.discard();
@@ -105,6 +106,12 @@ export class Journal {
   async change(change: Partial<BuildRecord>): Promise<void> {
     this.#record = { ...this.#record, ...change };
     await this.#options.store.update(this.#record);
+  }
+
+  /** Tells whoever follows the build, and whoever reads its record later. */
+  async warn(message: string): Promise<void> {
+    await this.change({ warnings: [...this.#record.warnings, message] });
+    await this.event({ type: 'warning', message });
   }
 
   async reach(phase: Phase, change: Partial<BuildRecord> = {}): Promise<void> {

@@ -43,8 +43,7 @@ async function findEnding(build: AcceptedBuild, deps: RunDependencies, signal: A
       if (!('error' in run)) return { verdict: await settle(build.journal, run, deps, limited), egress };
       if (attempt === maxAttempts || !isUnspoken(build.journal, run.error)) throw run.error;
       reportRetry(deps.logger, build.journal.record.id, run.error);
-      const message = `${run.error.message} Trying once more in another one.`;
-      await build.journal.event({ type: 'warning', message });
+      await build.journal.warn(`${run.error.message} Trying once more in another one.`);
     }
   } catch (error) {
     reportFailure(deps.logger, build.journal.record.id, error);
@@ -80,7 +79,7 @@ async function settle(
     const artifact = await artifacts.keep(claim, (kept) => journal.change({ artifact: kept }), signal);
     await journal.event({ type: 'artifact', artifact });
   }
-  return verdictOfExit(result.exitCode);
+  return verdictOfExit(result);
 }
 
 /** A full disk leaves no build without its end, which is written once there is room, unless the service stops first. */

@@ -97,6 +97,9 @@ const settings = z.object({
   KILN_CUSTOM_FRONTENDS: flag('true').describe(
     'Whether a Dockerfile may name another frontend with # syntax=.',
   ),
+  KILN_BUILTIN_FRONTEND: flag('false').describe(
+    "Whether all builds use BuildKit's own Dockerfile frontend, whatever # syntax= asks for; a build may choose it with builtin-frontend=true.",
+  ),
   KILN_REGISTRY_MIRRORS: list().describe('Mirrors for image pulls: docker.io=http://127.0.0.1:5000,…'),
   KILN_EGRESS_ALLOW: list().describe(
     'Destinations opened to builds although they are not public: host:port,…',

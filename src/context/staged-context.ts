@@ -20,9 +20,9 @@ export function createStagedContext({ root, ...image }: Image & { root: FolderNo
       await using undo = new AsyncDisposableStack();
       undo.defer(() => removeQuietly(image.path));
       const { folder, directory } = findContext(tree, contextDir);
-      const warnings = await checkBuildFiles({ path: image.path, root: folder }, dockerfile, policy);
+      const found = await checkBuildFiles({ path: image.path, root: folder }, dockerfile, policy);
       undo.move();
-      return createSealedContext(image, directory, warnings);
+      return createSealedContext(image, directory, found);
     },
     async [Symbol.asyncDispose]() {
       if (held) await removeQuietly(image.path);
@@ -39,25 +39,26 @@ function findContext(root: FolderNode, path: string): { folder: FolderNode; dire
   throw new KilnError('PARAM_INVALID', message, { details: { field: 'contextDir' } });
 }
 
-/** @returns warnings */
+type Found = Awaited<ReturnType<typeof checkContextDockerfile>>;
+
 async function checkBuildFiles(
   image: Parameters<typeof checkContextDockerfile>[0],
   dockerfile: string | null,
   policy: Parameters<typeof checkContextDockerfile>[2],
-): Promise<string[]> {
+): Promise<Found> {
   if (dockerfile !== null) return checkContextDockerfile(image, dockerfile, policy);
   await checkContextDockerignore(image);
-  return [];
+  return { frontend: null, warnings: [] };
 }
 
 /** Apart from what is staged, so that nothing of its tree is kept. */
 function createSealedContext(
   { path, summary }: Image,
   directory: string,
-  warnings: readonly string[],
+  { frontend, warnings }: Found,
 ): SealedContext {
   return {
-    ...{ path, directory },
+    ...{ path, directory, frontend },
     summary: { ...summary, warnings: [...summary.warnings, ...warnings] },
     [Symbol.asyncDispose]: () => removeQuietly(path),
   };

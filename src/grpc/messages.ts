@@ -40,6 +40,7 @@ export function toBuildRecord(record: model.BuildRecord): proto.BuildRecord {
     imageDigest: record.imageDigest ?? undefined,
     artifact: record.artifact ? toArtifact(record.artifact) : undefined,
     egress: record.egress.map(toDestination),
+    warnings: [...record.warnings],
   };
 }
 

@@ -74,6 +74,8 @@ export type BuildRecord = {
   readonly imageDigest: string | null;
   readonly artifact: Artifact | null;
   readonly egress: readonly EgressDestination[];
+  /** What the caller should know of how it was built, in sentences; those of its context are with that. */
+  readonly warnings: readonly string[];
 };
 
 /** What a build ran on: the archive entry, its versions, the digest of the VM image. */

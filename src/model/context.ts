@@ -36,6 +36,8 @@ export type SealedContext = AsyncDisposable & {
   readonly directory: string;
   /** With the warnings that the checks of its Dockerfile added. */
   readonly summary: ContextSummary;
+  /** What its Dockerfile names with `# syntax=`; null where that names none, or comes from elsewhere. */
+  readonly frontend: string | null;
 };
 
 export type DockerfilePolicy = {

@@ -74,6 +74,10 @@ export const specSchema = z
       .default({})
       .meta({ description: 'Labels of the image, key=value.' }),
     noCache: z.boolean().default(false).meta({ description: 'Do not use cached steps.' }),
+    builtinFrontend: z.boolean().default(false).meta({
+      description:
+        "Build with BuildKit's own Dockerfile frontend, whatever # syntax= or BUILDKIT_SYNTAX asks for.",
+    }),
     platform: z
       .enum(['linux/amd64'], 'only linux/amd64 is offered')
       .optional()

@@ -46,6 +46,14 @@ const migrations: Record<string, Migration> = {
       await db.schema.createIndex('build_artifact').on('build').column('artifact').execute();
     },
   },
+  '003-warnings': {
+    async up(db) {
+      await sql`UPDATE build SET
+        record = json_insert(record, '$.warnings', json('[]'), '$.spec.builtinFrontend', json('false'))`.execute(
+        db,
+      );
+    },
+  },
 };
 
 /** How long a start waits for the one before it to end. */

@@ -40,7 +40,21 @@ test('with a guest simulated: a status is passed on, "ready" counts once however
   );
   assert.equal(ready, 1);
   assert.deepEqual(statuses, [{ vertexes: [] }]);
-  assert.deepEqual(result, { exitCode: 0, artifactBytes: 0, imageDigest: null });
+  assert.deepEqual(result, {
+    ...{ exitCode: 0, artifactBytes: 0, imageDigest: null, missingFrontend: null },
+  });
+});
+
+test('with a guest simulated: a frontend that cannot be pulled is named, as BuildKit v0.20.2 says it; a base image is none', async () => {
+  const fails = (name: string): string => `${JSON.stringify({ vertexes: [{ name, error: 'not found' }] })}\n`;
+  const missing = async (stdout: string): Promise<string | null> =>
+    (await hear(`${stdout}\n${end}`)).result.missingFrontend;
+  const syntax = 'docker-image://docker.io/docker/dockerfile:1';
+  assert.equal(await missing(fails(`resolve image config for ${syntax}`)), 'docker.io/docker/dockerfile:1');
+  assert.equal(await missing(fails(`${syntax}@sha256:00`)), 'docker.io/docker/dockerfile:1@sha256:00');
+  assert.equal(await missing(fails('[internal] load metadata for docker.io/library/busybox:latest')), null);
+  assert.equal(await missing(`${JSON.stringify({ vertexes: [{ name: syntax }] })}\n`), null);
+  assert.equal(await missing(fails('docker-image://a\u001b[31m')), 'a\\u001b[31m');
 });
 
 test("with a guest simulated: the log is buildctl's, without the line that only kiln's trace causes", async () => {

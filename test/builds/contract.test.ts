@@ -42,6 +42,7 @@ async function openReal(ending: Ending): Promise<OpenedBuilds> {
     ...{ disk: new DiskBudget({ directory: path, keepFreeBytes: 0 }), vmDiskBytes: 1 },
     retention: { makeRoom: async () => undefined, ended: () => undefined },
     policy: { customFrontends: true },
+    builtinFrontend: false,
     limits: { maxBytes: 1, maxEntries: 1, maxUploadBytes: 1 },
     readiness: () => readiness(true),
   });

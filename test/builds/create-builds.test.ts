@@ -60,6 +60,7 @@ async function createParts(
       minFreeBytes,
       defaultTimeoutSeconds: 1,
       policy: { customFrontends: true },
+      builtinFrontend: false,
     },
     limits: { maxBytes: 1, maxEntries: 1, maxUploadBytes: 1 },
     readiness: () => assert.fail('not asked for'),

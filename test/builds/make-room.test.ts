@@ -55,6 +55,7 @@ async function createService(path: string, scripts: readonly Script[]) {
     ...{ maxArtifactBytes: MiB, maxLogBytes: 100 * MiB, defaultTimeoutSeconds: 60 },
     ...{ disk: new DiskBudget({ directory: path, keepFreeBytes: 0 }), vmDiskBytes: MiB },
     policy: { customFrontends: true },
+    builtinFrontend: false,
     limits: { maxBytes: MiB, maxEntries: 10, maxUploadBytes: MiB },
     readiness: () => assert.fail('not asked for'),
   });

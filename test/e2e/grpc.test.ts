@@ -28,6 +28,7 @@ const spec = {
     buildArgs: [],
     labels: [],
     noCache: false,
+    builtinFrontend: false,
     tags: ['example.com/kiln/grpc:1'],
     output: Output.OUTPUT_OCI,
   },

@@ -51,11 +51,12 @@ test('every spelling of an upload starts the same build (simulated builds)', asy
     buildArgs: { A: '1=2', B: '' },
     labels: { 'x.y': 'z' },
     noCache: true,
+    builtinFrontend: true,
     tags: ['demo', 'other:1'],
     output: 'oci',
     timeoutSeconds: 5400,
   };
-  const more = ['t=other:1', 'output=oci', 'timeout=1h30m'];
+  const more = ['builtin-frontend=true', 't=other:1', 'output=oci', 'timeout=1h30m'];
   const asForm = [...fields, ...more].flatMap((field) => ['-F', field]);
   const query = String(
     new URLSearchParams(

@@ -40,6 +40,7 @@ export function queuedRecord(change: Partial<BuildRecord> = {}): BuildRecord {
     imageDigest: null,
     artifact: null,
     egress: [],
+    warnings: [],
     ...change,
   };
 }

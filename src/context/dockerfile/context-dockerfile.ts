@@ -16,13 +16,13 @@ const defaultName = 'Dockerfile';
 
 /**
  * Checks the Dockerfile at `name` in the staged image and the ignore file that BuildKit would use with it.
- * @returns warnings
+ * @returns the frontend that the Dockerfile names, if any, and warnings
  */
 export async function checkContextDockerfile(
   image: Image,
   name: string,
   policy: DockerfilePolicy,
-): Promise<string[]> {
+): Promise<{ frontend: string | null; warnings: string[] }> {
   const normal = posix.normalize(name);
   const exact = findFile(image, normal);
   const lower = exact ? null : findLowerCase(image, normal);
@@ -31,11 +31,12 @@ export async function checkContextDockerfile(
   if (file.size > maxDockerfileBytes) {
     throw new KilnError('DOCKERFILE_INVALID', `The Dockerfile is larger than ${maxDockerfileBytes} bytes.`);
   }
-  checkDockerfileBytes(await readFile(image, file), policy);
+  const frontend = checkDockerfileBytes(await readFile(image, file), policy);
   await checkContextDockerignore(image, `${normal}.dockerignore`);
-  return lower
+  const warnings = lower
     ? [`There is no '${printable(name)}' in the context; '${printable(lower.path)}' was used.`]
     : [];
+  return { frontend, warnings };
 }
 
 /** What BuildKit takes where there is no `Dockerfile` (v0.20.2: frontend/dockerui/build.go, ReadEntrypoint). */

@@ -4,14 +4,15 @@ import { KilnError } from '../../model/error.ts';
 
 export const maxDockerfileBytes = 1024 * 1024;
 
-/** @throws KilnError DOCKERFILE_INVALID, FRONTEND_NOT_ALLOWED */
-export function checkDockerfileBytes(bytes: Buffer, policy: DockerfilePolicy): void {
+/** @returns the frontend it names, if any. @throws KilnError DOCKERFILE_INVALID, FRONTEND_NOT_ALLOWED */
+export function checkDockerfileBytes(bytes: Buffer, policy: DockerfilePolicy): string | null {
   if (bytes.length > maxDockerfileBytes) throw invalid(`is larger than ${maxDockerfileBytes} bytes`);
   if (bytes.includes(0)) throw invalid('has NUL bytes; it must be text');
   // Comments may be in Latin-1: BuildKit reads bytes, and what is no UTF-8 is part of no directive.
-  const frontend = policy.customFrontends ? null : findSyntaxDirective(bytes.toString('utf8'));
-  if (frontend !== null)
+  const frontend = findSyntaxDirective(bytes.toString('utf8'));
+  if (frontend !== null && !policy.customFrontends)
     throw frontendForbidden(`The Dockerfile asks for the frontend '${printable(frontend)}'`);
+  return frontend;
 }
 
 /** `BUILDKIT_SYNTAX` as a build argument replaces the frontend just as `# syntax=` does. */

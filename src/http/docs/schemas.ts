@@ -57,6 +57,7 @@ export const recordSchema = z
     imageDigest: digest.nullable(),
     artifact: orNull(artifactSchema),
     egress: z.array(egressSchema),
+    warnings: z.array(z.string()).meta({ description: 'What the caller should know of how it was built.' }),
   })
   .meta({ id: 'Build', description: 'The record of a build.' });
 

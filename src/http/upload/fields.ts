@@ -19,6 +19,7 @@ export const fieldInfos: Readonly<Record<string, FieldInfo>> = {
   'build-arg': { description: of('buildArgs'), repeated: true },
   label: { description: of('labels'), repeated: true },
   'no-cache': { description: of('noCache') },
+  'builtin-frontend': { description: of('builtinFrontend') },
   platform: { description: of('platform') },
   tag: { description: of('tags'), repeated: true },
   t: { description: 'The same as tag.', repeated: true },
@@ -39,6 +40,7 @@ const fieldNames: Readonly<Record<string, string>> = {
     labels: 'label',
     noCache: 'no-cache',
     tags: 'tag',
+    builtinFrontend: 'builtin-frontend',
     timeoutSeconds: 'timeout',
   },
 };
@@ -76,6 +78,7 @@ export function parseFields(fields: Fields): { spec: BuildSpec; answer: AnswerOp
       buildArgs: parsePairs('build-arg', many('build-arg')),
       labels: parsePairs('label', many('label')),
       noCache: parseChoice('no-cache', one('no-cache'), booleans),
+      builtinFrontend: parseChoice('builtin-frontend', one('builtin-frontend'), booleans),
       platform: given('platform'),
       tags: [...many('tag'), ...many('t')],
       output: given('output'),
