@@ -35,7 +35,11 @@ export function refuse(code: ErrorCode, name: string | Buffer, what: string): Ki
 }
 
 export function refuseSparse(name: Buffer): KilnError {
-  return refuse('ENTRY_SPARSE', name, 'is a sparse file; make the archive without --sparse');
+  return refuse(
+    'ENTRY_SPARSE',
+    name,
+    'is a sparse file in a form of star or Solaris; make the archive with GNU tar or bsdtar',
+  );
 }
 
 export function refuseType(name: Buffer): KilnError {

@@ -10,11 +10,13 @@ import { ErofsImage } from './erofs/erofs-image.ts';
 import { type ArchiveFormat, detectFormat, sniffBytes } from './formats.ts';
 import { gather } from './gather.ts';
 import { gunzip } from './gunzip.ts';
+import { ImageFile } from './image-file.ts';
 import { MemberRules } from './member-rules.ts';
 import { MemoryBudget } from './memory-budget.ts';
 import { createStagedContext } from './staged-context.ts';
 import { TarWalker } from './tar/tar-walker.ts';
 import { findTwins } from './twins.ts';
+import { UnpackedSize } from './unpacked-size.ts';
 import { UploadReader } from './upload-reader.ts';
 import { Warnings } from './warnings.ts';
 import { type UnzipOptions, unzipToTar } from './zip/unzip.ts';
@@ -27,12 +29,6 @@ export type StageOptions = {
   readonly minFreeBytes: number;
   readonly signal: AbortSignal;
 };
-
-/** An archive that unpacks to more than this many times its size is a bomb. Small ones are not judged: they may well be text. */
-const maxRatio = 100;
-const ratioFreeBytes = 10 * 1024 * 1024;
-/** An archive may begin with much that compresses well, such as zeros: while it arrives, it may be this many bytes beyond its ratio. */
-const ratioLeadBytes = 256 * 1024 * 1024;
 
 /**
  * Streams an archive through the guard: bytes → format → plain tar → every member checked → the image of a read-only file
@@ -89,68 +85,38 @@ async function writeChecked(
   }: { file: FileHandle; rules: MemberRules; image: ErofsImage; input: UploadReader },
   { directory, limits, minFreeBytes, signal }: StageOptions,
 ): Promise<{ size: number; digest: string }> {
-  const walker = new TarWalker(rules, image);
+  const unpacked = new UnpackedSize(limits.maxBytes, input);
+  const walker = new TarWalker(rules, image, unpacked);
   using hash = new ThreadHash();
-  const room = new RoomWatch(directory, minFreeBytes);
+  const output = new ImageFile(file, new RoomWatch(directory, minFreeBytes));
   let size = 0;
   let used: Promise<unknown> = Promise.resolve();
   for await (const block of gather(tar)) {
     signal.throwIfAborted();
     size += block.length;
-    if (size > limits.maxBytes) throw tooLarge(limits.maxBytes);
-    if (size > input.bytes * maxRatio + ratioLeadBytes) throw bomb();
+    unpacked.add(block.length);
     walker.push(block);
     await used;
     // While the next block arrives.
-    used = Promise.all([writeAll(file, image.take(), room), hash.update(block)]);
+    used = Promise.all([output.write(image.take()), hash.update(block)]);
     used.catch(() => undefined);
   }
   await used;
   walker.end();
-  if (size > ratioFreeBytes && size > input.bytes * maxRatio) throw bomb();
-  await writeRest(image, { file, room }, signal);
+  unpacked.end();
+  await writeRest(image, output, signal);
   return { size, digest: await hash.digest() };
 }
 
-/** Without joining them: most are views of one chunk, or the same zeros. */
-async function writeAll(file: FileHandle, buffers: Buffer[], room: RoomWatch): Promise<void> {
-  const bytes = buffers.reduce((sum, { length }) => sum + length, 0);
-  const [only] = buffers;
-  if (only && buffers.length === 1) {
-    await file.writeFile(only);
-  } else if (only) {
-    const { bytesWritten } = await file.writev(buffers);
-    if (bytesWritten < bytes) await file.writeFile(Buffer.concat(buffers).subarray(bytesWritten));
-  }
-  await room.wrote(bytes);
-}
-
-async function writeRest(
-  image: ErofsImage,
-  { file, room }: { file: FileHandle; room: RoomWatch },
-  signal: AbortSignal,
-): Promise<void> {
+async function writeRest(image: ErofsImage, output: ImageFile, signal: AbortSignal): Promise<void> {
   const rest = image.finish();
   for (;;) {
     signal.throwIfAborted();
     const { done, value } = await rest.next();
     if (done) {
-      await file.write(value, 0, value.length, 0);
+      await output.writeFirst(value);
       return;
     }
-    await writeAll(file, value, room);
+    await output.write(value);
   }
-}
-
-function tooLarge(limit: number): KilnError {
-  return new KilnError(
-    'ARCHIVE_TOO_LARGE',
-    `The archive unpacks to more than ${limit} bytes; leave out what the build does not need.`,
-    { details: { limit } },
-  );
-}
-
-function bomb(): KilnError {
-  const message = `The archive unpacks to more than ${maxRatio} times its size, as only archives do that are made to fill disks; leave out large files that hold nothing but zeros.`;
-  return new KilnError('ARCHIVE_TOO_LARGE', message, { details: { limit: maxRatio } });
 }

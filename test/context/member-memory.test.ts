@@ -14,6 +14,10 @@ const masses: readonly (readonly [layout: string, members: number])[] = [
   ['long names', 60_000],
   ['links', 60_000],
   ['xattrs', 60_000],
+  ['links to links', 60_000],
+  ['repeats', 30_000],
+  ['sparse parts', 100],
+  ['holes', 200],
 ];
 for (const [layout, members] of masses) {
   test(`${members} members in a context of ${layout} raise RSS by at most ${maxRssMiB} MiB`, async (t) => {

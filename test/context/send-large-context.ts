@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { pipeline } from 'node:stream/promises';
-import { file, folder, gnuLong, hardlink, pax, raw, symlink, tarEnd, withXattr } from './tar.ts';
+import { file, folder, gnuLong, hardlink, oldSparse, pax, raw, symlink, tarEnd, withXattr } from './tar.ts';
 
 /** Run as a process of its own, as a client is, so that what it takes is not measured. */
 export const senderFile = import.meta.filename;
@@ -30,10 +30,34 @@ function layouts(): Readonly<Record<string, (index: number) => Buffer>> {
       raw(
         index % 2 ? hardlink(`h${index}`, 'l0') : index ? symlink(`l${index}`, 't'.repeat(90)) : file('l0'),
       ),
+    'links to links': (index) =>
+      raw(index === 0 ? symlink('l', 't') : hardlink(`${index % 900}/${index}`, 'l')),
+    repeats: (index) =>
+      index % 3 === 0
+        ? Buffer.concat([
+            pax({ 'SCHILY.xattr.user.x': `${index}`.padEnd(100) }),
+            raw(folder(`${index % 900}/`)),
+          ])
+        : raw(file(`${index % 900}/x`, `${index}`)),
+    /** Each of 2000 parts of one byte. */
+    'sparse parts': (index) =>
+      oldSparse(`${index}`, { realSize: 8000, map: parts(2000, 1, 3), data: 'x'.repeat(2000) }),
+    /** Each of 20 holes that are not written, and data enough not to be a bomb. */
+    holes: (index) =>
+      oldSparse(`${index}`, {
+        realSize: 20 * 66_000,
+        map: parts(20, 1000, 65_000),
+        data: 'x'.repeat(20_000),
+      }),
     'large xattrs': (index) => withXattr(`${index}`, 60_000),
     xattrs: (index) =>
       Buffer.concat([pax({ 'SCHILY.xattr.user.x': `${index}`.padEnd(100) }), raw(file(`${index}`))]),
   };
+}
+
+/** A sparse map: so many parts of so many bytes, each after a hole. */
+function parts(count: number, bytes: number, hole: number): number[] {
+  return Array.from({ length: count }, (_, index) => [index * (bytes + hole) + hole, bytes]).flat();
 }
 
 function named(name: string, member: ReturnType<typeof file>): Buffer {

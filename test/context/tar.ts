@@ -48,8 +48,12 @@ export const symlink = (name: string, target: string): RawMember => ({ name, typ
 export const fifo = (name: string): RawMember => ({ name, type: '6' });
 export const hardlink = (name: string, target: string): RawMember => ({ name, type: '1', target });
 
-export function pax(records: Readonly<Record<string, string | Buffer>>, type = 'x'): Buffer {
-  const content = Buffer.concat(Object.entries(records).map(([key, value]) => paxRecord(key, value)));
+export function pax(
+  records: Readonly<Record<string, string | Buffer>> | readonly (readonly [string, string])[],
+  type = 'x',
+): Buffer {
+  const entries = Array.isArray(records) ? records : Object.entries(records);
+  const content = Buffer.concat(entries.map(([key, value]) => paxRecord(key, value)));
   return raw({ name: 'PaxHeaders/x', type, content });
 }
 
@@ -64,6 +68,43 @@ function paxRecord(key: string, value: string | Buffer): Buffer {
 export function gnuLong(type: 'L' | 'K', value: string | Buffer): Buffer {
   const content = Buffer.concat([Buffer.from(value), Buffer.alloc(1)]);
   return raw({ name: '././@LongLink', type, content, magic: 'ustar  \0' });
+}
+
+/** A sparse file in GNU's oldest form: four parts in its header, then blocks of 21. */
+export function oldSparse(
+  name: string,
+  { realSize, map, data }: { realSize: number; map: readonly number[]; data: string },
+  patch?: (block: Buffer) => void,
+): Buffer {
+  const entries = Array.from({ length: map.length / 2 }, (_, index) =>
+    Buffer.concat([octal12(map[2 * index]), octal12(map[2 * index + 1])]),
+  );
+  const header = raw({
+    ...{ name, type: 'S', magic: 'ustar  \0', size: octal12(data.length) },
+    patch(block) {
+      Buffer.concat(entries.slice(0, 4)).copy(block, 386);
+      block[482] = entries.length > 4 ? 1 : 0;
+      octal12(realSize).copy(block, 483);
+      patch?.(block);
+    },
+  });
+  const blocks: Buffer[] = [];
+  for (let at = 4; at < entries.length; at += 21) {
+    const block = Buffer.alloc(512);
+    Buffer.concat(entries.slice(at, at + 21)).copy(block);
+    block[504] = at + 21 < entries.length ? 1 : 0;
+    blocks.push(block);
+  }
+  return Buffer.concat([
+    header,
+    ...blocks,
+    Buffer.from(data),
+    Buffer.alloc((512 - (data.length % 512)) % 512),
+  ]);
+}
+
+function octal12(value = 0): Buffer {
+  return Buffer.from(`${value.toString(8).padStart(11, '0')}\0`);
 }
 
 /** A file with one xattr, whose value has so many bytes. */

@@ -29,7 +29,10 @@ const namesPerTurn = 2000;
 /** Of directories, whose blocks hold some 300 names at most. */
 const buffersPerWrite = 32;
 
-const zeros = Buffer.alloc(erofsBlockBytes);
+const zeros = Buffer.alloc(64 * 1024);
+
+/** Bytes of the image, or that many zeros which need not be written. */
+export type ImagePiece = Buffer | { readonly holeBytes: number };
 
 /**
  * Makes of checked members, as they come, the image of a read-only file system that the guest mounts as it is: contents first,
@@ -39,7 +42,7 @@ export class ErofsImage {
   readonly #root: FolderNode;
   readonly #memory: MemoryBudget;
   readonly #inodes = new InodeTable();
-  readonly #waiting: Buffer[] = [zeros];
+  #waiting: ImagePiece[] = [zeros.subarray(0, erofsBlockBytes)];
   /** Where the next byte goes. */
   #position = erofsBlockBytes;
 
@@ -90,16 +93,29 @@ export class ErofsImage {
     this.#position += bytes.length;
   }
 
-  /** The bytes of the image that are known and were not taken yet, in order. */
-  take(): Buffer[] {
-    return this.#waiting.splice(0);
+  /** The same of zeros. Only many are worth a hole in the file. */
+  hole(bytes: number): void {
+    if (bytes === 0) return;
+    if (bytes <= zeros.length) {
+      this.content(zeros.subarray(0, bytes));
+      return;
+    }
+    this.#waiting.push({ holeBytes: bytes });
+    this.#position += bytes;
+  }
+
+  /** What of the image is known and was not taken yet, in order. */
+  take(): ImagePiece[] {
+    const taken = this.#waiting;
+    this.#waiting = [];
+    return taken;
   }
 
   /**
    * The rest of the image, in order.
    * @returns its first block, which stands in the image's place 0 once all else is written.
    */
-  async *finish(): AsyncGenerator<Buffer[], Buffer> {
+  async *finish(): AsyncGenerator<ImagePiece[], Buffer> {
     yield* this.#directories();
     this.#align();
     const metadataBlock = this.#position / erofsBlockBytes;
@@ -129,7 +145,7 @@ export class ErofsImage {
     if (bytes > 0) this.content(zeros.subarray(0, bytes));
   }
 
-  async *#directories(): AsyncGenerator<Buffer[]> {
+  async *#directories(): AsyncGenerator<ImagePiece[]> {
     const turns = new Turns(namesPerTurn);
     for (const visited of walkFolders(this.#root)) {
       const dirents = await this.#dirents(visited, turns);

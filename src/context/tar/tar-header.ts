@@ -16,6 +16,8 @@ export type TarHeader = {
   readonly gid: number;
   /** Whole seconds since 1970, negative before. */
   readonly mtime: number;
+  /** The block itself, which is lent. */
+  readonly block: Buffer;
 };
 
 /** Where a field stands in its block. Fields are read in place: an archive may have 200 000 headers. */
@@ -55,6 +57,7 @@ export function parseTarHeader(block: Buffer): TarHeader {
     uid: requireNumber(block, uidField),
     gid: requireNumber(block, gidField),
     mtime: requireNumber(block, mtimeField),
+    block,
   };
 }
 
@@ -68,7 +71,7 @@ function withPrefix(block: Buffer, name: Buffer): Buffer {
   }
   const gnu = magic === 'ustar  \0';
   if (!gnu && magic !== '\0'.repeat(8)) throw corrupt('has a header of an unknown kind');
-  // Go takes GNU's times for a prefix when they are no numbers. A sparse file, type S, is refused for what it is.
+  // Go takes GNU's times for a prefix when they are no numbers. A sparse file, type S, has its map there.
   const hasTimes = gnu && gnuTimes.every((field) => isNumber(block, field));
   if (!isZero(block, hasTimes ? 369 : 345) && block[typeAt] !== 0x53)
     throw ambiguous(name, 'has a name in two parts, in a form of header that has none');
@@ -128,7 +131,7 @@ const space = 0x20;
 const zero = 0x30;
 
 /** Spaces, octal digits, spaces or NULs; null for anything else. An empty field is 0. */
-function parseOctal(block: Buffer, [start, end]: Field): number | null {
+export function parseOctal(block: Buffer, [start, end]: Field): number | null {
   let index = start;
   let value = 0;
   while (index < end && block[index] === space) index += 1;

@@ -1,32 +1,34 @@
 import { KilnError } from '../../model/error.ts';
 import type { ErofsImage } from '../erofs/erofs-image.ts';
-import { type Member, type Metadata, refuse, refuseSparse, refuseType, type Xattr } from '../member.ts';
 import type { MemberRules } from '../member-rules.ts';
-import { checkGlobalHeader, type PaxHeader, parsePaxHeader } from './pax.ts';
-import { ambiguous, blockBytes, corrupt, isZero, parseTarHeader, type TarHeader } from './tar-header.ts';
-
-const slash = 0x2f;
-
-/** Linux's ids are of 32 bits; the last means "none". */
-const maxId = 0xfffffffe;
-
-/** Far more than any real path or set of xattrs. */
-const maxHeaderBytes = 1024 * 1024;
+import type { UnpackedSize } from '../unpacked-size.ts';
+import { SparseContent } from './sparse-content.ts';
+import { readOldSparseBlock, SparseMapReader } from './sparse-forms.ts';
+import type { SparseHeader } from './sparse-map.ts';
+import { checkExtension, type Extensions, isExtension, readExtension } from './tar-extensions.ts';
+import { blockBytes, corrupt, isZero, parseTarHeader, type TarHeader } from './tar-header.ts';
+import { readTarMember, type Stored } from './tar-member.ts';
 
 type State =
   /** Collecting one header block. */
   | { readonly at: 'header' }
   /** Collecting the content of an extension header. */
   | { readonly at: 'extension'; readonly type: string; readonly size: number; readonly paddedSize: number }
+  /** Collecting one block of a sparse map, behind a header of GNU's oldest form. */
+  | { readonly at: 'sparse-block'; readonly sparse: SparseHeader; readonly bytes: number }
+  /** Collecting one block of a sparse map before the data; `bytes` are the map's and the data's that are still to come. */
+  | {
+      readonly at: 'sparse-map';
+      readonly reader: SparseMapReader;
+      readonly realSize: number;
+      readonly bytes: number;
+    }
   /** Passing over content and its padding. */
   | { readonly at: 'content' }
   /** One zero block seen; a second must follow. */
   | { readonly at: 'first-zero' }
   /** The archive has ended; only zero padding may follow. */
   | { readonly at: 'end' };
-
-/** What the extension headers before a member say of it. */
-type Extensions = { pax?: PaxHeader; longName?: Buffer; longLink?: Buffer };
 
 /**
  * Reads a tar as its bytes go by and refuses it at the first thing that two readers could take differently. What passes goes
@@ -36,19 +38,24 @@ type Extensions = { pax?: PaxHeader; longName?: Buffer; longLink?: Buffer };
 export class TarWalker {
   readonly #rules: MemberRules;
   readonly #image: ErofsImage;
+  readonly #unpacked: UnpackedSize;
   #state: State = { at: 'header' };
   #extensions: Extensions = {};
-  /** Bytes of a block or an extension that is not complete yet. */
+  /** Bytes of what is being collected. */
   #partial: Buffer[] = [];
   #partialBytes = 0;
   /** Bytes of content and padding still to pass, and of them those of content. */
   #toSkip = 0;
   #contentLeft = 0;
+  /** Where the content goes: into the image as it is, unless the file is sparse. */
+  #sparse: SparseContent | null = null;
   #offset = 0;
 
-  constructor(rules: MemberRules, image: ErofsImage) {
+  /** @param unpacked counts the holes of sparse files; what is pushed is counted by whoever pushes it */
+  constructor(rules: MemberRules, image: ErofsImage, unpacked: UnpackedSize) {
     this.#rules = rules;
     this.#image = image;
+    this.#unpacked = unpacked;
   }
 
   /** Keeps nothing of the chunk, but in the image's contents. @throws KilnError; nothing may be pushed after that. */
@@ -83,7 +90,8 @@ export class TarWalker {
   #pass(bytes: Buffer): number {
     const taken = Math.min(bytes.length, this.#toSkip);
     const content = Math.min(taken, this.#contentLeft);
-    if (content > 0) this.#image.content(bytes.subarray(0, content));
+    if (content > 0 && this.#sparse) this.#sparse.push(bytes.subarray(0, content));
+    else if (content > 0) this.#image.content(bytes.subarray(0, content));
     this.#contentLeft -= content;
     this.#toSkip -= taken;
     return taken;
@@ -103,9 +111,17 @@ export class TarWalker {
     const bytes = only && this.#partial.length === 1 ? only : Buffer.concat(this.#partial);
     this.#partial = [];
     this.#partialBytes = 0;
-    if (this.#state.at === 'extension')
-      this.#readExtension(this.#state.type, bytes.subarray(0, this.#state.size));
-    else this.#readBlock(bytes);
+    const state = this.#state;
+    if (state.at === 'extension') {
+      this.#state = { at: 'header' };
+      this.#extensions = readExtension(state.type, bytes.subarray(0, state.size), this.#extensions);
+    } else if (state.at === 'sparse-block') {
+      this.#beginContent({ bytes: state.bytes, sparse: readOldSparseBlock(bytes, state.sparse) });
+    } else if (state.at === 'sparse-map') {
+      this.#readSparseMap(state, bytes);
+    } else {
+      this.#readBlock(bytes);
+    }
   }
 
   #readBlock(block: Buffer): void {
@@ -124,94 +140,45 @@ export class TarWalker {
   }
 
   #readHeader(header: TarHeader): void {
-    if ('xgLK'.includes(header.type)) this.#beginExtension(header);
-    else this.#readMember(header);
-  }
-
-  #beginExtension({ type, size, name }: TarHeader): void {
-    if (size > maxHeaderBytes) {
-      throw new KilnError(
-        'ARCHIVE_HEADER_TOO_LARGE',
-        `The archive has an extension header of more than ${maxHeaderBytes} bytes.`,
-      );
+    if (isExtension(header)) {
+      const { type, size } = header;
+      checkExtension(header, this.#extensions);
+      this.#state = { at: 'extension', type, size, paddedSize: padded(size) };
+      return;
     }
-    const { pax, longName, longLink } = this.#extensions;
-    const twice = (type === 'x' && pax) || (type === 'L' && longName) || (type === 'K' && longLink);
-    const mixed = type === 'x' ? longName || longLink : pax;
-    const between = type === 'g' && Object.keys(this.#extensions).length > 0;
-    if (twice || mixed || between) throw ambiguous(name, 'has more than one kind of extension header');
-    if (size === 0) throw corrupt('has an empty extension header');
-    this.#state = { at: 'extension', type, size, paddedSize: padded(size) };
-  }
-
-  #readExtension(type: string, data: Buffer): void {
-    this.#state = { at: 'header' };
-    if (type === 'g') checkGlobalHeader(data);
-    else if (type === 'x') this.#extensions.pax = parsePaxHeader(data);
-    else if (type === 'L') this.#extensions.longName = withoutNul(data);
-    else this.#extensions.longLink = withoutNul(data);
-  }
-
-  #readMember(header: TarHeader): void {
-    const { pax, longName, longLink } = this.#extensions;
+    const { member, stored } = readTarMember(header, this.#extensions);
     this.#extensions = {};
-    const name = pax?.path ?? longName ?? header.name;
-    const target = pax?.linkPath ?? longLink ?? header.linkName;
-    if (pax?.size !== undefined && pax.size !== header.size) throw ambiguous(name, 'has two different sizes');
-    const type = memberType(header.type, name);
-    if (type !== 'file' && header.size > 0) throw ambiguous(name, `is a ${type} with content`);
-    const { size } = header;
-    const member: Member = { name, type, target, size, metadata: metadataOf(name, header, pax) };
+    // Before the image is told of the size: no limit is known to it.
+    this.#unpacked.add(Math.max(0, member.size - stored.bytes));
     const placement = this.#rules.add(member, this.#image.nextContentAt);
     if (placement) this.#image.add(placement, member);
-    this.#contentLeft = size;
-    this.#toSkip = padded(size);
-    this.#state = this.#toSkip > 0 ? { at: 'content' } : { at: 'header' };
+    this.#beginContent(stored);
   }
-}
 
-const none: readonly Xattr[] = [];
+  #beginContent({ bytes, sparse }: Stored): void {
+    if (sparse?.rest === 'blocks') {
+      this.#state = { at: 'sparse-block', sparse, bytes };
+    } else if (sparse?.rest === 'data') {
+      this.#state = { at: 'sparse-map', reader: new SparseMapReader(), realSize: sparse.realSize, bytes };
+    } else {
+      this.#sparse = sparse && new SparseContent(this.#image, sparse, bytes);
+      this.#contentLeft = bytes;
+      this.#toSkip = padded(bytes);
+      this.#state = this.#toSkip > 0 ? { at: 'content' } : { at: 'header' };
+    }
+  }
 
-/** Where a PAX header and the header's own fields say the same thing, PAX says it more exactly. */
-function metadataOf(name: Buffer, header: TarHeader, pax: PaxHeader | undefined): Metadata {
-  const [uid, gid] = [pax?.uid ?? header.uid, pax?.gid ?? header.gid];
-  if (uid < 0 || gid < 0 || uid > maxId || gid > maxId)
-    throw refuse('ARCHIVE_CORRUPT', name, 'belongs to a user or group that cannot be');
-  const mtime = pax?.mtime ?? { seconds: header.mtime, nanoseconds: 0 };
-  return { mode: header.mode, uid, gid, mtime, xattrs: pax?.xattrs ?? none };
-}
-
-const memberTypes: Readonly<Record<string, Member['type']>> = {
-  '\0': 'file',
-  '0': 'file',
-  '1': 'hardlink',
-  '2': 'symlink',
-  '3': 'special',
-  '4': 'special',
-  '5': 'directory',
-  '6': 'special',
-};
-
-function memberType(flag: string, name: Buffer): Member['type'] {
-  if (flag === 'S') throw refuseSparse(name);
-  const type = memberTypes[flag];
-  if (!type) throw refuseType(name);
-  if (name.at(-1) !== slash || type === 'directory') return type;
-  // v7 had no type for folders: a name that ends in a slash was one. Of other types only some readers think so.
-  if (flag !== '\0') throw ambiguous(name, `is a ${type} with the name of a folder`);
-  return 'directory';
+  #readSparseMap(state: Extract<State, { at: 'sparse-map' }>, block: Buffer): void {
+    const bytes = state.bytes - blockBytes;
+    if (bytes < 0) throw corrupt('has a sparse file whose map is longer than what is stored of it');
+    const extents = state.reader.push(block);
+    if (extents) this.#beginContent({ bytes, sparse: { ...state, extents, rest: 'none' } });
+    else this.#state = { ...state, bytes };
+  }
 }
 
 function padded(size: number): number {
   return Math.ceil(size / blockBytes) * blockBytes;
-}
-
-/** GNU's long names end in NUL; a name after that NUL would be seen by some readers only. */
-function withoutNul(data: Buffer): Buffer {
-  const end = data.indexOf(0);
-  if (end < 0) return data;
-  if (!isZero(data, end)) throw ambiguous(data.subarray(0, end), 'has bytes after the end of its name');
-  return data.subarray(0, end);
 }
 
 function trailingData(): KilnError {

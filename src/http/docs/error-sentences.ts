@@ -14,7 +14,8 @@ export const errorSentences: Readonly<Record<ErrorCode, string>> = {
   ENTRY_TOO_DEEP: 'An entry lies in too many nested folders.',
   ENTRY_NAME: 'The name of an entry is empty or holds bytes that no file name may have.',
   ENTRY_NAME_ENCODING: 'The name of an entry is not valid UTF-8; rename it, or leave it out.',
-  ENTRY_SPARSE: 'An entry is stored as a sparse file; make the archive without --sparse.',
+  ENTRY_SPARSE:
+    'An entry is a sparse file in a form that only star or Solaris write; make the archive with GNU tar or bsdtar.',
   ARCHIVE_CORRUPT: 'The archive is damaged; make it again.',
   ARCHIVE_AMBIGUOUS: 'The archive says two different things of one entry; make it with another tool.',
   ARCHIVE_HEADER_TOO_LARGE: 'The extended header of an entry is larger than any name or attribute needs.',
