@@ -31,6 +31,8 @@ export class Journal {
   readonly files: BuildFiles;
   readonly #options: JournalOptions;
   #record: BuildRecord;
+  /** Nothing follows the verdict, whoever may still be at work for the build. */
+  #ending = false;
   /** Why the end of the log is missing from the disk, if it is. */
   #lost: KilnError | null = null;
 
@@ -64,9 +66,9 @@ export class Journal {
     await this.#options.store.insert(this.#record);
   }
 
-  /** Of a build that was not begun: leaves nothing of it. */
+  /** Of a build that was not begun: leaves nothing of it. Never rejects, as it would hide why the build was not begun. */
   async discard(): Promise<void> {
-    await this.close();
+    await this.close().catch(() => undefined);
     await removeQuietly(join(this.#options.buildsDirectory, this.#record.id));
   }
 
@@ -75,8 +77,10 @@ export class Journal {
     await Promise.all([this.files.log.end(), this.files.events.end()]);
   }
 
-  event(event: WithoutTime<BuildEvent>): Promise<void> {
-    return appendEvent(this.files, { ...event, at: new Date().toISOString() });
+  /** @throws once the build ends; KilnError STORAGE_FULL, INFRA for one that is too large */
+  async event(event: WithoutTime<BuildEvent>): Promise<void> {
+    this.#refuseAtEnd();
+    await this.#append(event);
   }
 
   /** Bytes of the plain log. @throws KilnError LOG_TOO_LARGE */
@@ -102,8 +106,9 @@ export class Journal {
     );
   }
 
-  /** Changes the record, in memory and in the store. */
+  /** Changes the record, in memory and in the store. @throws once the build ends; KilnError STORAGE_FULL */
   async change(change: Partial<BuildRecord>): Promise<void> {
+    this.#refuseAtEnd();
     this.#record = { ...this.#record, ...change };
     await this.#options.store.update(this.#record);
   }
@@ -124,6 +129,7 @@ export class Journal {
    * @throws KilnError STORAGE_FULL; INTERNAL after all that, where the disk lost some of the log.
    */
   async finish(verdict: Verdict, egress: readonly EgressDestination[]): Promise<void> {
+    this.#ending = true;
     await this.files.log.end().catch((error: unknown) => {
       this.#lost = KilnError.from(error);
     });
@@ -132,8 +138,17 @@ export class Journal {
       await this.#options.store.update(ended);
       this.#record = ended;
     }
-    await this.event({ type: 'verdict', verdict });
+    await this.#append({ type: 'verdict', verdict });
     await this.files.events.end();
     if (this.#lost) throw this.#lost;
+  }
+
+  #append(event: WithoutTime<BuildEvent>): Promise<void> {
+    return appendEvent(this.files, { ...event, at: new Date().toISOString() });
+  }
+
+  #refuseAtEnd(): void {
+    if (this.#ending)
+      throw new Error(`Build ${this.#record.id} ends; nothing of it is written down any more.`);
   }
 }

@@ -1,5 +1,6 @@
 import { mkdir, open, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
+import { removeQuietly } from '../lib/files.ts';
 import { splitLines } from '../lib/lines.ts';
 import { mergeIterables } from '../lib/merge.ts';
 import { KilnError } from '../model/error.ts';
@@ -20,12 +21,15 @@ export type BuildFiles = {
   readonly events: AppendFile;
 };
 
+/** Makes the folder and the files, or leaves nothing. */
 export async function createBuildFiles(directory: string): Promise<BuildFiles> {
   await mkdir(directory, { mode: 0o700 });
-  const [log, events] = await Promise.all([
-    AppendFile.create(logPath(directory)),
-    AppendFile.create(eventsPath(directory)),
-  ]);
+  await using undo = new AsyncDisposableStack();
+  undo.defer(() => removeQuietly(directory));
+  const log = await AppendFile.create(logPath(directory));
+  undo.defer(() => log.end().catch(() => undefined));
+  const events = await AppendFile.create(eventsPath(directory));
+  undo.move();
   return { log, events };
 }
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { appendFile, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { appendFile, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
@@ -15,6 +15,7 @@ import {
   watchBuildFiles,
 } from '../../src/logs/build-files.ts';
 import type { BuildEvent, WatchItem } from '../../src/model/event.ts';
+import { createSmallDisk } from '../small-disk.ts';
 import { at, collect, createFolder, next, verdictEvent, warningEvent } from './harness.ts';
 
 const { signal } = new AbortController();
@@ -246,5 +247,17 @@ test('whatever a build says, each watcher gets all of it in its order, and the v
       }
     }),
     { numRuns: 100 },
+  );
+});
+
+test('files of a build that find no room leave nothing, not even one that is open', async () => {
+  await using disk = await createSmallDisk(1, { inodes: 3 });
+  await assert.rejects(createBuildFiles(join(disk.path, 'build')), { code: 'ENOSPC' });
+  assert.deepEqual(await readdir(disk.path), []);
+  const open = await readdir('/proc/self/fd');
+  const paths = await Promise.all(open.map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => '')));
+  assert.deepEqual(
+    paths.filter((path) => path.startsWith(disk.path)),
+    [],
   );
 });
