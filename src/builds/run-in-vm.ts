@@ -48,18 +48,40 @@ async function runInGuest(
   deps: RunDependencies,
   signal: AbortSignal,
 ): Promise<FinishedRun> {
-  const { journal, context, dockerfile } = build;
-  const { spec } = journal.record;
-  const lost = new AbortController();
+  const { journal } = build;
+  const { output } = journal.record.spec;
+  const over = new AbortController();
   void vm.gone.then((reason) =>
-    lost.abort(new KilnError('INFRA', `The VM of this build went away: ${reason}`)),
+    over.abort(new KilnError('INFRA', `The VM of this build went away: ${reason}`)),
   );
-  const linked = AbortSignal.any([signal, lost.signal]);
+  const linked = AbortSignal.any([signal, over.signal]);
   await begin(build, vm);
   // The guest's program waits for its disks, so they are plugged in while it starts.
   const plugged = plugDisks(build, { vm, maxArtifactBytes: deps.maxArtifactBytes }, linked);
-  plugged.catch((error: unknown) => lost.abort(error));
-  const result = await runBuildctl(
+  plugged.catch((error: unknown) => over.abort(error));
+  try {
+    const result = await runProgram(build, vm, linked);
+    const artifactDisk = await plugged;
+    await journal.reach('buildFinished', { imageDigest: result.imageDigest });
+    if (result.exitCode !== 0 || output === 'none' || !artifactDisk) return { result, artifact: null };
+    const file = deps.artifacts.incomingPath(journal.record.id);
+    await artifactDisk.moveTo(file);
+    return { result, artifact: { file, format: output, bytes: result.artifactBytes } };
+  } catch (error) {
+    // The VM's folder is removed next: no file may be on its way into it.
+    over.abort(error);
+    await plugged.catch(() => undefined);
+    throw error;
+  }
+}
+
+function runProgram(
+  { journal, context, dockerfile }: AcceptedBuild,
+  vm: WarmVm,
+  signal: AbortSignal,
+): Promise<BuildctlResult> {
+  const { spec } = journal.record;
+  return runBuildctl(
     vm.program,
     {
       spec,
@@ -71,14 +93,8 @@ async function runInGuest(
       onStatus: (status) => journal.status(status),
       onContextReady: () => journal.reach('contextReady'),
     },
-    linked,
+    signal,
   );
-  const artifactDisk = await plugged;
-  await journal.reach('buildFinished', { imageDigest: result.imageDigest });
-  if (result.exitCode !== 0 || spec.output === 'none' || !artifactDisk) return { result, artifact: null };
-  const file = deps.artifacts.incomingPath(journal.record.id);
-  await artifactDisk.moveTo(file);
-  return { result, artifact: { file, format: spec.output, bytes: result.artifactBytes } };
 }
 
 async function begin({ journal }: AcceptedBuild, vm: WarmVm): Promise<void> {

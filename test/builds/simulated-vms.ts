@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, open, rename, rm, truncate, writeFile } from 'node:fs/p
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { WarmVm } from '../../src/guest/warm-vm.ts';
 import { raceAbort } from '../../src/lib/abort.ts';
 import type { EgressDestination } from '../../src/model/build.ts';
@@ -60,6 +61,7 @@ function createVm(vm: { id: string; directory: string; script: Script; onEnd: ()
   const gone = Promise.withResolvers<string>();
   const artifactDisk = Promise.withResolvers<string>();
   const destinations: EgressDestination[] = [];
+  let plugging = 0;
   let onDestination: (destination: EgressDestination) => void = () => undefined;
   const connect = (destination: EgressDestination): void => {
     destinations.push(destination);
@@ -70,7 +72,12 @@ function createVm(vm: { id: string; directory: string; script: Script; onEnd: ()
   };
   return {
     ...{ id, processor: emulatedProcessor, ssh: { port: 0, hostKey: '' }, gone: gone.promise },
-    plugFile: async () => undefined,
+    async plugFile() {
+      plugging += 1;
+      // As a busy disk takes it, whatever the build does meanwhile.
+      await sleep(20);
+      plugging -= 1;
+    },
     usedBytes: async () => 0,
     async plugBlank({ serial, bytes }) {
       const disk = join(directory, serial);
@@ -120,6 +127,7 @@ function createVm(vm: { id: string; directory: string; script: Script; onEnd: ()
     },
     async [Symbol.asyncDispose]() {
       gone.resolve('it was destroyed');
+      if (plugging > 0) throw new Error('A disk is still on its way into the folder of this VM.');
       vm.onEnd();
     },
   };

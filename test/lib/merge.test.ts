@@ -26,7 +26,9 @@ function createSilent() {
 }
 
 test('items of all sources come, each source in its own order, until all have ended', async () => {
-  const items = await Array.fromAsync(mergeIterables([give('a1', 'a2', 'a3'), give(), give('b1', 'b2')]));
+  const items = await Array.fromAsync(
+    mergeIterables([give('a1', 'a2', 'a3'), give<string>(), give('b1', 'b2')]),
+  );
   assert.deepEqual([...items].sort(), ['a1', 'a2', 'a3', 'b1', 'b2']);
   for (const source of ['a', 'b']) {
     const own = items.filter((item) => item.startsWith(source));
