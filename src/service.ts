@@ -123,7 +123,11 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const request = { setup, image, authorizedKey: keys.publicKey, preparation, progress };
   const templates = await openTemplateSource(request, logger, signal);
 
-  const disk = new DiskBudget({ directory: folders.vms, keepFreeBytes: config.KILN_MIN_FREE_BYTES });
+  const disk = new DiskBudget({
+    directory: folders.vms,
+    keepFreeBytes: config.KILN_MIN_FREE_BYTES,
+    makeRoom: () => retention.makeRoom(),
+  });
   const smallDisk = await describeSmallDisk(disk, {
     builds: config.KILN_MAX_VMS,
     bytes: config.KILN_VM_DISK_BYTES + config.KILN_ARTIFACT_MAX_BYTES,

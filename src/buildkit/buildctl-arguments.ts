@@ -6,6 +6,8 @@ const contextDirectory = '/var/lib/kiln/build/context';
 const dockerfileDirectory = '/var/lib/kiln/build/dockerfile';
 const traceFile = '/var/lib/kiln/build/trace';
 const metadataFile = '/var/lib/kiln/build/metadata.json';
+/** In memory: buildctl syncs this file, too. */
+const refFile = '/run/kiln-ref';
 
 /** A frontend that was given its command line was called by the one in charge, and looks for no other (frontend/dockerfile/builder/build.go). */
 const noForwarding = 'cmdline=';
@@ -39,6 +41,7 @@ export function buildctlArguments(
     '--progress=plain',
     `--trace=${traceFile}`,
     `--metadata-file=${metadataFile}`,
+    `--ref-file=${refFile}`,
     ...frontendOptions.map((option) => `--opt=${option}`),
     ...outputArguments(spec),
   ];

@@ -5,6 +5,10 @@ import { KilnError } from '../model/error.ts';
 import type { BuildSpec } from '../model/spec.ts';
 import type { StartedCommand } from '../ssh/exec.ts';
 import { buildctlArguments } from './buildctl-arguments.ts';
+import { copyLog, givingUp } from './copy-log.ts';
+import { refSchema, type StartCommand } from './history/build-history.ts';
+import { completeRun } from './history/complete-run.ts';
+import { Received } from './history/received.ts';
 import { findMissingFrontend } from './missing-frontend.ts';
 import { proxyUrl } from './way-out.ts';
 
@@ -16,6 +20,8 @@ export type BuildctlRun = {
   readonly contextFolder?: string;
   readonly artifactDisk: string | null;
   readonly dockerfile: Buffer | null;
+  /** Starts a further command in the guest. */
+  readonly start: StartCommand;
   /** Bytes of the plain progress, as they come. */
   onLog(bytes: Buffer): Promise<void>;
   /** One object of the trace: SolveStatus. */
@@ -31,6 +37,8 @@ export type BuildctlResult = {
   readonly imageDigest: string | null;
   /** The frontend that could not be pulled, where that kept the build from beginning. */
   readonly missingFrontend: string | null;
+  /** What is not as buildctl said it. */
+  readonly warnings: readonly string[];
 };
 
 /**
@@ -43,6 +51,7 @@ const resultSchema = z.object({
   exitCode: z.number().int().min(0).max(255),
   artifactExitCode: z.number().int(),
   artifactBytes: z.number().int().min(0),
+  ref: refSchema.nullish().catch(null),
   metadata: z
     .object({
       'containerimage.digest': z
@@ -68,21 +77,22 @@ export async function runBuildctl(
   signal: AbortSignal,
 ): Promise<BuildctlResult> {
   const { stdout, stderr, exitCode } = program.send(encodeInput(run), signal);
-  const [{ result, missingFrontend }, code] = await Promise.all([
-    readTrace(stdout, run),
+  const received = new Received();
+  const [{ result, missingFrontend }, code, log] = await Promise.all([
+    readTrace(stdout, run, received),
     exitCode,
-    copyLog(stderr, run),
+    copyLog(stderr, (bytes) => run.onLog(bytes)),
   ]);
   if (!result) throw new KilnError('INFRA', `The guest did not say how buildctl ended (exit code ${code}).`);
   if (result.artifactExitCode !== 0) {
     throw new KilnError('ARTIFACT_INVALID', 'The artifact does not fit on the disk it was given.');
   }
-  return {
-    exitCode: result.exitCode,
-    artifactBytes: result.artifactBytes,
-    imageDigest: result.metadata?.['containerimage.digest'] ?? null,
-    missingFrontend,
-  };
+  const imageDigest = result.metadata?.['containerimage.digest'] ?? null;
+  const claim = { artifactBytes: result.artifactBytes, missingFrontend };
+  // What buildctl says in the end counts only where it exits with an error.
+  if (result.exitCode === 0 && log.gaveUp) await run.onLog(givingUp);
+  if (result.exitCode === 0) return { ...claim, exitCode: 0, imageDigest, warnings: [] };
+  return { ...claim, ...(await completeRun({ ...run, ...result, log, received }, signal)) };
 }
 
 /** The format is described at the top of guest/programs/build.sh. */
@@ -109,6 +119,7 @@ function encodeInput({
 async function readTrace(
   stdout: AsyncIterable<Buffer>,
   run: BuildctlRun,
+  received: Received,
 ): Promise<{ result: z.infer<typeof resultSchema> | null; missingFrontend: string | null }> {
   let result: z.infer<typeof resultSchema> | null = null;
   let missingFrontend: string | null = null;
@@ -119,6 +130,7 @@ async function readTrace(
     const message = parseLine(line);
     const own = ownLineSchema.safeParse(message);
     if (!own.success) {
+      received.add(message);
       missingFrontend ??= findMissingFrontend(message);
       await run.onStatus(message);
     } else if (own.data.kiln === 'ready') {
@@ -140,28 +152,4 @@ function parseLine(line: Buffer): unknown {
   } catch (error) {
     throw new KilnError('INFRA', 'The guest sent a trace that is not JSON.', { cause: error });
   }
-}
-
-/** What buildctl says first when it is told to write a trace; a user who runs the same line by hand does not see it. */
-const traceNotice = /^time="[^"\n]*" level=info msg="tracing logs to [^"\n]*"\n/;
-const maxNoticeBytes = 1024;
-
-async function copyLog(stderr: AsyncIterable<Buffer>, run: BuildctlRun): Promise<void> {
-  let head: Buffer | null = Buffer.alloc(0);
-  for await (const bytes of stderr) {
-    if (!head) {
-      await run.onLog(bytes);
-      continue;
-    }
-    head = Buffer.concat([head, bytes]);
-    if (!head.includes('\n') && head.length < maxNoticeBytes) continue;
-    await logRest(head, run);
-    head = null;
-  }
-  if (head) await logRest(head, run);
-}
-
-async function logRest(head: Buffer, run: BuildctlRun): Promise<void> {
-  const notice = traceNotice.exec(head.toString('latin1'))?.[0].length ?? 0;
-  if (head.length > notice) await run.onLog(head.subarray(notice));
 }

@@ -93,7 +93,7 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
     const signal = AbortSignal.any([cancel.signal, stopping.signal]);
     const slot = queue.enter({
       signal,
-      onPlace: (place) => void journal.event({ type: 'queued', place }).catch(() => undefined),
+      onPlace: (place) => journal.mention({ type: 'queued', place }),
     });
     // It may be refused while nobody waits for it yet.
     slot.catch(() => undefined);

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { removeQuietly } from '../lib/files.ts';
+import type { Logger } from '../lib/logger.ts';
 import { appendEvent, type BuildFiles, createBuildFiles } from '../logs/build-files.ts';
 import {
   type BuildRecord,
@@ -21,6 +22,7 @@ export type JournalOptions = {
   readonly buildsDirectory: string;
   /** Bytes of log and events together. */
   readonly maxLogBytes: number;
+  readonly logger: Logger;
 };
 
 /**
@@ -35,6 +37,8 @@ export class Journal {
   #ending = false;
   /** Why the end of the log is missing from the disk, if it is. */
   #lost: KilnError | null = null;
+  #saidLost = false;
+  #ended = false;
 
   private constructor(record: BuildRecord, files: BuildFiles, options: JournalOptions) {
     this.#record = record;
@@ -61,6 +65,11 @@ export class Journal {
     return this.#record;
   }
 
+  /** Whether all that can be written of its end is. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
   /** Puts the record into the store. It comes last: a build that is in the store has all its files. */
   async begin(): Promise<void> {
     await this.#options.store.insert(this.#record);
@@ -81,6 +90,20 @@ export class Journal {
   async event(event: WithoutTime<BuildEvent>): Promise<void> {
     this.#refuseAtEnd();
     await this.#append(event);
+  }
+
+  /** An event that its teller does not wait for. Where the disk does not take it, the service's log says so, once a build. */
+  mention(event: WithoutTime<BuildEvent>): void {
+    if (this.#ending) return;
+    void this.#append(event).catch((error: unknown) => {
+      if (this.#saidLost) return;
+      this.#saidLost = true;
+      const { logger } = this.#options;
+      logger.warn(
+        { build: this.#record.id, event: event.type, error },
+        'events of a build could not be written',
+      );
+    });
   }
 
   /** Bytes of the plain log. @throws KilnError LOG_TOO_LARGE */
@@ -124,8 +147,8 @@ export class Journal {
   }
 
   /**
-   * Ends the build. Whoever sees the verdict event finds the whole log in the file and a terminal record. Where the disk is
-   * full it may be called again and goes on where it failed.
+   * Ends the build. Whoever sees the verdict event finds the whole log in the file and a terminal record. Until it has `ended`
+   * it may be called again and goes on where it failed.
    * @throws KilnError STORAGE_FULL; INTERNAL after all that, where the disk lost some of the log.
    */
   async finish(verdict: Verdict, egress: readonly EgressDestination[]): Promise<void> {
@@ -140,6 +163,7 @@ export class Journal {
     }
     await this.#append({ type: 'verdict', verdict });
     await this.files.events.end();
+    this.#ended = true;
     if (this.#lost) throw this.#lost;
   }
 

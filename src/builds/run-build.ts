@@ -1,19 +1,15 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { TimeLimit } from '../lib/abort.ts';
 import type { EgressDestination, Verdict } from '../model/build.ts';
 import { KilnError } from '../model/error.ts';
 import type { AcceptedBuild, RunDependencies } from './accepted-build.ts';
+import { type Ending, finishBuild } from './finish-build.ts';
 import type { Journal } from './journal.ts';
 import { reportEnd, reportFailure, reportRetry } from './report-end.ts';
 import { type FinishedRun, runInVm } from './run-in-vm.ts';
 import { verdictOfError, verdictOfExit } from './verdict.ts';
 
-/** How a build ended, and where it connected to. */
-type Ending = { readonly verdict: Verdict; readonly egress: readonly EgressDestination[] };
-
 /** How many VMs one build may lose. */
 const maxAttempts = 2;
-const fullDiskRetryMs = 1000;
 
 /**
  * The life of a build: its slot → a VM of its own, in which buildctl runs → the VM is gone → what it put out is checked and
@@ -26,7 +22,7 @@ export async function runBuild(
 ): Promise<void> {
   const ending = await findEnding(build, deps, signal);
   await build.context?.[Symbol.asyncDispose]();
-  await finish(build.journal, ending, deps);
+  await finishBuild(build.journal, ending, deps);
   reportEnd(deps.logger, build.journal.record);
 }
 
@@ -80,27 +76,4 @@ async function settle(
     await journal.event({ type: 'artifact', artifact });
   }
   return verdictOfExit(result);
-}
-
-/** A full disk leaves no build without its end, which is written once there is room, unless the service stops first. */
-async function finish(
-  journal: Journal,
-  { verdict, egress }: Ending,
-  { stopping, retention }: RunDependencies,
-): Promise<void> {
-  for (;;) {
-    try {
-      await journal.finish(verdict, egress);
-      return;
-    } catch (error) {
-      if (KilnError.from(error).code === 'STORAGE_FULL' && !stopping.aborted) {
-        // It tells nothing new where even that makes no room: the disk is full.
-        await retention.makeRoom().catch(() => undefined);
-        await sleep(fullDiskRetryMs, undefined, { signal: stopping }).catch(() => undefined);
-        continue;
-      }
-      await journal.close();
-      throw error;
-    }
-  }
 }

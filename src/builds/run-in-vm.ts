@@ -61,6 +61,7 @@ async function runInGuest(
   plugged.catch((error: unknown) => over.abort(error));
   try {
     const result = await runProgram(build, vm, linked);
+    for (const warning of result.warnings) await journal.warn(warning);
     const artifactDisk = await plugged;
     await journal.reach('buildFinished', { imageDigest: result.imageDigest });
     if (result.exitCode !== 0 || output === 'none' || !artifactDisk) return { result, artifact: null };
@@ -89,6 +90,7 @@ function runProgram(
       contextFolder: context?.directory ?? '',
       artifactDisk: spec.output === 'none' ? null : artifactSerial,
       dockerfile,
+      start: (command, linked) => vm.connection.start(command, linked),
       onLog: (bytes) => journal.log(bytes),
       onStatus: (status) => journal.status(status),
       onContextReady: () => journal.reach('contextReady'),
@@ -98,7 +100,7 @@ function runProgram(
 }
 
 async function begin({ journal }: AcceptedBuild, vm: WarmVm): Promise<void> {
-  vm.watchEgress((destination) => void journal.event({ type: 'egress', destination }).catch(() => undefined));
+  vm.watchEgress((destination) => journal.mention({ type: 'egress', destination }));
   const again = journal.record.state === 'running';
   const { accelerator } = vm.processor;
   await journal.reach('leased', { state: 'running', vm: { id: vm.id, accelerator } });

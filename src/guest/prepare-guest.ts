@@ -44,6 +44,7 @@ async function buildOnce(connection: SshConnection, signal: AbortSignal): Promis
     {
       ...{ spec: parseSpec({}), contextDisk: null, artifactDisk: null },
       dockerfile: Buffer.from('FROM scratch\nCOPY . /\n'),
+      start: (command, linked) => connection.start(command, linked),
       ...{ onLog, onStatus: nothing, onContextReady: nothing },
     },
     signal,
@@ -59,10 +60,19 @@ async function connectWhenUp(
   for (;;) {
     try {
       return await connectSsh({ ...endpoint, privateKey: keys.privateKey }, signal);
-    } catch {
-      await sleep(retryMs, undefined, { signal });
+    } catch (error) {
+      if (signal.aborted) throw withCause(signal.reason, error);
+      await sleep(retryMs, undefined, { signal }).catch(() => {
+        throw withCause(signal.reason, error);
+      });
     }
   }
+}
+
+/** Why nobody waits any longer, and why the guest was not up yet. */
+function withCause(reason: unknown, cause: unknown): KilnError {
+  const { code, message } = KilnError.from(reason);
+  return new KilnError(code, message, { cause });
 }
 
 /** `degraded` names a unit that failed: an image that is not what the archive promises. */

@@ -17,7 +17,7 @@ export type Room = Disposable & {
 };
 
 type Claim = { bytes: number; used: () => Promise<number> };
-type Waiter = { readonly bytes: number; readonly granted: PromiseWithResolvers<Room> };
+type Waiter = { readonly bytes: number; readonly granted: PromiseWithResolvers<Room>; asked: boolean };
 
 /**
  * Shares out a disk among those who fill it, in the order they came: what is free, less what stays free for others, less what
@@ -27,13 +27,16 @@ type Waiter = { readonly bytes: number; readonly granted: PromiseWithResolvers<R
 export class DiskBudget {
   readonly #directory: string;
   readonly #keepFreeBytes: number;
+  readonly #makeRoom: () => Promise<unknown>;
   readonly #claims = new Set<Claim>();
   readonly #waiters: Waiter[] = [];
   #granting = Promise.resolve();
 
-  constructor({ directory, keepFreeBytes }: { directory: string; keepFreeBytes: number }) {
-    this.#directory = directory;
-    this.#keepFreeBytes = keepFreeBytes;
+  /** @param options.makeRoom Asked once for each who does not fit, before that one waits or is refused. */
+  constructor(options: { directory: string; keepFreeBytes: number; makeRoom?: () => Promise<unknown> }) {
+    this.#directory = options.directory;
+    this.#keepFreeBytes = options.keepFreeBytes;
+    this.#makeRoom = options.makeRoom ?? (async () => undefined);
   }
 
   /** Bytes that nobody uses and nobody was promised; below 0 where more is used than should be. */
@@ -46,7 +49,7 @@ export class DiskBudget {
   /** Resolves once there is room. @throws KilnError STORAGE_FULL where there is none for anyone; the signal's reason. */
   async reserve(bytes: number, signal: AbortSignal): Promise<Room> {
     signal.throwIfAborted();
-    const waiter: Waiter = { bytes, granted: Promise.withResolvers() };
+    const waiter: Waiter = { bytes, granted: Promise.withResolvers(), asked: false };
     this.#waiters.push(waiter);
     this.#grant();
     try {
@@ -69,6 +72,12 @@ export class DiskBudget {
       try {
         const available = await this.available();
         if (this.#waiters[0] !== first) continue;
+        if (first.bytes > available && !first.asked) {
+          first.asked = true;
+          // What it cannot do is seen by looking again.
+          await this.#makeRoom().catch(() => undefined);
+          continue;
+        }
         const alone = this.#claims.size === 0;
         if (first.bytes > available && !alone) return;
         this.#waiters.shift();

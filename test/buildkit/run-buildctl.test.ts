@@ -9,6 +9,8 @@ const end = '{"kiln":{"exitCode":0,"artifactExitCode":0,"artifactBytes":0,"metad
 
 type Heard = { readonly log: string[]; readonly statuses: unknown[]; ready: number; result: BuildctlResult };
 
+const noOther = (): never => assert.fail('no other command is run');
+
 /** A guest that says exactly this; a real one says only what its buildctl lets it. */
 async function hear(stdout: string, stderr = ''): Promise<Heard> {
   const chunks = async function* (text: string): AsyncGenerator<Buffer> {
@@ -22,7 +24,7 @@ async function hear(stdout: string, stderr = ''): Promise<Heard> {
   const result = await runBuildctl(
     program,
     {
-      ...{ spec: parseSpec({}), contextDisk: null, artifactDisk: null, dockerfile: null },
+      ...{ spec: parseSpec({}), contextDisk: null, artifactDisk: null, dockerfile: null, start: noOther },
       onLog: async (bytes) => void heard.log.push(bytes.toString()),
       onStatus: async (status) => void heard.statuses.push(status),
       onContextReady: async () => {
@@ -41,7 +43,7 @@ test('with a guest simulated: a status is passed on, "ready" counts once however
   assert.equal(ready, 1);
   assert.deepEqual(statuses, [{ vertexes: [] }]);
   assert.deepEqual(result, {
-    ...{ exitCode: 0, artifactBytes: 0, imageDigest: null, missingFrontend: null },
+    ...{ exitCode: 0, artifactBytes: 0, imageDigest: null, missingFrontend: null, warnings: [] },
   });
 });
 

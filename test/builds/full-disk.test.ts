@@ -9,6 +9,7 @@ import type { Verdict } from '../../src/model/build.ts';
 import { openBuildStore } from '../../src/store/build-store.ts';
 import { createSmallDisk, fillDisk } from '../small-disk.ts';
 import { createFolder, queuedRecord } from '../store/harness.ts';
+import { createMemoryLogger } from './memory-logger.ts';
 
 const verdict: Verdict = { state: 'failed', exitCode: 1, code: null, message: 'buildctl exited with 1.' };
 const MiB = 1024 * 1024;
@@ -18,7 +19,8 @@ test('a build whose end does not fit on a full disk ends once there is room: rec
   await using store = await openBuildStore(disk.path);
   const buildsDirectory = join(disk.path, 'builds');
   await mkdir(buildsDirectory);
-  const journal = await Journal.open(queuedRecord(), { store, buildsDirectory, maxLogBytes: MiB });
+  const logger = createMemoryLogger();
+  const journal = await Journal.open(queuedRecord(), { store, buildsDirectory, logger, maxLogBytes: MiB });
   await journal.begin();
   await journal.log(Buffer.from('#1 a line\n'));
   await journal.reach('leased', { state: 'running' });
@@ -31,6 +33,13 @@ test('a build whose end does not fit on a full disk ends once there is room: rec
       for (;;) await journal.change({ imageDigest: `sha256:${'a'.repeat(64)}` });
     },
     { code: 'STORAGE_FULL' },
+  );
+  // Nobody waits for these, and the disk has no room for them.
+  for (let place = 1; place < 1000; place += 1) journal.mention({ type: 'queued', place });
+  await assert.rejects(journal.event({ type: 'warning', message: 'x' }), { code: 'STORAGE_FULL' });
+  assert.deepEqual(
+    logger.said.map(({ level, message }) => `${level}: ${message}`),
+    ['warn: events of a build could not be written'],
   );
   await assert.rejects(journal.finish(verdict, []), { code: 'STORAGE_FULL' });
   await assert.rejects(journal.finish(verdict, []), { code: 'STORAGE_FULL' });
@@ -50,7 +59,7 @@ test('a build whose end does not fit on a full disk ends once there is room: rec
 test('a build whose log the disk lost at its end still ends, and says so once it has its verdict', async () => {
   await using folder = await createFolder();
   await using store = await openBuildStore(folder.path);
-  const options = { store, buildsDirectory: folder.path, maxLogBytes: MiB };
+  const options = { store, buildsDirectory: folder.path, logger: createMemoryLogger(), maxLogBytes: MiB };
   const journal = await Journal.open(queuedRecord(), options);
   await journal.begin();
   // A device that takes no sync, in place of a disk that fails.
@@ -72,6 +81,7 @@ test('a build that prints more than is kept of one is told so, and still gets it
     store,
     buildsDirectory: folder.path,
     maxLogBytes: MiB,
+    logger: createMemoryLogger(),
   });
   await journal.begin();
   const chunk = Buffer.alloc(64 * 1024, 'x');

@@ -5,8 +5,10 @@ import { Journal } from '../../src/builds/journal.ts';
 import { AppendFile } from '../../src/logs/append-file.ts';
 import { openBuildStore } from '../../src/store/build-store.ts';
 import { createFolder, queuedRecord, verdict } from '../store/harness.ts';
+import { createMemoryLogger } from './memory-logger.ts';
 
 const { signal } = new AbortController();
+const logger = createMemoryLogger();
 
 test('nothing follows the verdict, also of what is still being written down when the build ends', async () => {
   await using folder = await createFolder();
@@ -15,6 +17,7 @@ test('nothing follows the verdict, also of what is still being written down when
     store,
     buildsDirectory: folder.path,
     maxLogBytes: 1e9,
+    logger,
   });
   await journal.begin();
   const writeOn = async (): Promise<void> => {
@@ -41,6 +44,7 @@ test('a build that is not begun leaves nothing, also where the disk does not tak
     store,
     buildsDirectory: folder.path,
     maxLogBytes: 1e6,
+    logger,
   });
   await journal.files.log.end();
   // A device that takes no sync, in place of a disk that fails.

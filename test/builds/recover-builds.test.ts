@@ -5,14 +5,15 @@ import { test } from 'node:test';
 import { Journal } from '../../src/builds/journal.ts';
 import { recoverBuilds } from '../../src/builds/recover-builds.ts';
 import { createBuildFiles } from '../../src/logs/build-files.ts';
+import { parseSpec } from '../../src/model/spec.ts';
 import { endRecord, openBuildStore } from '../../src/store/build-store.ts';
 import { createFolder, queuedRecord, verdict } from '../store/harness.ts';
 
 test('a build whose record ended and whose events did not gets its verdict as its last event, once', async () => {
   await using folder = await createFolder();
   await using store = await openBuildStore(folder.path);
-  const options = { store, buildsDirectory: folder.path, maxLogBytes: 1024 * 1024 };
   const logger = { info: assert.fail, warn: assert.fail, error: assert.fail };
+  const options = { store, buildsDirectory: folder.path, maxLogBytes: 1024 * 1024, logger };
   const died = await Journal.open(queuedRecord(), options);
   const whole = await Journal.open(queuedRecord(), options);
   for (const journal of [died, whole]) await journal.begin();
@@ -23,7 +24,7 @@ test('a build whose record ended and whose events did not gets its verdict as it
   await died.close();
 
   for (let start = 0; start < 2; start += 1) {
-    await recoverBuilds({ ...options, logger });
+    await recoverBuilds(options);
     for (const [{ record }, state] of [
       [died, 'succeeded'],
       [whole, verdict.state],
@@ -49,11 +50,16 @@ test('what an earlier run left unfinished is interrupted, also where its files a
   const { log, events } = await createBuildFiles(join(folder.path, running.id));
   await Promise.all([log.end(), events.end()]);
   const warnings: object[] = [];
+  const told: object[] = [];
   const warn = (fields: object): number => warnings.push(fields);
   await recoverBuilds({
     ...{ store, buildsDirectory: folder.path },
-    logger: { info: assert.fail, warn, error: assert.fail },
+    logger: { info: (fields) => told.push(fields), warn, error: assert.fail },
   });
+  assert.deepEqual(
+    told.map((fields) => 'state' in fields && fields.state),
+    ['interrupted', 'interrupted'],
+  );
   for (const { id } of [gone, running]) assert.equal((await store.get(id)).state, 'interrupted');
   const said = await readFile(join(folder.path, running.id, 'events.ndjson'), 'utf8');
   assert.match(said, /"type":"verdict".*"state":"interrupted"/);
@@ -61,4 +67,31 @@ test('what an earlier run left unfinished is interrupted, also where its files a
     warnings.map((fields) => 'build' in fields && fields.build),
     [gone.id],
   );
+});
+
+test('however large records are, few of them are in memory at once; none is left out', async () => {
+  await using folder = await createFolder();
+  await using store = await openBuildStore(folder.path);
+  const logger = { info: assert.fail, warn: assert.fail, error: assert.fail };
+  const options = { store, buildsDirectory: folder.path, maxLogBytes: 1024 * 1024, logger };
+  const spec = parseSpec({ buildArgs: { A: 'x'.repeat(60_000), B: 'x'.repeat(60_000) } });
+  const ids: string[] = [];
+  for (let count = 0; count < 80; count += 1) {
+    const record = endRecord(queuedRecord({ spec }), verdict, '2026-01-02T03:04:06.000Z');
+    await store.insert(record);
+    await (await Journal.open(record, options)).close();
+    ids.push(record.id);
+  }
+  let largest = 0;
+  const list: typeof store.list = async (page) => {
+    const found = await store.list(page);
+    largest = Math.max(largest, JSON.stringify(found.builds).length);
+    return found;
+  };
+  await recoverBuilds({ ...options, store: { ...store, list } });
+  assert.ok(largest < 5 * 1024 * 1024, `${largest}`);
+  for (const id of ids) {
+    const events = await readFile(join(folder.path, id, 'events.ndjson'), 'utf8');
+    assert.match(events, /"type":"verdict"/);
+  }
 });

@@ -48,7 +48,7 @@ async function createParts(path: string): Promise<Parts> {
         ...change,
       }),
     async addBuild(logBytes, artifact) {
-      const options = { store, buildsDirectory, maxLogBytes: 100 * MiB };
+      const options = { store, buildsDirectory, maxLogBytes: 100 * MiB, logger: createMemoryLogger() };
       const journal = await Journal.open(queuedRecord({ context: null }), options);
       await journal.begin();
       await journal.log(Buffer.alloc(logBytes, 'x'));
@@ -131,7 +131,7 @@ test('an artifact that a running build has put out too stays', async () => {
   await using parts = await createParts(folder.path);
   const same = randomBytes(KiB);
   await parts.addBuild(1, same);
-  const options = { ...parts, maxLogBytes: MiB };
+  const options = { ...parts, maxLogBytes: MiB, logger: createMemoryLogger() };
   const running = await Journal.open(queuedRecord({ context: null }), options);
   await running.begin();
   await running.change({ state: 'running' });

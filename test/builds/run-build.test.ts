@@ -210,7 +210,7 @@ for (const { title, guests, spec = {}, waiting, expected } of cases) {
     const buildsDirectory = join(folder.path, 'builds');
     await mkdir(buildsDirectory);
     const record = { ...queuedRecord(), context: null, spec: parseSpec(spec) };
-    const journal = await Journal.open(record, { store, buildsDirectory, maxLogBytes: 1e6 });
+    const journal = await Journal.open(record, { store, buildsDirectory, maxLogBytes: 1e6, logger });
     await journal.begin();
     const queue = new Queue({ slots: 1, limit: 1 });
     const pool = new Pool<WarmVm>({ size: 0, frozen: 0, max: 2, create: asleep(vms.create), logger });

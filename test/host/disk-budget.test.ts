@@ -18,6 +18,26 @@ async function createBudget(): Promise<AsyncDisposable & { path: string; budget:
   return { ...disk, budget: new DiskBudget({ directory: disk.path, keepFreeBytes }) };
 }
 
+test('who does not fit has old files go first, once, and is neither refused nor kept waiting where that makes room', async () => {
+  await using disk = await createSmallDisk(240);
+  const old = join(disk.path, 'old');
+  await write(old, 190);
+  let asked = 0;
+  const makeRoom = async (): Promise<void> => {
+    asked += 1;
+    await rm(old, { force: true });
+  };
+  const budget = new DiskBudget({ directory: disk.path, keepFreeBytes, makeRoom });
+  using room = await budget.reserve(150 * MiB, signal);
+  assert.deepEqual([room.bytes, asked], [150 * MiB, 1]);
+  const abort = new AbortController();
+  const waits = budget.reserve(150 * MiB, abort.signal);
+  assert.ok(await isWaiting(waits));
+  assert.equal(asked, 2);
+  abort.abort();
+  await assert.rejects(waits);
+});
+
 async function write(path: string, mebibytes: number): Promise<void> {
   await using file = await open(path, 'w');
   for (let written = 0; written < mebibytes; written += 1) await file.write(Buffer.alloc(MiB, 1));

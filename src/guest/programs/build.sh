@@ -95,5 +95,8 @@ artifact_bytes=0
 if [[ $artifact != - && $(<dd.log) =~ ([0-9]+)\ bytes ]]; then artifact_bytes=${BASH_REMATCH[1]}; fi
 metadata=null
 [ -s metadata.json ] && IFS= read -rd '' metadata <metadata.json
-printf '\n{"kiln":{"exitCode":%d,"artifactExitCode":%d,"artifactBytes":%d,"metadata":%s}}\n' \
-  "${statuses[0]}" "${statuses[1]}" "$artifact_bytes" "${metadata//$'\n'/}"
+# BuildKit's id of this build, by which the host finds its history.
+ref=
+[ -s /run/kiln-ref ] && IFS= read -r ref </run/kiln-ref
+printf '\n{"kiln":{"exitCode":%d,"artifactExitCode":%d,"artifactBytes":%d,"ref":"%s","metadata":%s}}\n' \
+  "${statuses[0]}" "${statuses[1]}" "$artifact_bytes" "${ref//[^a-z0-9]/}" "${metadata//$'\n'/}"

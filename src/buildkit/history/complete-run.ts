@@ -1,0 +1,76 @@
+import { KilnError } from '../../model/error.ts';
+import { type CopiedLog, givingUp } from '../copy-log.ts';
+import { readHistoryLog, readHistoryRecord, type StartCommand } from './build-history.ts';
+import { PlainProgress } from './plain-progress.ts';
+import type { Received } from './received.ts';
+import type { SolveStatus } from './solve-status.ts';
+
+/** A run of buildctl that did not exit with 0, and where what it left out goes. */
+export type IncompleteRun = {
+  /** BuildKit's id of the build; null where it is not known. */
+  readonly ref?: string | null | undefined;
+  readonly exitCode: number;
+  readonly log: CopiedLog;
+  readonly received: Received;
+  readonly start: StartCommand;
+  onLog(bytes: Buffer): Promise<void>;
+  onStatus(status: unknown): Promise<void>;
+};
+
+export type CompletedRun = {
+  readonly exitCode: number;
+  readonly imageDigest: string | null;
+  readonly warnings: readonly string[];
+};
+
+/**
+ * buildctl stops reading progress three seconds after the build's end: what it had not read yet, it never prints, and a build that
+ * succeeded it calls failed. Both are looked up in BuildKit's history of the build: the rest of the log, and how it ended.
+ * @throws KilnError INFRA when buildctl gave up and BuildKit does not say how the build ended
+ */
+export async function completeRun(run: IncompleteRun, signal: AbortSignal): Promise<CompletedRun> {
+  const { gaveUp } = run.log;
+  const { ref, start } = run;
+  const record = gaveUp && ref ? await readHistoryRecord(start, ref, signal) : null;
+  const added = ref ? await addMissing({ ...run, ref }, signal) : false;
+  const warnings = added ? [addedLog] : [];
+  if (!gaveUp) return { exitCode: run.exitCode, imageDigest: null, warnings };
+  if (!record) throw new KilnError('INFRA', unknownEnd);
+  if (record.succeeded)
+    return { exitCode: 0, imageDigest: record.imageDigest, warnings: [...warnings, succeeded] };
+  await run.onLog(givingUp);
+  return { exitCode: run.exitCode, imageDigest: null, warnings };
+}
+
+const addedLog =
+  "buildctl stopped reading this build's progress before its end; the rest of the log was taken from BuildKit's history.";
+const succeeded =
+  'buildctl exited with an error because it stopped reading progress (moby/buildkit#6940); BuildKit itself recorded that the build succeeded.';
+const unknownEnd =
+  'buildctl stopped reading progress before it knew how the build ended, and BuildKit has no record of that; send the build again.';
+
+async function addMissing(run: IncompleteRun & { ref: string }, signal: AbortSignal): Promise<boolean> {
+  const progress = new PlainProgress(run.log.numbers);
+  let isAdded = false;
+  const write = async (text: string): Promise<void> => {
+    if (text === '') return;
+    const before = isAdded || run.log.lineEnded ? '' : '\n';
+    isAdded = true;
+    await run.onLog(Buffer.from(before + text, 'latin1'));
+  };
+  for await (const status of readHistoryLog(run.start, run.ref, signal)) {
+    progress.learn(status);
+    const { missing, begun } = run.received.missing(status);
+    const said = sayMissing(missing);
+    if (said) await run.onStatus(said);
+    await write(progress.write(missing, begun));
+  }
+  await write(progress.end());
+  return isAdded;
+}
+
+/** As BuildKit would write it; null where nothing is missing. */
+function sayMissing(missing: SolveStatus): object | null {
+  const parts = Object.entries(missing).filter(([, items]) => items.length > 0);
+  return parts.length === 0 ? null : Object.fromEntries(parts);
+}
