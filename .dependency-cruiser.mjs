@@ -8,7 +8,7 @@ const rows = [
   ['lib'],
   ['model'],
   ['host'],
-  ['context', 'queue', 'vm', 'ssh', 'egress', 'logs', 'artifacts', 'store'],
+  ['catalog', 'context', 'queue', 'vm', 'ssh', 'egress', 'logs', 'artifacts', 'store'],
   ['pool', 'buildkit'],
   ['guest'],
   ['builds'],

@@ -1,11 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import type { Pins } from '../catalog/pins.ts';
 import { runStep } from '../host/run-step.ts';
 import { cachedStep } from './cached-step.ts';
 import type { ImageRequest } from './image-request.ts';
 import { writeOciLayout } from './oci-layout.ts';
-import type { Pins } from './pins.ts';
 
 const indexSchema = z.object({ manifests: z.tuple([z.object({ digest: z.string() })]) });
 

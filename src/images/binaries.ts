@@ -1,11 +1,11 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import type { Pins } from '../catalog/pins.ts';
 import { runStep } from '../host/run-step.ts';
 import { removeQuietly } from '../lib/files.ts';
 import { runTool } from '../lib/process/run-tool.ts';
 import { cachedStep } from './cached-step.ts';
 import type { ImageRequest } from './image-request.ts';
-import type { Pins } from './pins.ts';
 
 const keyPins = [
   'BUILDKIT_VERSION',

@@ -1,11 +1,11 @@
 import { mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Pins } from '../catalog/pins.ts';
 import { removeQuietly } from '../lib/files.ts';
 import { runTool } from '../lib/process/run-tool.ts';
 import { printable } from '../lib/text.ts';
 import type { ImageRequest, ImageSource } from './image-request.ts';
-import type { Pins } from './pins.ts';
 
 /** How long a registry may take to answer before Debian packages are taken. */
 const registryDeadlineMs = 20_000;

@@ -1,5 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { findEntry, listEntries } from '../catalog/catalog.ts';
+import type { Pins } from '../catalog/pins.ts';
 import { ensureHostTools, imageTools } from '../host/host-tools.ts';
 import { runStep } from '../host/run-step.ts';
 import { shellQuote } from '../lib/text.ts';
@@ -11,16 +13,15 @@ import { startBuilder, useBuilder } from './builder.ts';
 import { cachedStep, readTree } from './cached-step.ts';
 import { chooseSource } from './choose-source.ts';
 import type { ImageRequest } from './image-request.ts';
-import { type Pins, readPins } from './pins.ts';
 import { openVmImage, writeManifest } from './vm-image-files.ts';
 
 /**
  * Returns the VM image of an archive entry, making it where it is not there: binaries from their Go modules, a base, and the
  * Dockerfile built by a buildkitd on this host. Every step is cached by what it is made from; an interrupted one begins anew.
- * @throws KilnError REQUIREMENT_MISSING, INFRA, IMAGE_CORRUPT
+ * @throws KilnError BUILDKIT_UNKNOWN, REQUIREMENT_MISSING, INFRA, IMAGE_CORRUPT
  */
 export async function ensureVmImage(request: ImageRequest): Promise<VmImage> {
-  const pins = await readPins(request.imagesDirectory, request.entry);
+  const { pins } = findEntry(await listEntries(request.imagesDirectory), request.entry);
   const directory = await cachedStep(
     {
       name: 'image',

@@ -52,6 +52,7 @@ export const errorKinds = {
   ORIGIN_NOT_ALLOWED: 'forbidden',
   METHOD_NOT_ALLOWED: 'method-not-allowed',
   NOT_FOUND: 'not-found',
+  BUILDKIT_UNKNOWN: 'not-found',
   BUILD_TERMINAL: 'conflict',
   NOT_READY: 'conflict',
   GONE: 'gone',

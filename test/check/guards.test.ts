@@ -12,6 +12,8 @@ test('dependency-cruiser reports each forbidden import, and no other', async () 
   const forbidden = {
     'src/lib/a.ts': ["import '../model/a.ts';", 'row-0-imports-only-down'],
     'src/vm/up.ts': ["import '../pool/a.ts';", 'row-3-imports-only-down'],
+    'src/catalog/up.ts': ["import '../images/ok.ts';", 'row-3-imports-only-down'],
+    'src/catalog/a.ts': ["import '../vm/b.ts';", 'catalog-leaves-its-siblings-alone'],
     'src/builds/up.ts': ["import '../http/a.ts';", 'row-6-imports-only-down'],
     'src/images/up.ts': ["import '../service.ts';", 'row-7-imports-only-down'],
     'src/vm/a.ts': ["import '../egress/a.ts';", 'vm-leaves-its-siblings-alone'],
@@ -44,6 +46,9 @@ test('dependency-cruiser reports each forbidden import, and no other', async () 
     'src/http/a.ts': "import 'multer';",
     'src/pool/a.ts': "import '../vm/a.ts';",
     'src/egress/a.ts': 'export {};',
+    'src/vm/b.ts': 'export {};',
+    'src/images/ok.ts': "import '../catalog/b.ts';",
+    'src/catalog/b.ts': "import '../model/a.ts';",
     'test/a.ts': 'export {};',
   };
   const libraries = ['ssh2', 'dockerode', 'execa', 'multer', 'better-sqlite3'].map(

@@ -16,6 +16,7 @@ const codes: readonly [ErrorCode, status][] = [
   ['UPLOAD_TIMEOUT', status.DEADLINE_EXCEEDED],
   ['HOST_NOT_ALLOWED', status.PERMISSION_DENIED],
   ['NOT_FOUND', status.NOT_FOUND],
+  ['BUILDKIT_UNKNOWN', status.NOT_FOUND],
   ['GONE', status.NOT_FOUND],
   ['BUILD_TERMINAL', status.FAILED_PRECONDITION],
   ['CANCELLED', status.CANCELLED],

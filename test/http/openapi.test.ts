@@ -69,6 +69,8 @@ test('the document and its pages name every code a request can get', () => {
     ...[
       'ARTIFACT_INVALID',
       'BODY_INVALID',
+      // No field asks for an entry yet.
+      'BUILDKIT_UNKNOWN',
       'CANCELLED',
       'CLIENT_GONE',
       'CONFIG_INVALID',

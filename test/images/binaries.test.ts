@@ -5,9 +5,10 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { findEntry, listEntries } from '../../src/catalog/catalog.ts';
+import type { Pins } from '../../src/catalog/pins.ts';
 import { ensureBinaries } from '../../src/images/binaries.ts';
 import type { ImageRequest } from '../../src/images/image-request.ts';
-import { type Pins, readPins } from '../../src/images/pins.ts';
 
 /** Stands in for the three minutes of the real script, which test/images/vm-image.test.ts covers; the step around it is real. */
 const stub = `set -eu
@@ -22,7 +23,10 @@ const script = (): string => join(directory, 'images', 'build-binaries.sh');
 before(async () => {
   directory = await mkdtemp(join(tmpdir(), 'kiln-binaries-'));
   await mkdir(join(directory, 'images'));
-  pins = await readPins(fileURLToPath(new URL('../../images', import.meta.url)), 'buildkit-v0.20.2');
+  ({ pins } = findEntry(
+    await listEntries(fileURLToPath(new URL('../../images', import.meta.url))),
+    'buildkit-v0.20.2',
+  ));
 });
 after(() => rm(directory, { recursive: true }));
 

@@ -5,7 +5,6 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { ensureHostTools } from '../../src/host/host-tools.ts';
 import { cachedStep, contentKey } from '../../src/images/cached-step.ts';
-import { parsePins } from '../../src/images/pins.ts';
 import { openVmImage } from '../../src/images/vm-image-files.ts';
 
 let cacheDirectory: string;
@@ -44,13 +43,6 @@ test('a step is made once for the same inputs, again for others, and an interrup
 
 test('keys tell inputs apart that would join to the same text', () => {
   assert.notEqual(contentKey(['ab', 'c']), contentKey(['a', 'bc']));
-});
-
-test('a pin that is missing is named', () => {
-  assert.throws(() => parsePins('BUILDKIT_VERSION=v1\n', 'x/.env'), {
-    code: 'CONFIG_INVALID',
-    message: /BUILDKIT_REVISION/,
-  });
 });
 
 test('an image whose file was changed is refused', async () => {
