@@ -6,10 +6,10 @@ import { removeQuietly } from '../lib/files.ts';
 import { ThreadHash } from '../lib/thread-hash.ts';
 import type { ArchiveUpload, ContextLimits, StagedContext } from '../model/context.ts';
 import { KilnError } from '../model/error.ts';
+import { decompress } from './compression/decompress.ts';
 import { ErofsImage } from './erofs/erofs-image.ts';
 import { type ArchiveFormat, detectFormat, sniffBytes } from './formats.ts';
 import { gather } from './gather.ts';
-import { gunzip } from './gunzip.ts';
 import { ImageFile } from './image-file.ts';
 import { MemberRules } from './member-rules.ts';
 import { MemoryBudget } from './memory-budget.ts';
@@ -70,9 +70,14 @@ export async function stageContext(upload: ArchiveUpload, options: StageOptions)
 }
 
 /** The archive as a plain tar. */
-function decode(input: UploadReader, format: ArchiveFormat, options: UnzipOptions): AsyncIterable<Buffer> {
+function decode(
+  input: UploadReader,
+  format: ArchiveFormat,
+  options: UnzipOptions & StageOptions,
+): AsyncIterable<Buffer> {
   if (format === 'tar') return input.chunks();
-  return format === 'gzip' ? gunzip(gather(input.chunks())) : unzipToTar(input.chunks(), options);
+  if (format === 'zip') return unzipToTar(input.chunks(), options);
+  return decompress(gather(input.chunks()), format, options.signal);
 }
 
 async function writeChecked(

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
 import type { ErrorCode } from '../../src/model/error.ts';
 import { accept, inChunks, refuseWith, Staging } from './staging.ts';
-import { file, tar, tarEnd } from './tar.ts';
+import { file, tar } from './tar.ts';
 
 const recordBytes = 10_240;
 
@@ -24,12 +24,14 @@ const refused: readonly (readonly [row: string, codes: ErrorCode | readonly Erro
     ['27: reserved flags', 'ARCHIVE_CORRUPT', flipped(zipped, 3, 0x80)],
     ['27: an unknown method', 'ARCHIVE_CORRUPT', flipped(zipped, 2, 1)],
     ['27: a name without end', 'ARCHIVE_CORRUPT', Buffer.concat([withFlag(8), Buffer.alloc(80_000, 'n')])],
-    ['28: two members', 'ARCHIVE_TRAILING_DATA', Buffer.concat([zipped, gzipSync(tarEnd)])],
     [
-      '28: an empty second member',
+      '28: a trailing byte behind two members',
       'ARCHIVE_TRAILING_DATA',
-      Buffer.concat([zipped, gzipSync(Buffer.alloc(0))]),
+      Buffer.concat([zipped, gzipSync(''), Buffer.from('x')]),
     ],
+    ['28: a cut second member', 'ARCHIVE_TRUNCATED', Buffer.concat([zipped, zipped.subarray(0, 4)])],
+    ['28: a damaged second member', 'ARCHIVE_CORRUPT', Buffer.concat([zipped, flipped(gzipSync(''), 12)])],
+    ['28: a tar in each of two members', 'ARCHIVE_TRAILING_DATA', Buffer.concat([zipped, zipped])],
     ['28: a trailing byte', 'ARCHIVE_TRAILING_DATA', Buffer.concat([zipped, Buffer.from('x')])],
     ['28: zeros beyond a record', 'ARCHIVE_TRAILING_DATA', fillRecord(zipped, 1)],
     [
@@ -56,6 +58,19 @@ for (const size of [1021, 7, zipped.length, zipped.length + 1]) {
     await using staging = await Staging.create();
     await using staged = await staging.stage(inChunks(fillRecord(zipped), size));
     assert.equal(staged.summary.entries, 2);
+  });
+}
+
+for (const size of [50, 1000, 30_000]) {
+  test(`gzip, row 28: members of ${size} bytes each are one stream`, async () => {
+    const parts: Buffer[] = [];
+    for (let at = 0; at < archive.length; at += size) parts.push(gzipSync(archive.subarray(at, at + size)));
+    for (const chunk of [7, 65_536]) {
+      await using staging = await Staging.create();
+      await using staged = await staging.stage(inChunks(fillRecord(Buffer.concat(parts)), chunk));
+      const digest = createHash('sha256').update(archive).digest('hex');
+      assert.equal(staged.summary.digest, `sha256:${digest}`);
+    }
   });
 }
 

@@ -17,21 +17,32 @@ import { zip } from './zip.ts';
 const archive = tar(file('Dockerfile', 'FROM scratch\n'), file('big', 'x'.repeat(300_000)));
 
 const otherFormats: readonly (readonly [name: string, start: Buffer])[] = [
-  ['bzip2', Buffer.from('BZh91AY&SY')],
-  ['xz', Buffer.from('fd377a585a00', 'hex')],
-  ['zstd', Buffer.from('28b52ffd', 'hex')],
   ['7z', Buffer.from('377abcaf271c', 'hex')],
   ['rar', Buffer.from('Rar!\x1a\x07')],
+  ['lzop', Buffer.from('894c5a4f000d0a1a0a', 'hex')],
+  ['compress (.Z)', Buffer.from('1f9d90', 'hex')],
+  ['lzip', Buffer.from('LZIP\x01')],
+  ['lz4', Buffer.from('04224d18', 'hex')],
+  ['lzma', Buffer.from('5d00008000', 'hex')],
+  ['cpio', Buffer.from('070701')],
+  ['ar', Buffer.from('!<arch>\n')],
+  ['cab', Buffer.from('MSCF\0')],
   ['of an unknown format', Buffer.from('FROM scratch\n')],
+  ['of an unknown format', Buffer.from('BZh9 is no bzip2')],
 ];
 for (const [name, start] of otherFormats) {
-  test(`row 44: what is ${name} is refused with ARCHIVE_FORMAT`, async () => {
+  test(`row 44a: what is ${name} (${start.toString('latin1', 0, 4).trim()}) is refused with ARCHIVE_FORMAT, which names what is taken`, async () => {
     for (const bytes of [start, Buffer.concat([start, Buffer.alloc(4000, 'z')])]) {
       const error = await refuseWith('ARCHIVE_FORMAT', bytes);
-      assert.equal(error.message, `The context is ${name}; send tar, tar.gz or zip.`);
+      const message = `The context is ${name}; send a zip, or a tar, as it is or compressed by gzip, bzip2, xz or zstd.`;
+      assert.equal(error.message, message);
     }
   });
 }
+
+test('row 44: a tar whose first name begins as bzip2 does is a tar', async () => {
+  assert.equal((await accept(tar(file('BZh91AY.txt')))).entries, 1);
+});
 
 test('row 45: the bytes say what an archive is', async () => {
   const content = file('a', 'same');

@@ -8,8 +8,8 @@ import { fromFdPromise, type ZipFile } from 'yauzl';
 import { RoomWatch } from '../../host/disk-room.ts';
 import { removeQuietly } from '../../lib/files.ts';
 import type { ContextLimits } from '../../model/context.ts';
+import { type Inflated, type InflateOptions, inflate } from '../compression/inflate.ts';
 import { gather } from '../gather.ts';
-import { type Inflated, type InflateOptions, inflate } from '../inflate.ts';
 import { maxTargetBytes, refuse, refuseCount } from '../member.ts';
 import { encodeTarHeader, tarEnd, tarPadding } from '../tar/tar-encode.ts';
 import type { Warnings } from '../warnings.ts';
@@ -127,7 +127,6 @@ function inflateOptions(size: number): InflateOptions {
   return {
     chunkSize: Math.min(Math.max(size + 1, minInflateBytes), readBytes),
     maxBytes: size,
-    maxRestBytes: 1,
   };
 }
 

@@ -120,10 +120,15 @@ function describePost(path: string, id: string): RouteDescription {
       (repeated ? z.array(z.string()) : z.string()).optional().meta({ description }),
     ]),
   );
-  const form = z.object({ ...fields, context: file('The archive: tar, tar.gz or zip.') }).meta({
-    description:
-      "Fields may also be in the URL. `dockerfile` may be a file too: then it is the Dockerfile itself, and 'context' may be left out.",
-  });
+  const form = z
+    .object({
+      ...fields,
+      context: file('The archive: a zip, or a tar, as it is or compressed by gzip, bzip2, xz or zstd.'),
+    })
+    .meta({
+      description:
+        "Fields may also be in the URL. `dockerfile` may be a file too: then it is the Dockerfile itself, and 'context' may be left out.",
+    });
   const archive = { schema: z.string().meta({ format: 'binary' }) };
   return {
     ...{ id, method: 'post', path, summary: 'Build: the archive in, the plain log out' },
