@@ -5,6 +5,9 @@ import { createFolder, type FolderNode, leftOut, type MemberNode, type Place } f
 import type { MemoryBudget } from './memory-budget.ts';
 import type { Warnings } from './warnings.ts';
 
+/** It reaches the guest, and BuildKit loses it: it sets a file's owner after its xattrs, which takes it away (fsutil's disk writer). */
+const capability = 'security.capability';
+
 /** What a member is in the tree. */
 export type Placement = {
   /** Of a hard link, the file or link that it is. */
@@ -65,6 +68,8 @@ export class MemberRules {
       return null;
     }
     if (known === place) return null;
+    if (member.metadata.xattrs.some(({ name: key }) => key === capability))
+      this.#options.warnings.note('capability', name);
     return { node: place, replaced: known && known.type !== 'special' ? known : null };
   }
 

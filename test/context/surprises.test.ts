@@ -123,6 +123,19 @@ const cases: readonly Case[] = [
     warnings: [`${noExtras}: 'x${0o010644}' and 3 more.`],
   },
   {
+    what: 'a file capability, which BuildKit does not keep',
+    upload: tar(
+      pax({ 'SCHILY.xattr.security.capability': 'x', 'SCHILY.xattr.user.a': 'x' }),
+      file('ping'),
+      pax({ 'SCHILY.xattr.user.a': 'x' }),
+      file('a'),
+    ),
+    tree: ['a -rw-r--r--', 'ping -rw-r--r--'],
+    warnings: [
+      "BuildKit does not keep file capabilities (security.capability) of a context; set them in a RUN step: 'ping'.",
+    ],
+  },
+  {
     what: 'row 17: control characters in names, shown with escapes',
     upload: tar(file('Icon\r'), file('\x1b[31m'), file('Icon\r')),
     tree: ['Icon\r -rw-r--r--', '\x1b[31m -rw-r--r--'],

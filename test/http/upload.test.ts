@@ -218,29 +218,42 @@ test('row 54: an upload that crawls gets 408 (simulated builds)', async () => {
   assert.match(String(answer), /^HTTP\/1.1 408 /);
 });
 
-for (const [title, disposition] of [
-  ['a path', 'filename="../../etc/passwd"'],
-  ['10 KB', `filename="${'x'.repeat(10_000)}"`],
-  ['NUL', 'filename="a\0b"'],
-  ['an unknown charset', 'filename="x"; filename*=klingon\'en\'%ff'],
-] as const) {
-  test(`row 58: a file name of ${title} is never used (simulated builds)`, async () => {
+const oddNames: readonly (readonly [title: string, disposition: string, code: string | null])[] = [
+  ['a path', 'form-data; name="context"; filename="../../etc/passwd"', null],
+  ['10 KB', `form-data; name="context"; filename="${'x'.repeat(10_000)}"`, null],
+  ['an unknown charset', 'form-data; name="context"; filename="x"; filename*=klingon\'en\'%ff', null],
+  ['a charset alone', 'form-data; name="context"; filename*=UTF-8', null],
+  ['bytes of no charset', 'form-data; name=context; filename="\xe9\xff.tar"', null],
+  ['escaped quotes', 'Form-Data ;name="context"; filename="a\\"b;c"', null],
+  ['NUL', 'form-data; name="context"; filename="a\0b"', 'MULTIPART_INVALID'],
+  ['an open quote', 'form-data; name="context"; filename="a', 'MULTIPART_INVALID'],
+  ['no value', 'form-data; name="context"; filename', 'MULTIPART_INVALID'],
+  ['a part of no form', 'attachment; name="context"; filename="a"', 'MULTIPART_INVALID'],
+  ['another kind than its bytes', 'form-data; name="context"; filename*=UTF-8\'\'%20.zip', 'ARCHIVE_FORMAT'],
+];
+for (const [title, disposition, code] of oddNames) {
+  test(`row 58: a file name of ${title} is ${code ? `refused with ${code}` : 'not used'} (simulated builds)`, async () => {
     await using harness = await serve();
-    const part = encodePart({ name: 'context"; x="', value: archive });
-    const body = Buffer.concat([
-      Buffer.from(
-        part.toString('latin1').replace('name="context"; x=""', `name="context"; ${disposition}`),
-        'latin1',
-      ),
-      Buffer.from(end),
-    ]);
-    const { status, body: text } = await send(harness, '/build', {
-      headers: { 'Content-Type': formType },
-      body,
-    });
-    if (status === 200) assert.equal(harness.builds.started[0]?.context?.summary.entries, 1);
-    else assert.equal(status, 400, text);
+    const header = Buffer.from(`--${boundary}\r\nContent-Disposition: ${disposition}\r\n\r\n`, 'latin1');
+    const body = Buffer.concat([encodePart(text('target')), header, archive, Buffer.from(`\r\n${end}`)]);
+    const answer = await send(harness, '/build', { headers: { 'Content-Type': formType }, body });
+    if (code) assertProblem(answer, code === 'ARCHIVE_FORMAT' ? 415 : 400, code);
+    else assert.equal(harness.builds.started[0]?.context?.summary.entries, 1, answer.body);
     assert.ok((await harness.staged()).every((name) => /^[0-9a-f-]{36}\.erofs$/.test(name)));
+  });
+}
+
+for (const header of [
+  'Content-Type: text/plain',
+  'Content-Disposition: form-data; name="target"; charset',
+  'Content-Disposition: name="target"',
+]) {
+  test(`row 58: a text field with ${header} is not passed over (simulated builds)`, async () => {
+    await using harness = await serve();
+    const part = Buffer.from(`--${boundary}\r\n${header}\r\n\r\nx\r\n`);
+    const body = Buffer.concat([part, encodePart(contextPart), Buffer.from(end)]);
+    const answer = await send(harness, '/build', { headers: { 'Content-Type': formType }, body });
+    assertProblem(answer, 400, 'MULTIPART_INVALID');
   });
 }
 

@@ -1,5 +1,4 @@
 import { EventEmitter } from 'node:events';
-import type { Readable } from 'node:stream';
 import type { Request, Response } from 'express';
 import multer, { MulterError } from 'multer';
 import { ChunkReader } from '../../lib/chunk-reader.ts';
@@ -8,6 +7,7 @@ import type { ArchiveUpload, StagedContext } from '../../model/context.ts';
 import { KilnError } from '../../model/error.ts';
 import { declaredFormat } from './archive-types.ts';
 import type { Fields } from './fields.ts';
+import { mendPartHeaders } from './part-headers.ts';
 
 /** What a multipart body held. */
 export type Multipart = {
@@ -71,7 +71,7 @@ function runMulter(form: FormRequest, storage: FileParts): Promise<void> {
     limits,
     ...{ highWaterMark: bufferBytes, fileHwm: bufferBytes },
     streamHandler(_form: FormRequest, parser: NodeJS.WritableStream) {
-      nameFiles(parser);
+      mendPartHeaders(parser, (error) => form.fail(error));
       form.pipe(parser);
     },
   };
@@ -86,16 +86,6 @@ function runMulter(form: FormRequest, storage: FileParts): Promise<void> {
     else resolve();
   });
   return promise;
-}
-
-/** multer drops a file without a name, and goes on as if it had not been sent. Names mean nothing here, so each file gets one. */
-function nameFiles(parser: NodeJS.WritableStream): void {
-  const emit = parser.emit.bind(parser);
-  parser.emit = (event: string | symbol, ...args: readonly unknown[]): boolean => {
-    if (event !== 'file') return emit(event, ...args);
-    const [field, stream, info] = args as [string, Readable, { filename?: string }];
-    return emit(event, field, stream, { ...info, filename: info.filename || 'unnamed' });
-  };
 }
 
 /**
