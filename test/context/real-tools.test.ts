@@ -125,3 +125,29 @@ for (const [name, entries] of recorded) {
     assert.equal((await accept(archive)).entries, entries);
   });
 }
+
+test('tar -r, overlapping arguments, -P, a tree of cp -al, a FIFO and odd names are accepted, and become the same tree', async () => {
+  await using tree = await makeTree();
+  const copy = join(tree.path, 'copy');
+  await mkdir(join(tree.path, 'original'));
+  await symlink('../Dockerfile', join(tree.path, 'original/link'));
+  await writeFile(join(tree.path, 'Icon\r'), 'icon');
+  await run('cp', ['-al', join(tree.path, 'original'), copy]);
+  await run('mkfifo', [join(tree.path, 'fifo')]);
+  await using staging = await Staging.create();
+  for (const format of gnuFormats) {
+    const path = join(staging.directory, 'ctx.tar');
+    const tar = (...args: readonly string[]) =>
+      run('tar', ['-C', tree.path, `--format=${format}`, '-f', path, ...args]);
+    await tar('-c', '.', 'Dockerfile', 'copy', 'empty', 'big', 'hard');
+    await writeFile(join(tree.path, 'Dockerfile'), `FROM scratch\n# ${format}\n`);
+    await tar('-r', './Dockerfile');
+    await tar('-P', '--transform=s,^,/,', '-r', 'run.sh', 'big', 'hard');
+    const archive = await readFile(path);
+    await rm(path);
+    await using staged = await staging.stageSealed(archive);
+    assert.equal(staged.summary.warnings.length, 3);
+    await using image = await extractImage(staged.path);
+    await run('diff', ['--recursive', '--no-dereference', '--exclude=fifo', tree.path, image.directory]);
+  }
+});
