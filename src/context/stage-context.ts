@@ -12,7 +12,7 @@ import { type ArchiveFormat, detectFormat, sniffBytes } from './formats.ts';
 import { gather } from './gather.ts';
 import { ImageFile } from './image-file.ts';
 import { MemberRules } from './member-rules.ts';
-import { MemoryBudget } from './memory-budget.ts';
+import { MemoryBudget, SharedMemory } from './memory-budget.ts';
 import { createStagedContext } from './staged-context.ts';
 import { TarWalker } from './tar/tar-walker.ts';
 import { findTwins } from './twins.ts';
@@ -27,6 +27,8 @@ export type StageOptions = {
   readonly limits: ContextLimits & { readonly maxUploadBytes: number };
   /** What the disk must have left, at the beginning and all along. */
   readonly minFreeBytes: number;
+  /** Of all that are staged at once; by default nothing is shared. */
+  readonly memory?: SharedMemory;
   readonly signal: AbortSignal;
 };
 
@@ -44,7 +46,7 @@ export async function stageContext(upload: ArchiveUpload, options: StageOptions)
   await using file = await open(path, 'wx', 0o600);
   try {
     const format = detectFormat(await input.peek(sniffBytes), upload.declared);
-    const memory = new MemoryBudget();
+    const memory = undo.use(new MemoryBudget(options.memory ?? new SharedMemory()));
     const noted = new Warnings();
     const mayRepeat = format !== 'zip';
     const rules = new MemberRules({
@@ -61,6 +63,7 @@ export async function stageContext(upload: ArchiveUpload, options: StageOptions)
     return createStagedContext({
       path,
       root: rules.root,
+      memory,
       summary: { digest: `sha256:${digest}`, size, entries: rules.count, warnings },
     });
   } catch (error) {

@@ -8,8 +8,12 @@ import { type FolderNode, find } from './member-tree.ts';
 
 type Image = { readonly path: string; readonly summary: ContextSummary };
 
-/** Takes the image at `path`, whose names are the tree at `root`. */
-export function createStagedContext({ root, ...image }: Image & { root: FolderNode }): StagedContext {
+/** Takes the image at `path`, whose names are the tree at `root`; `memory` is disposed once that is let go. */
+export function createStagedContext({
+  root,
+  memory,
+  ...image
+}: Image & { root: FolderNode; memory: Disposable }): StagedContext {
   let held: FolderNode | null = root;
   return {
     summary: image.summary,
@@ -17,6 +21,7 @@ export function createStagedContext({ root, ...image }: Image & { root: FolderNo
       if (!held) throw new Error('This context was sealed or removed before.');
       const tree = held;
       held = null;
+      using _memory = memory;
       await using undo = new AsyncDisposableStack();
       undo.defer(() => removeQuietly(image.path));
       const { folder, directory } = findContext(tree, contextDir);
@@ -25,8 +30,10 @@ export function createStagedContext({ root, ...image }: Image & { root: FolderNo
       return createSealedContext(image, directory, found);
     },
     async [Symbol.asyncDispose]() {
-      if (held) await removeQuietly(image.path);
+      if (!held) return;
       held = null;
+      memory[Symbol.dispose]();
+      await removeQuietly(image.path);
     },
   };
 }
