@@ -6,7 +6,7 @@ import type {
   ServerWritableStream,
 } from '@grpc/grpc-js';
 import type { Logger } from '../lib/logger.ts';
-import { errorKinds, KilnError } from '../model/error.ts';
+import { isOurs, KilnError } from '../model/error.ts';
 import { toServiceError } from './error-table.ts';
 import { startOperation } from './operation.ts';
 import { createSend, type Send } from './send.ts';
@@ -77,6 +77,6 @@ async function answer<Request, Answer>(
 /** An error as the caller gets it; what is our own fault is logged with its cause. */
 function explain(context: HandlerContext, method: string, thrown: unknown): KilnError {
   const error = KilnError.from(thrown);
-  if (errorKinds[error.code] === 'internal') context.logger.error({ method, error }, 'call failed');
+  if (isOurs(error.code)) context.logger.error({ method, error }, 'call failed');
   return error;
 }

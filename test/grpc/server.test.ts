@@ -55,6 +55,16 @@ test('an unknown error says nothing outside and everything in the log (simulated
   assert.equal(logged.error.cause, cause);
 });
 
+test('a disk that is full is our fault, too: its cause is logged (simulated builds)', async () => {
+  const cause = Object.assign(new Error('no space left on device'), { code: 'ENOSPC' });
+  const builds = simulateBuilds({ overrides: { get: () => Promise.reject(cause) } });
+  await using harness = await serve(builds);
+  await assert.rejects(getBuild(harness, record.id), { code: status.RESOURCE_EXHAUSTED });
+  const [logged] = harness.errors;
+  assert.ok(logged && 'error' in logged && logged.error instanceof KilnError);
+  assert.equal(logged.error.cause, cause);
+});
+
 test('CancelBuild hands on the reason (simulated builds)', async () => {
   const builds = simulateBuilds({ script: goesOn });
   await using harness = await serve(builds);
