@@ -1,5 +1,6 @@
 import type { Client, ClientChannel } from 'ssh2';
 import { raceAbort, withDeadline } from '../lib/abort.ts';
+import { printable } from '../lib/text.ts';
 import { KilnError } from '../model/error.ts';
 import type { ChannelBudget } from './distrust.ts';
 
@@ -51,9 +52,13 @@ async function openChannel(client: Client, command: string, signal: AbortSignal)
     { ms: openDeadlineMs, signal, reason },
     () =>
       new Promise<ClientChannel>((resolve, reject) => {
-        client.exec(command, (error, channel) => (error ? reject(error) : resolve(channel)));
+        client.exec(command, (error, channel) => (error ? reject(refused(error)) : resolve(channel)));
       }),
   );
+}
+
+function refused(cause: Error): KilnError {
+  return new KilnError('INFRA', `The guest did not start a command: ${printable(cause.message)}`, { cause });
 }
 
 function exitOf(channel: ClientChannel): Promise<number> {
@@ -61,7 +66,7 @@ function exitOf(channel: ClientChannel): Promise<number> {
     let code: number | null = null;
     let signalName: string | undefined;
     channel.on('error', (error: Error) =>
-      reject(new KilnError('INFRA', `ssh channel: ${error.message}`, { cause: error })),
+      reject(new KilnError('INFRA', `ssh channel: ${printable(error.message)}`, { cause: error })),
     );
     channel.on('exit', (exit: number | null, name?: string) => {
       code = exit;
