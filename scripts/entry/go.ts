@@ -40,7 +40,7 @@ export async function runGo(
 
 /** Time and, where the module proxy tells it, origin of a module. @throws ModuleMissing */
 export async function askModule(path: string, version: string): Promise<GoModule> {
-  return parseModule(path, version, await goOrMissing(path, version, ['list', '-m', '-json']));
+  return parseModule(await goOrMissing(path, version, ['list', '-m', '-json']));
 }
 
 /**
@@ -53,7 +53,7 @@ export async function downloadModule(
   env: Readonly<Record<string, string>> = {},
 ): Promise<{ directory: string; hash: string; origin: GoModule['Origin'] }> {
   const answer = await goOrMissing(path, version, ['mod', 'download', '-json'], env);
-  const { Dir: directory, Sum: hash, Origin: origin } = parseModule(path, version, answer);
+  const { Dir: directory, Sum: hash, Origin: origin } = parseModule(answer);
   if (!directory || !hash) throw new ModuleMissing(`${path}@${version}: Go tells neither folder nor hash`);
   return { directory, hash, origin };
 }
@@ -68,14 +68,14 @@ async function goOrMissing(
     // Flags that an operator has set for builds are no good outside of a module.
     return await runGo([...command, `${path}@${version}`], { env: { ...env, GOFLAGS: '-mod=mod' } });
   } catch (error) {
-    throw new ModuleMissing(`${path}@${version}: ${error instanceof Error ? error.message : String(error)}`);
+    const reason = error instanceof Error ? error.message : String(error);
+    const module = `${path}@${version}: `;
+    throw new ModuleMissing(reason.startsWith(module) ? reason : module + reason);
   }
 }
 
-function parseModule(path: string, version: string, text: string): GoModule {
-  const module = moduleSchema.parse(JSON.parse(text));
-  if (module.Error) throw new ModuleMissing(`${path}@${version}: ${module.Error}`);
-  return module;
+function parseModule(text: string): GoModule {
+  return moduleSchema.parse(JSON.parse(text));
 }
 
 function reasonIn(stdout: string): string | null {

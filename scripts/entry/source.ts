@@ -27,8 +27,9 @@ async function checkDependencies(path: string, version: string, directory: strin
   const copy = await mkdtemp(join(tmpdir(), 'kiln-entry-'));
   try {
     for (const name of ['go.mod', 'go.sum']) await cp(join(directory, name), join(copy, name));
-    // Old releases lack hashes in their go.sum of modules that they do not build with.
-    await runGo(['list', '-m', 'all'], { cwd: copy, env: { GOFLAGS: '-mod=mod' } });
+    // Old releases lack hashes in their go.sum of modules that they do not build with: Go adds them, to the copy.
+    const args = ['list', '-m', '-mod=mod', `-modfile=${join(copy, 'go.mod')}`, 'all'];
+    await runGo(args, { cwd: directory, env: { GOFLAGS: '' } });
   } catch (error) {
     throw new ModuleMissing(`${path}@${version} is built from what cannot be had: ${messageOf(error)}`);
   } finally {

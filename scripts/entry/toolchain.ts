@@ -16,10 +16,14 @@ export async function findToolchain(line: string, day: Date): Promise<Toolchain>
   const { names, complete } = await namesOfLine(line, day);
   const releases: Release[] = [];
   for (const name of names) releases.push({ name, time: await timeOf(name) });
-  const choice = chooseRelease(releases, day);
-  if (!choice) throw new ModuleMissing(`${toolchainModule}: no toolchain of Go ${line} is served`);
-  const { hash } = await downloadModule(toolchainModule, versionOf(choice.name));
-  return { name: choice.name, exact: choice.exact && complete, hash };
+  for (;;) {
+    const choice = chooseRelease(releases, day);
+    if (!choice) throw new ModuleMissing(`${toolchainModule}: no toolchain of Go ${line} is served`);
+    const hash = await hashOf(choice.name);
+    if (hash) return { name: choice.name, exact: choice.exact && complete, hash };
+    // Its time is told, but it is not served.
+    releases.splice(names.indexOf(choice.name), 1, { name: choice.name, time: null });
+  }
 }
 
 /**
@@ -51,8 +55,18 @@ async function namesOfLine(line: string, day: Date): Promise<{ names: string[]; 
 }
 
 async function timeOf(name: string): Promise<Date | null> {
+  const asked = await unlessMissing(askModule(toolchainModule, versionOf(name)));
+  return asked?.Time ?? null;
+}
+
+async function hashOf(name: string): Promise<string | null> {
+  const downloaded = await unlessMissing(downloadModule(toolchainModule, versionOf(name)));
+  return downloaded?.hash ?? null;
+}
+
+async function unlessMissing<T>(module: Promise<T>): Promise<T | null> {
   try {
-    return (await askModule(toolchainModule, versionOf(name))).Time ?? null;
+    return await module;
   } catch (error) {
     if (error instanceof ModuleMissing) return null;
     throw error;

@@ -40,7 +40,7 @@ export function findEntry(entries: readonly Entry[], asked: string): Entry {
   throw new KilnError(
     'BUILDKIT_UNKNOWN',
     `There is no archive entry ${printable(asked)}; the nearest: ${nearest.join(', ')}.`,
-    { details: { field: 'buildkit' } },
+    { details: { field: 'entry' } },
   );
 }
 

@@ -7,6 +7,7 @@ import { capabilitiesOf } from '../../src/catalog/capabilities.ts';
 import { type Entry, findEntry, listEntries } from '../../src/catalog/catalog.ts';
 import { parsePins } from '../../src/catalog/pins.ts';
 import type { Version } from '../../src/catalog/version.ts';
+import { KilnError } from '../../src/model/error.ts';
 
 const images = join(import.meta.dirname, '../../images');
 
@@ -31,8 +32,9 @@ test('an entry that does not exist is told with the nearest ones', async (t) => 
   );
   const nearest = (asked: string): string => {
     const error = caught(() => findEntry(entries, asked));
-    assert.equal((error as { code?: unknown }).code, 'BUILDKIT_UNKNOWN');
-    return (error as Error).message;
+    assert.ok(error instanceof KilnError);
+    assert.deepEqual([error.code, error.details.field], ['BUILDKIT_UNKNOWN', 'entry']);
+    return error.message;
   };
   assert.match(nearest('v0.12.4'), /nearest: buildkit-v0\.12\.5, buildkit-v0\.10\.6, buildkit-v0\.9\.3\.$/);
   assert.match(nearest('buildkit-0.9.9'), /nearest: buildkit-v0\.9\.3, buildkit-v0\.10\.6,/);
