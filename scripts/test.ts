@@ -9,8 +9,8 @@ import { runTestFile, seconds } from './run-test-file.ts';
  */
 const root = dirname(import.meta.dirname);
 
-/** These boot VMs: one file after the other, so that they do not fight for the processors. */
-const vmFolders = ['vm', 'e2e', 'images'];
+/** These boot VMs, or build what is in them: one file after the other, so that they do not fight for the processors. */
+const vmFolders = ['vm', 'e2e', 'images', 'guest'];
 const isVmTest = (file: string): boolean => vmFolders.includes(relative(root, file).split('/')[1] ?? '');
 
 const groups = [

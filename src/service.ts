@@ -7,7 +7,7 @@ import { Retention } from './builds/retention.ts';
 import { refuseTakenAddress } from './config/addresses.ts';
 import { type Config, splitAddress } from './config/config.ts';
 import { createEgressPolicy } from './egress/egress-policy.ts';
-import { parseEgressAllow, parseRegistryMirrors, registryConfig } from './egress/settings.ts';
+import { parseEgressRules, parseRegistryMirrors, registryConfig } from './egress/settings.ts';
 import { createGrpcServer, defaultGrpcSettings } from './grpc/server.ts';
 import { readGuestFiles } from './guest/guest-files.ts';
 import { createGuestPreparation } from './guest/prepare-guest.ts';
@@ -59,7 +59,12 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   for (const name of ['KILN_LISTEN', 'KILN_GRPC_LISTEN'] as const)
     await refuseTakenAddress(name, config[name]);
   const mirrors = parseRegistryMirrors(config.KILN_REGISTRY_MIRRORS);
-  const policy = createEgressPolicy({ allow: parseEgressAllow(config.KILN_EGRESS_ALLOW), mirrors });
+  const rules = parseEgressRules({
+    allow: config.KILN_EGRESS_ALLOW,
+    deny: config.KILN_EGRESS_DENY,
+    only: config.KILN_EGRESS_ONLY,
+  });
+  const policy = createEgressPolicy({ ...rules, mirrors });
   await createDataFolder(config.dataDirectory);
   // The store's lock keeps a second kiln off this data: until it is held, nothing that is there may be touched.
   const store = undo.use(await openBuildStore(config.dataDirectory));
@@ -83,7 +88,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     }),
   );
 
-  const image = await prepareHost(config, options);
+  const { image, networkPrograms } = await prepareHost(config, options);
   const qemu = await findQemu(options.path, signal);
   const memory = createHangMemory({
     file: join(config.dataDirectory, 'kvm-hangs'),
@@ -119,7 +124,10 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     templatesDirectory: folders.templates,
   };
   const keys = await ensureKeyPair(config.dataDirectory);
-  const preparation = createGuestPreparation(await readGuestFiles(registryConfig(mirrors)), keys);
+  const preparation = createGuestPreparation(
+    await readGuestFiles({ registryConfig: registryConfig(mirrors), networkPrograms }),
+    keys,
+  );
   const request = { setup, image, authorizedKey: keys.publicKey, preparation, progress };
   const templates = await openTemplateSource(request, logger, signal);
 

@@ -1,7 +1,7 @@
 import { attendBuild } from '../src/builds/attend-build.ts';
 import { checkWithoutContext, sealRequest } from '../src/builds/check-request.ts';
 import { stageContext } from '../src/context/stage-context.ts';
-import { type BuildRecord, isTerminal, type Verdict } from '../src/model/build.ts';
+import { type BuildRecord, type EgressDestination, isTerminal, type Verdict } from '../src/model/build.ts';
 import type { BuildRequest, Builds, Readiness } from '../src/model/builds.ts';
 import type { ArchiveUpload, StagedContext } from '../src/model/context.ts';
 import { KilnError } from '../src/model/error.ts';
@@ -10,6 +10,11 @@ import { parseSpec } from '../src/model/spec.ts';
 
 export const digest = `sha256:${'a'.repeat(64)}` as const;
 export const at = '2026-11-23T10:00:00.000Z';
+
+const refused: EgressDestination = {
+  ...{ name: 'db.lan', address: '10.0.0.5', port: 5432, announced: null },
+  ...{ allowed: false, reason: 'not-public', connections: 1, bytesIn: 0, bytesOut: 0 },
+};
 
 /** A record with every part set, before its build has ended. */
 export const record: BuildRecord = {
@@ -24,12 +29,12 @@ export const record: BuildRecord = {
     buildFinished: null,
     finished: null,
   },
-  vm: { id: 'vm-1', accelerator: 'tcg' },
+  vm: { id: 'vm-1', accelerator: 'tcg', network: 'vm' },
   entry: { name: 'buildkit-v0.20.2', imageDigest: digest, versions: { buildkit: 'v0.20.2', runc: '1.2.5' } },
   context: { digest, size: 1024, entries: 2, warnings: ['a and A differ only in case'] },
   imageDigest: digest,
   artifact: { format: 'oci', digest, size: 11 },
-  egress: [{ host: 'example.org', port: 443, address: null, allowed: false, connections: 2 }],
+  egress: [{ ...refused, connections: 2 }],
   warnings: ['The frontend is not used.'],
 };
 
@@ -68,7 +73,7 @@ export const everyEvent: readonly WatchItem[] = [
   event(
     {
       type: 'egress',
-      destination: { host: 'example.org', port: 443, address: null, allowed: false, connections: 1 },
+      destination: refused,
     },
     250,
   ),

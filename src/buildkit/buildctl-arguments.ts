@@ -18,7 +18,7 @@ const noForwarding = 'cmdline=';
  */
 export function buildctlArguments(
   spec: BuildSpec,
-  options: { contextFolder?: string; dockerfileApart: boolean; proxy: string },
+  options: { contextFolder?: string; dockerfileApart: boolean },
 ): string[] {
   const context = posix.join(contextDirectory, options.contextFolder ?? '');
   const local = options.dockerfileApart ? dockerfileDirectory : context;
@@ -28,9 +28,7 @@ export function buildctlArguments(
     ...(spec.platform === undefined ? [] : [`platform=${spec.platform}`]),
     ...(spec.noCache ? ['no-cache='] : []),
     ...(spec.builtinFrontend ? [noForwarding] : []),
-    ...Object.entries({ ...proxyArguments(options.proxy), ...spec.buildArgs }).map(
-      ([k, v]) => `build-arg:${k}=${v}`,
-    ),
+    ...Object.entries(spec.buildArgs).map(([name, value]) => `build-arg:${name}=${value}`),
     ...Object.entries(spec.labels).map(([key, value]) => `label:${key}=${value}`),
   ];
   return [
@@ -45,11 +43,6 @@ export function buildctlArguments(
     ...frontendOptions.map((option) => `--opt=${option}`),
     ...outputArguments(spec),
   ];
-}
-
-/** Predefined build arguments: RUN steps get them, the cache and the image's history do not. */
-function proxyArguments(proxy: string): Record<string, string> {
-  return { HTTP_PROXY: proxy, HTTPS_PROXY: proxy, http_proxy: proxy, https_proxy: proxy };
 }
 
 /** Without `dest` buildctl writes the tar to its standard output, which build.sh leads to the artifact's disk. */

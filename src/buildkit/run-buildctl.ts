@@ -10,7 +10,6 @@ import { refSchema, type StartCommand } from './history/build-history.ts';
 import { completeRun } from './history/complete-run.ts';
 import { Received } from './history/received.ts';
 import { findMissingFrontend } from './missing-frontend.ts';
-import { proxyUrl } from './way-out.ts';
 
 /** One run of buildctl: its inputs, by the serial numbers of the disks that are plugged in. */
 export type BuildctlRun = {
@@ -104,11 +103,7 @@ function encodeInput({
   dockerfile,
 }: BuildctlRun): Buffer {
   const header = [contextDisk ?? '-', artifactDisk ?? '-', dockerfile?.length ?? '-'].join('\n');
-  const args = buildctlArguments(spec, {
-    contextFolder,
-    dockerfileApart: dockerfile !== null,
-    proxy: proxyUrl,
-  });
+  const args = buildctlArguments(spec, { contextFolder, dockerfileApart: dockerfile !== null });
   return Buffer.concat([
     Buffer.from(`${header}\n`),
     dockerfile ?? Buffer.alloc(0),

@@ -100,10 +100,16 @@ function runProgram(
 }
 
 async function begin({ journal }: AcceptedBuild, vm: WarmVm): Promise<void> {
-  vm.watchEgress((destination) => journal.mention({ type: 'egress', destination }));
+  vm.egress.lease({
+    network: journal.record.spec.network,
+    onDestination: (destination) => journal.mention({ type: 'egress', destination }),
+  });
   const again = journal.record.state === 'running';
   const { accelerator } = vm.processor;
-  await journal.reach('leased', { state: 'running', vm: { id: vm.id, accelerator } });
+  await journal.reach('leased', {
+    state: 'running',
+    vm: { id: vm.id, accelerator, network: vm.stepNetwork },
+  });
   if (!again) await journal.event({ type: 'state', state: 'running' });
 }
 

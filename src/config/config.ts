@@ -102,7 +102,13 @@ const settings = z.object({
   ),
   KILN_REGISTRY_MIRRORS: list().describe('Mirrors for image pulls: docker.io=http://127.0.0.1:5000,…'),
   KILN_EGRESS_ALLOW: list().describe(
-    'Destinations opened to builds although they are not public: host:port,…',
+    'Destinations opened to builds although they are not public: host:port or a network, 10.0.0.0/8 or 10.0.0.0/8:443,…',
+  ),
+  KILN_EGRESS_DENY: list().describe(
+    'Destinations closed to builds, whatever else opens them: names, *.example.org, networks, each with :port or without,…',
+  ),
+  KILN_EGRESS_ONLY: list().describe(
+    'Where it is set, builds reach nothing but this, KILN_EGRESS_ALLOW and the mirrors; written as KILN_EGRESS_DENY is.',
   ),
   KILN_SHUTDOWN_GRACE_SECONDS: seconds(0, 300).describe(
     'How long running builds may go on after the first signal to stop.',

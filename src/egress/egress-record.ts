@@ -3,26 +3,41 @@ import type { EgressDestination } from '../model/build.ts';
 /** A hostile build may try any number of destinations; this many are kept. */
 const maxDestinations = 1000;
 
-/** Every destination one build tried, with how often. */
+/** What is counted of a destination while its connections live. */
+export type Contact = {
+  announced: string | null;
+  bytesIn: number;
+  bytesOut: number;
+};
+
+type Entry = Contact & Omit<EgressDestination, keyof Contact | 'connections'> & { connections: number };
+
+/** Every destination one build tried, with how often and how much. */
 export class EgressRecord {
-  readonly #destinations = new Map<string, EgressDestination>();
+  readonly #entries = new Map<string, Entry>();
   readonly #onNew: (destination: EgressDestination) => void;
 
-  /** @param onNew Called at the first connection to each destination. */
+  /** @param onNew Called at the first contact with each destination. */
   constructor(onNew: (destination: EgressDestination) => void) {
     this.#onNew = onNew;
   }
 
-  add({ host, port, address, allowed }: Omit<EgressDestination, 'connections'>): void {
-    const key = `${host}:${port}:${allowed}`;
-    const known = this.#destinations.get(key);
-    if (!known && this.#destinations.size >= maxDestinations) return;
-    const destination = { host, port, address, allowed, connections: (known?.connections ?? 0) + 1 };
-    this.#destinations.set(key, destination);
-    if (!known) this.#onNew(destination);
+  /** One more contact; what is written into the result is on record. */
+  add(seen: Omit<EgressDestination, keyof Contact | 'connections'>): Contact {
+    const key = [seen.name ?? seen.address, seen.port, seen.reason].join(' ');
+    const known = this.#entries.get(key);
+    if (known) {
+      known.connections += 1;
+      return known;
+    }
+    const entry = { ...seen, announced: null, connections: 1, bytesIn: 0, bytesOut: 0 };
+    if (this.#entries.size >= maxDestinations) return entry;
+    this.#entries.set(key, entry);
+    this.#onNew({ ...entry });
+    return entry;
   }
 
   list(): EgressDestination[] {
-    return [...this.#destinations.values()];
+    return [...this.#entries.values()].map((entry) => ({ ...entry }));
   }
 }

@@ -1,12 +1,15 @@
 import { lookup, Resolver } from 'node:dns/promises';
 
-/** Addresses of a name, in the order to try them; none where it has none. Rejects when the answer is not known. */
-export type Resolve = (host: string, signal: AbortSignal) => Promise<readonly string[]>;
+/**
+ * Addresses of a name, in the order to try them, none where it has none; null where there is no such name. Rejects when the
+ * answer is not known.
+ */
+export type Resolve = (host: string, signal: AbortSignal) => Promise<readonly string[] | null>;
 
 /** For names the operator set: as this machine resolves them, /etc/hosts included. */
 export const resolveLocally: Resolve = async (host) => {
-  const found = await orNone(lookup(host, { all: true }));
-  return found.map(({ address }) => address);
+  const found = await orNothing(lookup(host, { all: true }));
+  return found?.map(({ address }) => address) ?? null;
 };
 
 /**
@@ -22,7 +25,7 @@ export function createDnsResolver(servers?: readonly string[]): Resolve {
     signal.addEventListener('abort', cancel, { once: true });
     try {
       return joinAnswers(
-        await Promise.allSettled([orNone(resolver.resolve4(host)), orNone(resolver.resolve6(host))]),
+        await Promise.allSettled([orNothing(resolver.resolve4(host)), orNothing(resolver.resolve6(host))]),
       );
     } finally {
       signal.removeEventListener('abort', cancel);
@@ -31,20 +34,22 @@ export function createDnsResolver(servers?: readonly string[]): Resolve {
 }
 
 /** Half an answer is one: a name server that is silent about IPv6 is no rarity. */
-function joinAnswers(answers: readonly PromiseSettledResult<string[]>[]): string[] {
-  const found = answers.flatMap((answer) => (answer.status === 'fulfilled' ? answer.value : []));
+function joinAnswers(answers: readonly PromiseSettledResult<string[] | null>[]): string[] | null {
+  const told = answers.flatMap((answer) => (answer.status === 'fulfilled' ? [answer.value] : []));
+  const found = told.flatMap((addresses) => addresses ?? []);
   const failed = answers.find((answer) => answer.status === 'rejected');
   if (found.length === 0 && failed) throw failed.reason;
-  return found;
+  return told.every((addresses) => addresses === null) ? null : found;
 }
 
-const noAddress = new Set(['ENOTFOUND', 'ENODATA', 'EBADNAME']);
-
-async function orNone<T>(answer: Promise<T[]>): Promise<T[]> {
+/** An empty list where the name has nothing of the kind, null where there is no such name. */
+async function orNothing<T>(answer: Promise<T[]>): Promise<T[] | null> {
   try {
     return await answer;
   } catch (error) {
-    if (error instanceof Error && 'code' in error && noAddress.has(String(error.code))) return [];
+    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    if (code === 'ENODATA') return [];
+    if (code === 'ENOTFOUND' || code === 'EBADNAME') return null;
     throw error;
   }
 }

@@ -1,12 +1,13 @@
 import { BlockList, isIP } from 'node:net';
 import { KilnError } from '../model/error.ts';
-import { canonicalHost, formatHostPort, type HostPort, parseHostPort } from './host-port.ts';
+import { canonicalHost, formatHostPort, type HostPort } from './host-port.ts';
+import { type HostRule, parseHostRule } from './host-rule.ts';
 
-/** A registry's mirror: what buildkitd is told, and where the proxy leads that name. */
+/** A registry's mirror: what buildkitd is told, and where kiln leads that name. */
 export type Mirror = {
   /** The registry as image references name it, such as `docker.io`. */
   readonly registry: string;
-  /** Name and port that only the proxy resolves: Go's clients would not send `127.0.0.1` to a proxy. */
+  /** Name and port that only kiln resolves: in a build, `127.0.0.1` is its own VM. */
   readonly alias: HostPort;
   readonly target: HostPort;
   readonly tls: boolean;
@@ -39,13 +40,41 @@ export function parseRegistryMirrors(items: readonly string[]): Mirror[] {
   });
 }
 
-/** Reads the items of `KILN_EGRESS_ALLOW`, such as `10.0.0.5:443`, `registry.lan:5000` and `[::1]:80`. @throws KilnError CONFIG_INVALID */
-export function parseEgressAllow(items: readonly string[]): HostPort[] {
-  return items.map((item) => {
-    const parsed = parseHostPort(item);
-    if (!parsed) throw invalid('KILN_EGRESS_ALLOW', `'${item}' is not of the form host:port.`);
-    return parsed;
-  });
+/** What the operator says of destinations, beside the mirrors. */
+export type EgressRules = {
+  readonly allow: readonly HostRule[];
+  readonly deny: readonly HostRule[];
+  /** Empty where nothing is kept to a list. */
+  readonly only: readonly HostRule[];
+};
+
+/**
+ * Reads `KILN_EGRESS_ALLOW`, such as `10.0.0.5:443`, `registry.lan:5000`, `[::1]:80` and `10.1.0.0/16`, and `KILN_EGRESS_DENY` and
+ * `KILN_EGRESS_ONLY`, such as `*.example.org` and `203.0.114.0/24:443`. @throws KilnError CONFIG_INVALID
+ */
+export function parseEgressRules(items: Readonly<Record<keyof EgressRules, readonly string[]>>): EgressRules {
+  return {
+    allow: items.allow.map((item) => {
+      const rule = parseHostRule(item);
+      // One host means one service on it; a pattern would open whatever a stranger's name server says.
+      const narrow = rule && rule.kind !== 'below' && (rule.port !== null || item.includes('/'));
+      if (!narrow)
+        throw invalid(
+          'KILN_EGRESS_ALLOW',
+          `'${item}' is neither host:port nor a network, such as 10.0.0.0/8.`,
+        );
+      return rule;
+    }),
+    deny: items.deny.map((item) => parseHosts('KILN_EGRESS_DENY', item)),
+    only: items.only.map((item) => parseHosts('KILN_EGRESS_ONLY', item)),
+  };
+}
+
+function parseHosts(setting: string, item: string): HostRule {
+  const rule = parseHostRule(item);
+  const why = `'${item}' is neither a name, a pattern such as *.example.org, nor a network such as 10.0.0.0/8.`;
+  if (!rule) throw invalid(setting, why);
+  return rule;
 }
 
 /** The lines of buildkitd.toml that send image pulls to the mirrors. */
@@ -75,7 +104,7 @@ function mirrorName({ alias, tls, path }: Mirror): string {
   return path === '' ? host : `${host}/${path}`;
 }
 
-/** Where Go's clients do not ask the proxy. */
+/** Where a build would find its own VM. */
 function isLoopback(host: string): boolean {
   const loopback = new BlockList();
   loopback.addSubnet('127.0.0.0', 8, 'ipv4');

@@ -27,6 +27,16 @@ const outputs: Readonly<Record<BuildSpec['output'], proto.Output>> = {
   local: proto.Output.OUTPUT_LOCAL,
 };
 
+const networks: Readonly<Record<BuildSpec['network'], proto.Network>> = {
+  default: proto.Network.NETWORK_DEFAULT,
+  none: proto.Network.NETWORK_NONE,
+};
+
+const stepNetworks: Readonly<Record<model.StepNetwork, proto.StepNetwork>> = {
+  bridge: proto.StepNetwork.STEP_NETWORK_BRIDGE,
+  vm: proto.StepNetwork.STEP_NETWORK_VM,
+};
+
 export function toBuildRecord(record: model.BuildRecord): proto.BuildRecord {
   return {
     id: record.id,
@@ -34,7 +44,7 @@ export function toBuildRecord(record: model.BuildRecord): proto.BuildRecord {
     spec: toProtoSpec(record.spec),
     verdict: record.verdict ? toVerdict(record.verdict) : undefined,
     times: toTimes(record.times),
-    vm: record.vm ? { id: record.vm.id, accelerator: accelerators[record.vm.accelerator] } : undefined,
+    vm: record.vm ? toVm(record.vm) : undefined,
     entry: { ...record.entry, versions: toPairs(record.entry.versions) },
     context: record.context ? { ...record.context, warnings: [...record.context.warnings] } : undefined,
     imageDigest: record.imageDigest ?? undefined,
@@ -82,7 +92,12 @@ function toProtoSpec(spec: BuildSpec): proto.BuildSpec {
     buildArgs: toPairs(spec.buildArgs),
     labels: toPairs(spec.labels),
     output: outputs[spec.output],
+    network: networks[spec.network],
   };
+}
+
+function toVm({ id, accelerator, network }: NonNullable<model.BuildRecord['vm']>): proto.Vm {
+  return { id, accelerator: accelerators[accelerator], network: stepNetworks[network] };
 }
 
 function toVerdict({ state, exitCode, code, message }: model.Verdict): proto.Verdict {
@@ -104,7 +119,14 @@ function toTimes(times: model.BuildRecord['times']): proto.BuildTimes {
 }
 
 function toDestination(destination: model.EgressDestination): proto.EgressDestination {
-  return { ...destination, address: destination.address ?? undefined };
+  return {
+    ...destination,
+    name: destination.name ?? undefined,
+    address: destination.address ?? undefined,
+    port: destination.port ?? undefined,
+    announced: destination.announced ?? undefined,
+    reason: destination.reason ?? undefined,
+  };
 }
 
 function toPairs(record: Readonly<Record<string, string>>): proto.NameValue[] {

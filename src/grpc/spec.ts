@@ -1,5 +1,5 @@
 import { type BuildSpec, type BuildSpecInput, parseSpec, recordOf } from '../model/spec.ts';
-import { type NameValue, Output, type BuildSpec as ProtoSpec } from './generated/kiln/v1/build.ts';
+import { type NameValue, Network, Output, type BuildSpec as ProtoSpec } from './generated/kiln/v1/build.ts';
 
 const outputs: Readonly<Record<number, BuildSpecInput['output']>> = {
   [Output.OUTPUT_NONE]: 'none',
@@ -8,15 +8,21 @@ const outputs: Readonly<Record<number, BuildSpecInput['output']>> = {
   [Output.OUTPUT_LOCAL]: 'local',
 };
 
+const networks: Readonly<Record<number, BuildSpecInput['network']>> = {
+  [Network.NETWORK_DEFAULT]: 'default',
+  [Network.NETWORK_NONE]: 'none',
+};
+
 /** The spec of a request, checked and completed. @throws KilnError PARAM_INVALID, REF_INVALID, PLATFORM_UNSUPPORTED */
 export function toSpec(spec: ProtoSpec | undefined): BuildSpec {
-  const { buildArgs = [], labels = [], output = Output.OUTPUT_UNSPECIFIED, ...rest } = spec ?? {};
+  const { buildArgs = [], labels = [], output, network, ...rest } = spec ?? {};
   const given = {
     ...rest,
     buildArgs: recordOf('buildArgs', toPairs(buildArgs)),
     labels: recordOf('labels', toPairs(labels)),
-    // A number that is none of ours is left for the schema to refuse.
-    output: output === Output.OUTPUT_UNSPECIFIED ? undefined : (outputs[output] ?? output),
+    // 0 is not specified; a number that is none of ours is left for the schema to refuse.
+    output: output ? (outputs[output] ?? output) : undefined,
+    network: network ? (networks[network] ?? network) : undefined,
   };
   return parseSpec(Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)));
 }

@@ -9,9 +9,17 @@ import { connectSsh, type SshConnection } from '../ssh/connection.ts';
 import type { SshKeyPair } from '../ssh/keys.ts';
 import type { GuestPreparation } from '../vm/template.ts';
 import type { SshEndpoint } from '../vm/vm.ts';
-import { buildScript, fingerprintOf, type GuestFile, prepareScript } from './guest-files.ts';
+import type { GuestFile } from './guest-file.ts';
+import { buildScript, fingerprintOf, prepareScript } from './guest-files.ts';
+import { networksAhead } from './step-network.ts';
 
 const retryMs = 200;
+
+/** Names are kiln's business, and the time is what kiln says: nothing of the VM itself asks anybody. */
+const restart = `systemctl daemon-reload
+systemctl stop systemd-resolved.service systemd-timesyncd.service
+systemctl restart ssh.service kiln-relay.service buildkit.service`;
+const prepare = `${prepareScript} ${networksAhead}`;
 
 /**
  * What is done to a freshly booted guest before its template is taken: kiln's files, buildkitd started with its way out, and
@@ -24,10 +32,10 @@ export function createGuestPreparation(files: readonly GuestFile[], keys: SshKey
       await using connection = await connectWhenUp(endpoint, keys, signal);
       await waitUntilRunning(connection, signal);
       await copyFiles(connection, files, signal);
-      await capture(connection, 'systemctl daemon-reload && systemctl restart buildkit.service', { signal });
-      await capture(connection, prepareScript, { signal });
+      await capture(connection, restart, { signal });
+      await capture(connection, prepare, { signal });
       await buildOnce(connection, signal);
-      await capture(connection, prepareScript, { signal });
+      await capture(connection, prepare, { signal });
     },
   };
 }

@@ -1,8 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { proxyPort } from '../buildkit/way-out.ts';
 import type { EgressPolicy } from '../egress/egress-policy.ts';
-import { createEgressProxy, type EgressProxy } from '../egress/egress-proxy.ts';
-import type { EgressDestination } from '../model/build.ts';
+import { createEgressGateway, type EgressGateway } from '../egress/gateway.ts';
+import type { StepNetwork } from '../model/build.ts';
 import type { FrozenPooledVm, PooledVm } from '../pool/pool.ts';
 import { capture } from '../ssh/capture.ts';
 import { connectSsh, type SshConnection } from '../ssh/connection.ts';
@@ -12,6 +11,7 @@ import { cloneVm } from '../vm/clone-vm.ts';
 import type { CloneSource } from '../vm/template-source.ts';
 import type { FrozenVm, Vm, VmSetup } from '../vm/vm.ts';
 import { buildScript, reseedScript } from './guest-files.ts';
+import { stepNetwork, wayOutSocket } from './step-network.ts';
 
 /** A VM that can be offered: its own random state, clock and machine-id, its one connection open, its way out in place. */
 export type WarmVm = PooledVm &
@@ -19,9 +19,9 @@ export type WarmVm = PooledVm &
     readonly connection: SshConnection;
     /** `buildScript`, waiting for the build's input. */
     readonly program: StartedCommand;
-    readonly egress: EgressProxy;
-    /** Called at the first connection to each destination, from now on. */
-    watchEgress(listener: (destination: EgressDestination) => void): void;
+    /** Closed until it is leased to a build. */
+    readonly egress: EgressGateway;
+    readonly stepNetwork: StepNetwork;
   };
 
 export type WarmVmOptions = CloneSource & {
@@ -52,11 +52,8 @@ async function warmUp(frozen: FrozenVm, options: WarmVmOptions, signal: AbortSig
   const target = { ...vm.ssh, privateKey: options.keys.privateKey };
   const connection = undo.use(await connectSsh(target, signal));
   await capture(connection, reseedScript, { input: reseedInput(), signal });
-  let onDestination: (destination: EgressDestination) => void = () => undefined;
-  const egress = undo.use(
-    createEgressProxy({ policy: options.policy, onDestination: (destination) => onDestination(destination) }),
-  );
-  await connection.forwardIn(proxyPort, (channel) => egress.accept(channel), signal);
+  const egress = undo.use(createEgressGateway({ policy: options.policy }));
+  await connection.forwardIn(wayOutSocket, (stream) => egress.accept(stream), signal);
   const program = await connection.start(buildScript, signal);
   const resources = undo.move();
   return {
@@ -69,14 +66,12 @@ async function warmUp(frozen: FrozenVm, options: WarmVmOptions, signal: AbortSig
     connection,
     program,
     egress,
+    stepNetwork,
     gone: Promise.race([
       vm.exited.then((reason) => `QEMU ${reason}`),
       connection.closed.then((reason) => `its ssh connection was lost: ${reason}`),
       options.damaged,
     ]),
-    watchEgress(listener) {
-      onDestination = listener;
-    },
     [Symbol.asyncDispose]: () => resources.disposeAsync(),
   };
 }

@@ -13,14 +13,18 @@ export const vmTools: readonly HostTool[] = [
   { find: 'setpriv', package: 'util-linux' },
 ];
 
-export const imageTools: readonly HostTool[] = [
-  { find: 'mmdebstrap', package: 'mmdebstrap' },
+export const goTools: readonly HostTool[] = [
   { find: 'go', package: 'golang-go' },
+  { find: '/etc/ssl/certs/ca-certificates.crt', package: 'ca-certificates' },
+];
+
+export const imageTools: readonly HostTool[] = [
+  ...goTools,
+  { find: 'mmdebstrap', package: 'mmdebstrap' },
   { find: 'gcc', package: 'gcc' },
   { find: '/usr/include/stdlib.h', package: 'libc6-dev' },
   { find: '/usr/include/seccomp.h', package: 'libseccomp-dev' },
   { find: 'pkg-config', package: 'pkg-config' },
-  { find: '/etc/ssl/certs/ca-certificates.crt', package: 'ca-certificates' },
 ];
 
 /**

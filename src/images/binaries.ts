@@ -1,11 +1,12 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Pins } from '../catalog/pins.ts';
-import { runStep } from '../host/run-step.ts';
-import { removeQuietly } from '../lib/files.ts';
-import { runTool } from '../lib/process/run-tool.ts';
 import { cachedStep } from './cached-step.ts';
+import { runGoStep, toolchainPins } from './go-step.ts';
 import type { ImageRequest } from './image-request.ts';
+
+/** Files of the images/ folder that say how. */
+export const binariesRecipe = ['build-binaries.sh', 'go-modules.sh'] as const;
 
 const keyPins = [
   'BUILDKIT_VERSION',
@@ -14,38 +15,24 @@ const keyPins = [
   'RUNC_VERSION',
   'RUNC_COMMIT',
   'RUNC_MODULE_HASH',
-  'GO_TOOLCHAIN',
-  'GO_TOOLCHAIN_HASH_AMD64',
+  ...toolchainPins,
 ] as const satisfies readonly (keyof Pins)[];
 
 /** buildkitd, buildctl and runc, built from their Go modules. @returns a folder whose `out` holds them. */
 export async function ensureBinaries(request: ImageRequest, pins: Pins): Promise<string> {
+  const recipe = binariesRecipe.map((name) => join(request.imagesDirectory, name));
   const script = join(request.imagesDirectory, 'build-binaries.sh');
   return cachedStep(
     {
       name: 'binaries',
       what: `buildkit ${pins.BUILDKIT_VERSION}, runc ${pins.RUNC_VERSION} from their Go modules`,
-      inputs: [await readFile(script), ...keyPins.map((name) => pins[name])],
-      make: (directory) => makeBinaries({ request, pins, script }, directory),
+      inputs: [
+        ...(await Promise.all(recipe.map((file) => readFile(file)))),
+        ...keyPins.map((name) => pins[name]),
+      ],
+      make: (directory) =>
+        runGoStep({ name: 'binaries', script, args: [join(directory, 'out')], pins, directory }, request),
     },
     request,
   );
-}
-
-async function makeBinaries(
-  { request, pins, script }: { request: ImageRequest; pins: Pins; script: string },
-  directory: string,
-): Promise<void> {
-  // Outside the step's folder, so that an interrupted build goes on where it was.
-  const caches = join(request.cacheDirectory, 'go');
-  const env = {
-    ...pins,
-    GOMODCACHE: join(caches, 'modules'),
-    GOCACHE: join(caches, 'build'),
-    TMPDIR: directory,
-  };
-  await runStep('sh', [script, join(directory, 'out')], { ...request, name: 'binaries', env });
-  // A gigabyte that served once; modules are read-only.
-  await runTool('chmod', ['-R', 'u+w', caches], request.signal);
-  await removeQuietly(caches);
 }

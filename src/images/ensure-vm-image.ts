@@ -8,7 +8,7 @@ import { shellQuote } from '../lib/text.ts';
 import { KilnError } from '../model/error.ts';
 import type { VmImage } from '../model/vm-image.ts';
 import { ensureBase } from './base.ts';
-import { ensureBinaries } from './binaries.ts';
+import { binariesRecipe, ensureBinaries } from './binaries.ts';
 import { startBuilder, useBuilder } from './builder.ts';
 import { cachedStep, readTree } from './cached-step.ts';
 import { chooseSource } from './choose-source.ts';
@@ -36,7 +36,7 @@ export async function ensureVmImage(request: ImageRequest): Promise<VmImage> {
 
 /** Pins, recipe and files. What a registry or a package archive serves today is no input: an image stays until one of these changes. */
 async function imageInputs(request: ImageRequest, pins: Pins): Promise<(string | Buffer)[]> {
-  const recipe = ['Dockerfile', 'build-binaries.sh', 'configure.sh', 'make-disk.sh', 'packages.txt'];
+  const recipe = ['Dockerfile', ...binariesRecipe, 'configure.sh', 'make-disk.sh', 'packages.txt'];
   const files = await Promise.all(recipe.map((name) => readFile(join(request.imagesDirectory, name))));
   return [
     request.sources,

@@ -46,15 +46,50 @@ export type ContextSummary = {
   readonly warnings: readonly string[];
 };
 
-/** Where a build connected to through the egress proxy. */
+/** Why kiln did not let a build out, in stable words. */
+export const refusalReasons = [
+  /** There is no such name. */
+  'name-unknown',
+  /** No name server said in time what the name means. */
+  'name-unresolved',
+  /** A private address, or one of the machine that kiln runs on. */
+  'not-public',
+  /** KILN_EGRESS_DENY names it. */
+  'denied',
+  /** KILN_EGRESS_ONLY does not name it. */
+  'not-in-only',
+  /** The build itself asked for no network. */
+  'network-none',
+] as const;
+export type RefusalReason = (typeof refusalReasons)[number];
+
+/** Why there was no connection although it was allowed. */
+export const failureReasons = ['unreachable', 'connection-refused'] as const;
+export type FailureReason = (typeof failureReasons)[number];
+
+/** One destination of a build: a host and a port with one outcome. */
 export type EgressDestination = {
-  readonly host: string;
-  readonly port: number;
-  /** Address connected to; null when it was refused or not found. */
+  /** As the build looked it up; null where it used a bare address. */
+  readonly name: string | null;
+  /** Address connected to, or refused; null where there is none. */
   readonly address: string | null;
+  /** Null where a name was refused before anything was connected to. */
+  readonly port: number | null;
+  /** Of a bare address: the name that the build's own first bytes say (TLS, HTTP). Nobody has checked it. */
+  readonly announced: string | null;
   readonly allowed: boolean;
+  /** Null where a connection came about. */
+  readonly reason: RefusalReason | FailureReason | null;
+  /** How often; of a refused name, how often it was asked for. */
   readonly connections: number;
+  /** Bytes that the build received. */
+  readonly bytesIn: number;
+  /** Bytes that the build sent. */
+  readonly bytesOut: number;
 };
+
+/** Whose network a RUN step has: one of its own behind a bridge, or the VM's, which steps then share. */
+export type StepNetwork = 'bridge' | 'vm';
 
 export const phases = ['queued', 'leased', 'contextReady', 'buildFinished', 'finished'] as const;
 export type Phase = (typeof phases)[number];
@@ -67,7 +102,11 @@ export type BuildRecord = {
   readonly verdict: Verdict | null;
   /** When each phase was reached; null while it was not. */
   readonly times: Readonly<Record<Phase, string | null>>;
-  readonly vm: { readonly id: string; readonly accelerator: Accelerator } | null;
+  readonly vm: {
+    readonly id: string;
+    readonly accelerator: Accelerator;
+    readonly network: StepNetwork;
+  } | null;
   readonly entry: EntrySummary;
   readonly context: ContextSummary | null;
   /** Digest of the image that was built, where buildctl's metadata names one. */

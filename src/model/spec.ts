@@ -99,6 +99,10 @@ export const specSchema = z
         description:
           'What to keep: a tar for docker load, an OCI layout as tar, or the files of the last stage as tar.',
       }),
+    network: z.enum(['default', 'none'], 'must be default or none').default('default').meta({
+      description:
+        'What the build may reach: whatever this service opens to builds (default), or nothing (none), so that images cannot be pulled either.',
+    }),
     timeoutSeconds: z
       .number()
       .int('must be whole seconds')

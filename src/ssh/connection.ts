@@ -18,16 +18,14 @@ export type SshTarget = {
 export type SshConnection = AsyncDisposable & {
   /** Starts a command given by us, never holding a user's value; its standard input comes later. */
   start(command: string, signal: AbortSignal): Promise<StartedCommand>;
-  /** Makes `port` on the guest's loopback a way out: each connection there arrives here as a channel. */
-  forwardIn(port: number, accept: (channel: Duplex) => void, signal: AbortSignal): Promise<void>;
+  /** Makes a unix socket in the guest a way out: each connection there arrives here as a stream. Destroying one is a reset. */
+  forwardIn(socketPath: string, accept: (stream: Duplex) => void, signal: AbortSignal): Promise<void>;
   /** Resolves, never rejects, with the reason once the connection is gone. */
   readonly closed: Promise<string>;
 };
 
 const deadlineMs = 10_000;
 const keepaliveIntervalMs = 5000;
-/** More than the egress proxy serves at once; each counts until the guest has agreed to its end. */
-const maxForwarded = 256;
 
 /** @throws KilnError INFRA when the guest does not answer, shows another host key, or refuses our key. */
 export async function connectSsh(target: SshTarget, signal: AbortSignal): Promise<SshConnection> {
@@ -51,7 +49,7 @@ export async function connectSsh(target: SshTarget, signal: AbortSignal): Promis
   return {
     closed,
     start: (command, linked) => startCommand({ client, budget }, command, linked),
-    forwardIn: (port, accept, linked) => forwardIn({ client, budget }, { port, accept }, linked),
+    forwardIn: (socketPath, accept, linked) => forwardIn({ client, budget }, { socketPath, accept }, linked),
     async [Symbol.asyncDispose]() {
       socket.destroy();
       await closed;
@@ -102,23 +100,13 @@ function closeReason(client: ssh2.Client): Promise<string> {
 
 async function forwardIn(
   { client, budget }: { client: ssh2.Client; budget: ChannelBudget },
-  { port, accept }: { port: number; accept: (channel: Duplex) => void },
+  { socketPath, accept }: { socketPath: string; accept: (stream: Duplex) => void },
   signal: AbortSignal,
 ): Promise<void> {
-  let open = 0;
-  client.on('tcp connection', (_details, acceptChannel, reject) => {
-    if (open >= maxForwarded) {
-      reject();
-      return;
-    }
-    open += 1;
-    const channel = budget.boundForwarded(acceptChannel());
-    channel.once('close', () => {
-      open -= 1;
-    });
-    // Nothing that is forwarded has one; what a guest sends there anyway is dropped.
-    channel.stderr.resume();
-    accept(channel);
+  client.on('unix connection', (_details, acceptChannel, reject) => {
+    // The types of ssh2 have this channel as if it could be a server's.
+    const take = acceptChannel as () => ssh2.ClientChannel;
+    budget.admit(() => accept(budget.boundForwarded(client, take)), reject);
   });
   const reason = (): Error =>
     new KilnError('INFRA', `The guest did not open its way out within ${deadlineMs} ms.`);
@@ -126,7 +114,7 @@ async function forwardIn(
     { ms: deadlineMs, signal, reason },
     () =>
       new Promise<void>((resolve, reject) => {
-        client.forwardIn('127.0.0.1', port, (error) => (error ? reject(error) : resolve()));
+        client.openssh_forwardInStreamLocal(socketPath, (error) => (error ? reject(error) : resolve()));
       }),
   );
 }

@@ -1,13 +1,20 @@
 import { connect, type Socket } from 'node:net';
 import type { Readable } from 'node:stream';
-import type { ClientChannel } from 'ssh2';
+import type { Client, ClientChannel } from 'ssh2';
+import { acceptWithWindow, resetOnDestroy } from './channel-window.ts';
 
-/** Of one channel: an honest guest keeps to the window, which ssh2 opens to 4 MiB at most but does not enforce. */
+/** Of a command's channel: an honest guest keeps to the window, which ssh2 opens to 4 MiB at most but does not enforce. */
 const maxUnreadBytes = 8 * 1024 * 1024;
-/** Of all channels together. */
-const maxUnreadInAll = 64 * 1024 * 1024;
-/** A channel with less than this is never the one that is too much. */
-const smallUnreadBytes = 256 * 1024;
+
+/** Channels of the guest's that are open at once; further ones wait, and beyond that are refused. */
+const maxForwarded = 4096;
+const maxWaiting = 16_384;
+/**
+ * What a guest may send on a channel that nobody reads yet: much while there are few, so that one is fast, and little while
+ * there are many. All together are then at most 79 MiB, and nothing that keeps to its window is ever cut.
+ */
+const wideWindow = { channels: 64, bytes: 256 * 1024 };
+const narrowWindowBytes = 16 * 1024;
 
 /** While this much waits for the guest to take it, channels wait too. */
 const enoughUnsentBytes = 4 * 1024 * 1024;
@@ -39,7 +46,8 @@ export function connectToGuest(port: number): Socket {
  */
 export class ChannelBudget {
   readonly #socket: Socket;
-  readonly #forwarded = new Set<ClientChannel>();
+  readonly #waiting: (() => void)[] = [];
+  #forwarded = 0;
 
   constructor(socket: Socket) {
     this.#socket = socket;
@@ -47,32 +55,48 @@ export class ChannelBudget {
 
   /** A channel of ours, for a command: what it says is read as it comes. */
   bound(channel: ClientChannel): ClientChannel {
-    this.#boundReceived(channel);
+    this.#boundReceived(channel, maxUnreadBytes);
     this.#boundSent(channel);
     return channel;
   }
 
-  /** A channel that the guest opened, to somewhere that may be slow. The one that holds most is cut when all hold too much. */
-  boundForwarded(channel: ClientChannel): ClientChannel {
-    this.#forwarded.add(channel);
-    channel.once('close', () => this.#forwarded.delete(channel));
-    return this.bound(channel);
+  /** Lets the guest open a channel as soon as there is room for one more. `open` must take it with `boundForwarded`. */
+  admit(open: () => void, refuse: () => void): void {
+    if (this.#forwarded < maxForwarded) open();
+    else if (this.#waiting.length < maxWaiting) this.#waiting.push(open);
+    else refuse();
+  }
+
+  /** A channel that the guest opened, to somewhere that may be slow. Destroying it is a reset, and lets go of all it holds. */
+  boundForwarded(client: Client, accept: () => ClientChannel): ClientChannel {
+    this.#forwarded += 1;
+    const { channels, bytes } = wideWindow;
+    const windowBytes = this.#forwarded <= channels ? bytes : narrowWindowBytes;
+    const channel = acceptWithWindow(client, accept, windowBytes);
+    channel.once('close', () => {
+      this.#forwarded -= 1;
+      this.#waiting.shift()?.();
+    });
+    // Twice the window: who reads may put back what it has read, when that is granted anew already.
+    this.#boundReceived(channel, 2 * windowBytes);
+    this.#boundSent(channel);
+    // Nothing that is forwarded has one; what a guest sends there anyway is dropped.
+    channel.stderr.resume();
+    return resetOnDestroy(channel);
   }
 
   /** Ends the connection when the guest sends on a channel what the protocol does not let it: ssh2 would keep it, or crash of it. */
-  #boundReceived(channel: ClientChannel): void {
+  #boundReceived(channel: ClientChannel, maxBytes: number): void {
     for (const stream of [channel, channel.stderr] as Readable[]) {
       // Also those after its end, which nobody else listens to.
       stream.on('error', (error: Error) => this.#socket.destroy(error));
       const push = stream.push.bind(stream);
       stream.push = (chunk: unknown, encoding?: BufferEncoding) => {
-        if (stream.readableLength > maxUnreadBytes) {
+        if (stream.readableLength > maxBytes) {
           this.#socket.destroy(new Error('it sent more than it may'));
           return false;
         }
-        const more = push(chunk, encoding);
-        if (stream.readableLength > smallUnreadBytes) this.#cutGreediest();
-        return more;
+        return push(chunk, encoding);
       };
     }
   }
@@ -86,23 +110,4 @@ export class ChannelBudget {
       else socket.once('drain', () => channel._write(chunk, encoding, done));
     };
   }
-
-  #cutGreediest(): void {
-    let unread = 0;
-    let greediest: ClientChannel | null = null;
-    for (const channel of this.#forwarded) {
-      unread += channel.readableLength;
-      if (!greediest || channel.readableLength > greediest.readableLength) greediest = channel;
-    }
-    if (unread <= maxUnreadInAll || !greediest) return;
-    this.#forwarded.delete(greediest);
-    drop(greediest);
-  }
-}
-
-/** Closes a channel and lets go of what it holds, and of what still comes. */
-function drop(channel: ClientChannel): void {
-  channel.push = () => false;
-  channel.unpipe().removeAllListeners('data').resume();
-  channel.destroy();
 }

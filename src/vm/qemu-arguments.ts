@@ -66,7 +66,7 @@ export function qemuArguments(machine: MachineOptions): string[] {
       `if=none,id=root,file=${escapeComma(machine.disk)},format=qcow2,discard=unmap,${errorsOfDisks}`,
     ],
     ...['-device', 'virtio-blk-pci,drive=root'],
-    ...['-netdev', 'user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:0-:22'],
+    ...['-netdev', 'user,id=net,restrict=on,ipv6=off,hostfwd=tcp:127.0.0.1:0-:22'],
     ...['-device', 'virtio-net-pci,netdev=net,romfile='],
     ...hotPlugPorts.flatMap((id, index) => ['-device', `pcie-root-port,id=${id},chassis=${index + 1}`]),
     ...['-device', 'virtio-rng-pci', '-device', 'vmgenid,guid=auto'],

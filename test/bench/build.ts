@@ -1,5 +1,4 @@
 import { buildctlArguments } from '../../src/buildkit/buildctl-arguments.ts';
-import { proxyUrl } from '../../src/buildkit/way-out.ts';
 import { parseSpec } from '../../src/model/spec.ts';
 import { createContext, type TestService } from '../e2e/harness.ts';
 import { type Bench, median, plainSsh, shell, time, waitUntilWarm } from './measure.ts';
@@ -29,7 +28,7 @@ async function compareBuilds(
 
 /** What kiln runs in the guest, without the trace and the metadata that only kiln asks for. */
 function buildctlLine(): string {
-  const words = buildctlArguments(parseSpec({}), { dockerfileApart: false, proxy: proxyUrl });
+  const words = buildctlArguments(parseSpec({}), { dockerfileApart: false });
   const plain = words.filter((word) => !word.startsWith('--trace') && !word.startsWith('--metadata'));
   return `buildctl ${plain.map((word) => `'${word}'`).join(' ')}`;
 }

@@ -77,9 +77,10 @@ async function coldBootMs(processor: Processor): Promise<number> {
   return bootMs;
 }
 
-function findImage(): Promise<VmImage> {
+async function findImage(): Promise<VmImage> {
   const path = process.env['PATH'] ?? '';
-  return prepareHost(parseConfig({}, true), { path, progress: () => undefined, signal });
+  const { image } = await prepareHost(parseConfig({}, true), { path, progress: () => undefined, signal });
+  return image;
 }
 
 async function connectWhenUp(target: Parameters<typeof connectSsh>[0]): Promise<SshConnection> {

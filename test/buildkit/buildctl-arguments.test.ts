@@ -11,7 +11,7 @@ for (const [contextFolder, dockerfileApart, locals] of [
   ['proj', true, [`context=${context}/proj`, 'dockerfile=/var/lib/kiln/build/dockerfile']],
 ] as const) {
   test(`the context is the folder '${contextFolder}'${dockerfileApart ? ', the Dockerfile apart' : ''}`, () => {
-    const words = buildctlArguments(parseSpec({}), { contextFolder, dockerfileApart, proxy: 'x' });
+    const words = buildctlArguments(parseSpec({}), { contextFolder, dockerfileApart });
     const given = words.filter((word) => word.startsWith('--local='));
     assert.deepEqual(
       given,

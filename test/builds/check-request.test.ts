@@ -43,7 +43,7 @@ for (const [title, spec, dockerfile, under, warnings] of [
     const sealed = await sealRequest({ spec: parseSpec(spec), context: null, dockerfile }, under);
     assert.equal(sealed.spec.builtinFrontend, true);
     assert.deepEqual(sealed.warnings, warnings);
-    const words = buildctlArguments(sealed.spec, { dockerfileApart: true, proxy: '' });
+    const words = buildctlArguments(sealed.spec, { dockerfileApart: true });
     assert.ok(words.includes('--opt=cmdline='));
   });
 }
@@ -52,7 +52,7 @@ test("without it the Dockerfile's frontend builds, unless it is forbidden", asyn
   const request = { spec: parseSpec({}), context: null, dockerfile: syntax };
   const sealed = await sealRequest(request, rules);
   assert.deepEqual([sealed.spec.builtinFrontend, sealed.warnings], [false, []]);
-  const words = buildctlArguments(sealed.spec, { dockerfileApart: true, proxy: '' });
+  const words = buildctlArguments(sealed.spec, { dockerfileApart: true });
   assert.ok(!words.some((word) => word.includes('cmdline')));
   await assert.rejects(sealRequest(request, forbidden), { code: 'FRONTEND_NOT_ALLOWED' });
 });

@@ -49,7 +49,8 @@ const succeed: Script = (guest) => {
 };
 const never = (): Promise<void> => new Promise(() => undefined);
 const to = (host: string): EgressDestination => ({
-  ...{ host, port: 443, address: '192.0.2.1', allowed: true, connections: 1 },
+  ...{ name: host, port: 443, address: '192.0.2.1', announced: null, allowed: true, reason: null },
+  ...{ connections: 1, bytesIn: 0, bytesOut: 0 },
 });
 
 const cases: readonly Case[] = [
@@ -252,7 +253,7 @@ for (const { title, guests, spec = {}, waiting, expected } of cases) {
     assert.equal(disposed, 1);
     const ended = await store.get(record.id);
     assert.deepEqual(
-      [ended.state, ended.verdict?.code, ended.egress.map(({ host }) => host)],
+      [ended.state, ended.verdict?.code, ended.egress.map(({ name }) => name)],
       [expected.state, expected.code, expected.egress ?? []],
     );
     assert.equal(ended.artifact !== null, expected.artifact ?? false);

@@ -32,15 +32,18 @@ export type SimulatedVms = AsyncDisposable & {
   /** Ids of those that were not destroyed. */
   readonly alive: ReadonlySet<string>;
   readonly made: () => number;
+  /** The networks that builds asked for, in the order of their leases. */
+  readonly networks: readonly string[];
 };
 
 /** VMs whose guests follow scripts, the first VM the first one. Real ones are in test/e2e. */
 export async function simulateVms(scripts: readonly Script[], parent = tmpdir()): Promise<SimulatedVms> {
   const folder = await mkdtemp(join(parent, 'kiln-vms-'));
   const alive = new Set<string>();
+  const networks: string[] = [];
   let made = 0;
   return {
-    alive,
+    ...{ alive, networks },
     made: () => made,
     async create() {
       const script = scripts[made];
@@ -50,14 +53,20 @@ export async function simulateVms(scripts: readonly Script[], parent = tmpdir())
       const directory = join(folder, id);
       await mkdir(directory);
       alive.add(id);
-      return createVm({ id, directory, script, onEnd: () => void alive.delete(id) });
+      return createVm({ id, directory, script, networks, onEnd: () => void alive.delete(id) });
     },
     [Symbol.asyncDispose]: () => rm(folder, { recursive: true }),
   };
 }
 
-function createVm(vm: { id: string; directory: string; script: Script; onEnd: () => void }): WarmVm {
-  const { id, directory, script } = vm;
+function createVm(vm: {
+  id: string;
+  directory: string;
+  script: Script;
+  networks: string[];
+  onEnd: () => void;
+}): WarmVm {
+  const { id, directory, script, networks } = vm;
   const gone = Promise.withResolvers<string>();
   const artifactDisk = Promise.withResolvers<string>();
   const destinations: EgressDestination[] = [];
@@ -90,10 +99,14 @@ function createVm(vm: { id: string; directory: string; script: Script; onEnd: ()
       ...{ start: notThere, forwardIn: notThere, closed: gone.promise },
       [Symbol.asyncDispose]: async () => undefined,
     },
-    egress: { accept: notThere, destinations: () => destinations, [Symbol.dispose]: () => undefined },
-    watchEgress(listener) {
-      onDestination = listener;
+    egress: {
+      lease(options) {
+        onDestination = options.onDestination;
+        networks.push(options.network);
+      },
+      ...{ accept: notThere, destinations: () => destinations, [Symbol.dispose]: () => undefined },
     },
+    stepNetwork: 'vm',
     program: {
       send(_input, signal) {
         const [stdout, stderr] = [new PassThrough(), new PassThrough()];

@@ -170,10 +170,13 @@ async function createBusyboxLayout(directory: string): Promise<string> {
   await mkdir(join(root, 'tmp'));
   const busybox = (await runTool('which', ['busybox'], never)).trim();
   await copyFile(busybox, join(root, 'bin/busybox'));
-  const commands = 'sh echo cat head tail dd yes seq ls od hexdump env sleep true false touch mkdir grep tr';
+  const commands =
+    'sh echo cat head tail dd yes seq ls od hexdump env sleep true false touch mkdir grep tr wc nc httpd wget nslookup';
   for (const command of commands.split(' ')) await symlink('busybox', join(root, 'bin', command));
-  const probe = fileURLToPath(new URL('fixtures/probe.c', import.meta.url));
-  await run('gcc', ['-static', '-O1', '-o', join(root, 'bin/probe'), probe]);
+  for (const program of ['probe', 'many']) {
+    const source = fileURLToPath(new URL(`fixtures/${program}.c`, import.meta.url));
+    await run('gcc', ['-static', '-O1', '-o', join(root, 'bin', program), source]);
+  }
   const tar = join(directory, 'layer.tar');
   await run('tar', ['-cf', tar, '--owner=0', '--group=0', '-C', root, '.']);
   const layout = join(directory, 'layout');

@@ -3,7 +3,8 @@ import { networkInterfaces } from 'node:os';
 import { test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import { createEgressPolicy, type EgressPolicyOptions } from '../../src/egress/egress-policy.ts';
-import { parseEgressAllow, parseRegistryMirrors } from '../../src/egress/settings.ts';
+import { parseRegistryMirrors } from '../../src/egress/settings.ts';
+import { rulesOf } from './harness.ts';
 
 const { signal } = new AbortController();
 const publicAddress = '93.184.215.14';
@@ -17,9 +18,9 @@ const answers: Record<string, readonly string[]> = {
 };
 
 function policyOf(options: Partial<EgressPolicyOptions> = {}) {
-  const resolve = async (host: string) => answers[host] ?? [];
+  const resolve = async (host: string) => answers[host] ?? null;
   return createEgressPolicy({
-    ...{ allow: [], mirrors: [], resolve: { set: resolve, chosen: resolve } },
+    ...{ ...rulesOf(), mirrors: [], resolve: { set: resolve, chosen: resolve } },
     ownAddresses: () => ['198.41.0.4'],
     ...options,
   });
@@ -46,17 +47,20 @@ for (const host of [
   'own.test',
   '198.41.0.4',
 ]) {
-  test(`${host} is refused with the setting that opens it`, async () => {
-    const decision = await policyOf()({ host, port: 443 }, signal);
-    assert.equal(!decision.allowed && decision.status, 403);
-    const setting = host.includes(':') ? `[${host}]:443` : `${host}:443`;
-    assert.ok(!decision.allowed && decision.message.endsWith(`KILN_EGRESS_ALLOW=${setting}`));
+  test(`${host} is refused as not public`, async () => {
+    const address = answers[host]?.[0] ?? host;
+    for (const port of [443, null]) {
+      const decision = await policyOf()({ host, port }, signal);
+      assert.deepEqual(decision, { allowed: false, reason: 'not-public', address }, `port ${port}`);
+    }
   });
 }
 
 test('the addresses of this machine are refused, public ones too', async () => {
   const resolve = async () => [publicAddress];
-  const policy = createEgressPolicy({ allow: [], mirrors: [], resolve: { set: resolve, chosen: resolve } });
+  const policy = createEgressPolicy({
+    ...{ ...rulesOf(), mirrors: [], resolve: { set: resolve, chosen: resolve } },
+  });
   for (const { address } of Object.values(networkInterfaces()).flatMap((found) => found ?? [])) {
     assert.equal((await policy({ host: address, port: 80 }, signal)).allowed, false, address);
   }
@@ -70,11 +74,19 @@ const opened = [
   { allow: '10.0.0.5:443', host: 'private.test', port: 444, allowed: false },
   { allow: '[::1]:80', host: '::1', port: 80, allowed: true },
   { allow: '[::1]:80', host: '127.0.0.1', port: 80, allowed: false },
+  { allow: '10.0.0.0/8', host: 'private.test', port: 5432, allowed: true },
+  { allow: '10.0.0.0/8:443', host: '10.9.9.9', port: 443, allowed: true },
+  { allow: '10.0.0.0/8:443', host: '10.9.9.9', port: 444, allowed: false },
+  { allow: '127.0.0.1:5000', host: 'host.kiln.internal', port: 5000, allowed: true },
+  { allow: 'host.kiln.internal:5000', host: 'host.kiln.internal', port: 5000, allowed: true },
+  { allow: 'host.kiln.internal:5000', host: 'host.kiln.internal', port: 5001, allowed: false },
+  { allow: 'host.kiln.internal:5000', host: '127.0.0.1', port: 5000, allowed: false },
+  { allow: '10.0.0.5:1', host: 'host.kiln.internal', port: 1, allowed: false },
 ];
 
 for (const { allow, host, port, allowed } of opened) {
   test(`KILN_EGRESS_ALLOW=${allow} ${allowed ? 'opens' : 'does not open'} port ${port} of ${host}`, async () => {
-    const policy = policyOf({ allow: parseEgressAllow([allow]) });
+    const policy = policyOf(rulesOf({ allow: [allow] }));
     assert.equal((await policy({ host, port }, signal)).allowed, allowed);
   });
 }
@@ -110,7 +122,7 @@ test('names the operator set are resolved as this machine does, all others by DN
     return ['10.0.0.5'];
   };
   const policy = policyOf({
-    allow: parseEgressAllow(['private.test:80']),
+    ...rulesOf({ allow: ['private.test:80'] }),
     mirrors: parseRegistryMirrors(['docker.io=http://mirror.lan']),
     resolve: { set: ask('set'), chosen: ask('chosen') },
   });
@@ -119,12 +131,12 @@ test('names the operator set are resolved as this machine does, all others by DN
   assert.deepEqual(asked, ['set private.test', 'set mirror.lan', 'chosen other.test']);
 });
 
-test('a name without addresses is 502', async () => {
+test('a name that does not exist is unknown', async () => {
   const decision = await policyOf()({ host: 'nowhere.test', port: 80 }, signal);
-  assert.deepEqual(decision, { allowed: false, status: 502, message: 'There is no host nowhere.test.' });
+  assert.deepEqual(decision, { allowed: false, reason: 'name-unknown', address: null });
 });
 
-test('a name server that never answers is 504 after ten seconds', async (t) => {
+test('a name server that never answers is given up after ten seconds', async (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] });
   const resolve = () => new Promise<never>(() => undefined);
   const pending = policyOf({ resolve: { set: resolve, chosen: resolve } })(
@@ -134,5 +146,62 @@ test('a name server that never answers is 504 after ten seconds', async (t) => {
   await setImmediate();
   t.mock.timers.tick(10_000);
   const decision = await pending;
-  assert.equal(!decision.allowed && decision.status, 504);
+  assert.deepEqual(decision, { allowed: false, reason: 'name-unresolved', address: null });
+});
+
+type Wanted = 'open' | 'denied' | 'not-in-only' | 'not-public';
+const settings: readonly (readonly [
+  { allow?: string[]; deny?: string[]; only?: string[] },
+  host: string,
+  port: number | null,
+  Wanted,
+])[] = [
+  [{ deny: ['public.test'] }, 'public.test', 443, 'denied'],
+  [{ deny: ['public.test'] }, 'public.test', null, 'denied'],
+  [{ deny: ['public.test:22'] }, 'public.test', null, 'open'],
+  [{ deny: ['public.test:22'] }, 'public.test', 22, 'denied'],
+  [{ deny: ['public.test:22'] }, 'public.test', 443, 'open'],
+  [{ deny: ['*.test'] }, 'public.test', 443, 'denied'],
+  [{ deny: ['93.184.0.0/16', '2606::/16'] }, 'public.test', 443, 'denied'],
+  [{ deny: ['93.184.0.0/16'] }, publicAddress, 443, 'denied'],
+  [{ deny: ['private.test'], allow: ['private.test:443'] }, 'private.test', 443, 'denied'],
+  [{ only: ['*.test'] }, 'public.test', 443, 'open'],
+  [{ only: ['*.test'] }, 'private.test', 443, 'not-public'],
+  [{ only: ['public.test:443'] }, 'public.test', 80, 'not-in-only'],
+  [{ only: ['public.test:443'] }, 'public.test', null, 'open'],
+  [{ only: ['other.test'] }, 'public.test', 443, 'not-in-only'],
+  [{ only: ['other.test'] }, 'public.test', null, 'not-in-only'],
+  [{ only: ['other.test'] }, publicAddress, 443, 'not-in-only'],
+  [{ only: ['93.184.0.0/16'] }, publicAddress, 443, 'open'],
+  [{ only: ['93.184.0.0/16'] }, 'public.test', 443, 'open'],
+  [{ only: ['other.test'], allow: ['private.test:443'] }, 'private.test', 443, 'open'],
+  [{ only: ['other.test'], allow: ['127.0.0.1:5000'] }, 'host.kiln.internal', 5000, 'open'],
+];
+
+for (const [given, host, port, wanted] of settings) {
+  test(`with ${JSON.stringify(given)}, ${host} at port ${port} is ${wanted}`, async () => {
+    const decision = await policyOf(rulesOf(given))({ host, port }, signal);
+    assert.equal(decision.allowed ? 'open' : decision.reason, wanted);
+  });
+}
+
+test('of a name with a denied address, the others are used', async () => {
+  const policy = policyOf(rulesOf({ deny: ['93.184.0.0/16'] }));
+  const decision = await policy({ host: 'public.test', port: 80 }, signal);
+  assert.deepEqual(decision.allowed && decision.addresses, ['2606:2800::1']);
+});
+
+test('a name that KILN_EGRESS_ONLY does not name is not told to any name server', async () => {
+  const resolve = async (host: string): Promise<never> => assert.fail(`${host} was looked up`);
+  const policy = policyOf({
+    ...rulesOf({ only: ['other.test'] }),
+    resolve: { set: resolve, chosen: resolve },
+  });
+  await policy({ host: 'secret.leaks.test', port: null }, signal);
+});
+
+test('a mirror is open whatever the other settings close', async () => {
+  const mirrors = parseRegistryMirrors(['docker.io=http://127.0.0.1:5000']);
+  const policy = policyOf({ ...rulesOf({ deny: ['127.0.0.0/8'], only: ['other.test'] }), mirrors });
+  assert.equal((await policy({ host: 'mirror-0.kiln.internal', port: 80 }, signal)).allowed, true);
 });

@@ -1,11 +1,12 @@
 import { once } from 'node:events';
 import { createServer as createHttpServer, type RequestListener } from 'node:http';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
-import { type Duplex, duplexPair } from 'node:stream';
-import { text } from 'node:stream/consumers';
-import { createEgressPolicy } from '../../src/egress/egress-policy.ts';
-import { createEgressProxy, type EgressProxy } from '../../src/egress/egress-proxy.ts';
+import type { Duplex } from 'node:stream';
+import { createEgressPolicy, type EgressPolicyOptions } from '../../src/egress/egress-policy.ts';
+import { createEgressGateway, type EgressGateway } from '../../src/egress/gateway.ts';
+import { parseEgressRules } from '../../src/egress/settings.ts';
 import type { EgressDestination } from '../../src/model/build.ts';
+import type { BuildSpec } from '../../src/model/spec.ts';
 
 export type Listening = AsyncDisposable & { readonly port: number };
 
@@ -26,7 +27,7 @@ async function listen(server: Server): Promise<Listening> {
     socket.on('error', () => undefined);
     socket.once('close', () => sockets.delete(socket));
   });
-  server.listen(0, '127.0.0.1');
+  server.listen({ port: 0, host: '127.0.0.1', backlog: 1024 });
   await once(server, 'listening');
   return {
     port: (server.address() as AddressInfo).port,
@@ -38,79 +39,92 @@ async function listen(server: Server): Promise<Listening> {
   };
 }
 
-export type TestProxy = Disposable & {
-  readonly proxy: EgressProxy;
+export function rulesOf(given: { allow?: string[]; deny?: string[]; only?: string[] } = {}) {
+  return parseEgressRules({ allow: [], deny: [], only: [], ...given });
+}
+
+export type TestGateway = AsyncDisposable & {
+  readonly gateway: EgressGateway;
   /** Destinations in the order they were told. */
   readonly told: EgressDestination[];
-  /** A connection of the guest: the guest's end. */
-  connect(): Duplex;
-  /** Sends bytes on a connection of their own; resolves with all that comes back. */
-  send(bytes: string): Promise<string>;
+  /** A stream of the guest: the guest's end of a real TCP connection, whose other end the gateway has. */
+  connect(): Promise<Socket>;
+  /** Opens a stream to an address; resolves with it once it is there, or with null when it was refused. */
+  open(target: string): Promise<Socket | null>;
 };
 
-/** A proxy whose names all are this machine and whose ports named are open, as if the operator had set them. */
-export function createTestProxy(open: readonly number[], resolve = async () => ['127.0.0.1']): TestProxy {
+export type TestOptions = Partial<EgressPolicyOptions> & { readonly network?: BuildSpec['network'] };
+
+/** A gateway that is leased to a build; by default all names are this machine, and nothing is open. */
+export async function createTestGateway(options: TestOptions = {}): Promise<TestGateway> {
   const told: EgressDestination[] = [];
+  const resolve = async (): Promise<string[]> => ['127.0.0.1'];
   const policy = createEgressPolicy({
-    allow: open.map((port) => ({ host: 'origin.test', port })),
-    mirrors: [],
-    resolve: { set: resolve, chosen: resolve },
+    ...{ ...rulesOf(), mirrors: [], resolve: { set: resolve, chosen: resolve } },
+    ...options,
   });
-  const proxy = createEgressProxy({ policy, onDestination: (destination) => told.push(destination) });
-  const connectGuest = (): Duplex => {
-    const [guest, host] = duplexPair();
+  const gateway = createEgressGateway({ policy });
+  gateway.lease({
+    network: options.network ?? 'default',
+    onDestination: (destination) => told.push(destination),
+  });
+  const server = createServer({ allowHalfOpen: true }, (socket) => gateway.accept(socket));
+  server.listen({ port: 0, host: '127.0.0.1', backlog: 1024 });
+  await once(server, 'listening');
+  const guests = new Set<Socket>();
+  const connectGuest = async (): Promise<Socket> => {
+    const { port } = server.address() as AddressInfo;
+    const guest = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
     guest.on('error', () => undefined);
-    // As with an ssh channel, what one side closes is closed for the other.
-    guest.once('close', () => host.destroy());
-    host.once('close', () => guest.end());
-    proxy.accept(host);
+    guests.add(guest);
+    await once(guest, 'connect');
     return guest;
   };
   return {
-    proxy,
-    told,
-    connect: connectGuest,
-    send(bytes) {
-      const guest = connectGuest();
-      guest.write(bytes);
-      return text(guest);
-    },
-    [Symbol.dispose]: () => proxy[Symbol.dispose](),
-  };
-}
-
-/** A real TCP connection whose other end the proxy has. */
-export async function connectOverTcp(
-  proxy: EgressProxy,
-): Promise<AsyncDisposable & { readonly guest: Socket }> {
-  const server = createServer({ allowHalfOpen: true }, (socket) => proxy.accept(socket)).listen(
-    0,
-    '127.0.0.1',
-  );
-  await once(server, 'listening');
-  const guest = connect({
-    port: (server.address() as AddressInfo).port,
-    host: '127.0.0.1',
-    allowHalfOpen: true,
-  });
-  await once(guest, 'connect');
-  return {
-    guest,
+    ...{ gateway, told, connect: connectGuest },
+    open: async (target) => openStream(await connectGuest(), target),
     async [Symbol.asyncDispose]() {
-      guest.destroy();
+      gateway[Symbol.dispose]();
+      for (const guest of guests) guest.destroy();
       server.close();
       await once(server, 'close');
     },
   };
 }
 
-/** Resolves when what was read from the stream so far ends with `tail`; with all of it. */
-export async function readUntil(stream: Duplex, tail: string): Promise<string> {
+/** Says where a stream is to go; resolves with it once it is there, or with null when it was refused. */
+export async function openStream<Stream extends Duplex>(
+  stream: Stream,
+  target: string,
+): Promise<Stream | null> {
+  stream.write(`tcp ${target}\n`);
+  const answer = await readSome(stream, 3);
+  return answer === 'ok\n' ? stream : null;
+}
+
+/** The next `bytes` bytes, or fewer where the stream ends before; what follows stays unread. */
+export async function readSome(stream: Duplex, bytes: number): Promise<string> {
   let seen = '';
-  while (!seen.endsWith(tail)) {
-    const chunk: Buffer | null = stream.read();
+  while (seen.length < bytes) {
+    const chunk: Buffer | null = stream.read(bytes - seen.length) ?? stream.read();
     if (chunk) seen += chunk.toString('latin1');
-    else await once(stream, 'readable');
+    else if (stream.readableEnded || stream.destroyed || !(await becomesReadable(stream))) break;
+  }
+  if (seen.length > bytes) {
+    stream.unshift(Buffer.from(seen.slice(bytes), 'latin1'));
+    return seen.slice(0, bytes);
   }
   return seen;
+}
+
+/** Whether there may be more to read; false once the stream has ended. */
+function becomesReadable(stream: Duplex): Promise<boolean> {
+  return new Promise((resolve) => {
+    const settle = (more: boolean) => () => {
+      stream.off('readable', readable).off('end', ended).off('close', ended);
+      resolve(more);
+    };
+    const [readable, ended] = [settle(true), settle(false)];
+    stream.once('readable', readable).once('end', ended).once('close', ended);
+  });
 }

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { canonicalHost, formatHostPort, parseHostPort } from '../../src/egress/host-port.ts';
-import { parseEgressAllow, parseRegistryMirrors, registryConfig } from '../../src/egress/settings.ts';
+import { isAbout, parseHostRule } from '../../src/egress/host-rule.ts';
+import { parseEgressRules, parseRegistryMirrors, registryConfig } from '../../src/egress/settings.ts';
 import { KilnError } from '../../src/model/error.ts';
 
 const spellings: readonly (readonly [string, string | null])[] = [
@@ -60,14 +61,29 @@ for (const [text, expected] of hostPorts) {
   });
 }
 
-test('KILN_EGRESS_ALLOW is a list of host:port', () => {
-  assert.deepEqual(parseEgressAllow([]), []);
-  assert.deepEqual(parseEgressAllow(['Registry.LAN.:5000', '10.0.0.5:443', '[0::1]:80']), [
-    { host: 'registry.lan', port: 5000 },
-    { host: '10.0.0.5', port: 443 },
-    { host: '::1', port: 80 },
-  ]);
-});
+/** The rule, the hosts it is about, and some that it is not about. */
+const rules: readonly (readonly [string, number | null, readonly string[], readonly string[]])[] = [
+  ['Registry.LAN.:5000', 5000, ['registry.lan'], ['a.registry.lan', 'lan', '10.0.0.5']],
+  ['10.0.0.5:443', 443, ['10.0.0.5'], ['10.0.0.6', '::ffff:10.0.0.5']],
+  ['[0::1]:80', 80, ['::1'], ['::2', '127.0.0.1']],
+  ['::1', null, ['::1'], ['::2']],
+  ['10.0.0.0/8', null, ['10.0.0.0', '10.255.255.255'], ['11.0.0.0', 'ten.lan']],
+  ['10.0.0.0/8:443', 443, ['10.1.2.3'], ['9.9.9.9']],
+  ['[fd00::/8]:443', 443, ['fd12::1'], ['fe80::1', '10.0.0.1']],
+  ['0.0.0.0/0', null, ['1.1.1.1'], ['::1']],
+  ['*.Example.org', null, ['a.example.org', 'a.b.example.org'], ['example.org', 'aexample.org']],
+  ['*.example.org:22', 22, ['a.example.org'], ['a.example.com']],
+];
+
+for (const [text, port, about, notAbout] of rules) {
+  test(`the rule ${text} is about ${about.join(' and ')}, not ${notAbout.join(', ')}`, () => {
+    const rule = parseHostRule(text);
+    assert.ok(rule);
+    assert.equal(rule.port, port);
+    for (const host of about) assert.ok(isAbout(rule, host), host);
+    for (const host of notAbout) assert.ok(!isAbout(rule, host), host);
+  });
+}
 
 test('KILN_REGISTRY_MIRRORS leads an alias to each plain mirror; one with TLS keeps its name', () => {
   const mirrors = parseRegistryMirrors([
@@ -112,9 +128,20 @@ test('KILN_REGISTRY_MIRRORS leads an alias to each plain mirror; one with TLS ke
 
 test('no mirrors, no lines for buildkitd', () => assert.equal(registryConfig(parseRegistryMirrors([])), ''));
 
+const parseRule = (kind: 'allow' | 'deny' | 'only') => (items: readonly string[]) =>
+  parseEgressRules({ allow: [], deny: [], only: [], [kind]: items });
+
 const wrong: readonly (readonly [(items: readonly string[]) => unknown, string, string])[] = [
-  [parseEgressAllow, 'KILN_EGRESS_ALLOW', 'registry.lan'],
-  [parseEgressAllow, 'KILN_EGRESS_ALLOW', 'ok.lan:1,10.0.0.0/8:80'],
+  [parseRule('allow'), 'KILN_EGRESS_ALLOW', 'registry.lan'],
+  [parseRule('allow'), 'KILN_EGRESS_ALLOW', 'ok.lan:1,10.0.0.5'],
+  [parseRule('allow'), 'KILN_EGRESS_ALLOW', '[::1]'],
+  [parseRule('allow'), 'KILN_EGRESS_ALLOW', '*.lan:80'],
+  [parseRule('allow'), 'KILN_EGRESS_ALLOW', '10.0.0.0/33'],
+  [parseRule('deny'), 'KILN_EGRESS_DENY', 'http://example.org'],
+  [parseRule('deny'), 'KILN_EGRESS_DENY', 'a*.example.org'],
+  [parseRule('deny'), 'KILN_EGRESS_DENY', 'example.org:0'],
+  [parseRule('only'), 'KILN_EGRESS_ONLY', '*.10.0.0.1'],
+  [parseRule('only'), 'KILN_EGRESS_ONLY', 'example.org/8'],
   [parseRegistryMirrors, 'KILN_REGISTRY_MIRRORS', 'http://127.0.0.1:5000'],
   [parseRegistryMirrors, 'KILN_REGISTRY_MIRRORS', 'docker.io=127.0.0.1:5000'],
   [parseRegistryMirrors, 'KILN_REGISTRY_MIRRORS', 'docker.io=ftp://mirror.lan'],

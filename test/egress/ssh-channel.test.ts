@@ -1,17 +1,19 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import ssh2 from 'ssh2';
 import { connectSsh } from '../../src/ssh/connection.ts';
 import { generateKeyPair } from '../../src/ssh/keys.ts';
-import { createTestProxy, readUntil, serve, type TestProxy } from './harness.ts';
+import { createTestGateway, openStream, rulesOf, serve, type TestGateway } from './harness.ts';
 
-/** The proxy behind a real ssh connection: `open` makes a connection on the guest's side of it. */
-async function connectGuest({ proxy }: TestProxy) {
+const wayOut = '/run/kiln/way-out.sock';
+
+/** The gateway behind a real ssh connection: `open` makes a connection on the guest's side of it. */
+async function connectGuest({ gateway }: TestGateway) {
   const { privateKey, publicKey } = generateKeyPair();
-  const server = new ssh2.Server({ hostKeys: [privateKey] });
+  const server = new ssh2.Server({ hostKeys: [privateKey], ident: 'OpenSSH_9.2' });
   const { promise: connected, resolve: onConnected } = Promise.withResolvers<ssh2.Connection>();
   server.on('connection', (connection) => {
     connection.on('error', () => undefined);
@@ -25,12 +27,12 @@ async function connectGuest({ proxy }: TestProxy) {
   const signal = AbortSignal.timeout(10_000);
   const hostKey = `ssh-ed25519 ${publicKey}`;
   const ssh = await connectSsh({ port, hostKey, privateKey }, signal);
-  await ssh.forwardIn(3128, (channel) => proxy.accept(channel), signal);
+  await ssh.forwardIn(wayOut, (channel) => gateway.accept(channel), signal);
   const guest = await connected;
   return {
     open: () =>
       new Promise<ssh2.ServerChannel>((resolve, reject) => {
-        guest.forwardOut('127.0.0.1', 3128, '127.0.0.1', 40_000, (error, channel) =>
+        guest.openssh_forwardOutStreamLocal(wayOut, (error, channel) =>
           error ? reject(error) : resolve(channel),
         );
       }),
@@ -42,82 +44,84 @@ async function connectGuest({ proxy }: TestProxy) {
   };
 }
 
-function serveEcho() {
-  return serve((socket) => socket.pipe(socket));
+/** An echo that ends with its client, and a gateway that lets guests to it. */
+async function openEcho(onSocket: (socket: Socket) => void = (socket) => void socket.pipe(socket)) {
+  await using undo = new AsyncDisposableStack();
+  const server = undo.use(await serve(onSocket));
+  const to = `127.0.0.1:${server.port}`;
+  const gateway = undo.use(await createTestGateway(rulesOf({ allow: [to] })));
+  const guest = undo.use(await connectGuest(gateway));
+  const resources = undo.move();
+  return { to, gateway, guest, [Symbol.asyncDispose]: () => resources.disposeAsync() };
 }
 
-test('a request and a tunnel go through an ssh channel', async () => {
-  await using server = await serve((socket) => {
-    socket.once('data', () => socket.end('HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi'));
-  });
-  using proxy = createTestProxy([server.port]);
-  await using guest = await connectGuest(proxy);
-  const request = await guest.open();
-  request.write(`GET http://origin.test:${server.port}/ HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`);
-  assert.match(await text(request), /200 OK[\s\S]*hi/);
-  const tunnel = await guest.open();
-  tunnel.write(`CONNECT origin.test:${server.port} HTTP/1.1\r\nHost: a\r\n\r\n`);
-  await readUntil(tunnel, '\r\n\r\n');
-  tunnel.write('anything');
-  assert.match(await text(tunnel), /hi$/);
+test('a connection goes through an ssh channel, both ways', async () => {
+  await using echo = await openEcho(
+    (socket) => void socket.once('data', (data) => socket.end(`<${String(data)}>`)),
+  );
+  const stream = await openStream(await echo.guest.open(), echo.to);
+  assert.ok(stream);
+  stream.write('anything');
+  assert.equal(await text(stream), '<anything>');
 });
 
-/** Ways a guest ends or is ended; none may keep its connection. */
+/** Ways a guest is refused; none may keep its channel. */
 const endings: Record<string, string> = {
-  'is refused': 'CONNECT 127.0.0.1:1 HTTP/1.1\r\nHost: a\r\n\r\n',
-  'is refused and goes on sending': `CONNECT 127.0.0.1:1 HTTP/1.1\r\nHost: a\r\n\r\n${'x'.repeat(100_000)}`,
-  'is refused with a body unread': `PUT http://127.0.0.1:1/ HTTP/1.1\r\nHost: a\r\nContent-Length: 500000\r\n\r\n${'x'.repeat(300_000)}`,
+  'is refused': 'tcp 127.0.0.1:1\n',
+  'is refused and goes on sending': `tcp 127.0.0.1:1\n${'x'.repeat(100_000)}`,
   'sends garbage': '\0'.repeat(100_000),
+  'asks for names in garbage': `dns\n${'x'.repeat(100_000)}`,
 };
 
 for (const [way, bytes] of Object.entries(endings)) {
-  test(`a guest that ${way} 200 times over ssh is answered each time`, async () => {
-    await using server = await serveEcho();
-    using proxy = createTestProxy([server.port]);
-    await using guest = await connectGuest(proxy);
+  test(`a guest that ${way} 100 times over ssh is answered each time`, async () => {
+    await using echo = await openEcho();
     const refuse = async (): Promise<void> => {
-      const channel = await guest.open();
+      const channel = await echo.guest.open();
       channel.write(bytes);
-      assert.match(await text(channel), way === 'sends garbage' ? /^$/ : /^HTTP\/1.1 403 /);
+      assert.equal(await text(channel), '');
     };
-    for (let batch = 0; batch < 10; batch += 1) await Promise.all(Array.from({ length: 20 }, refuse));
-    const channel = await guest.open();
-    channel.write(`CONNECT origin.test:${server.port} HTTP/1.1\r\nHost: a\r\n\r\n`);
-    assert.match(await readUntil(channel, '\r\n\r\n'), / 200 /);
+    for (let batch = 0; batch < 2; batch += 1) await Promise.all(Array.from({ length: 50 }, refuse));
+    assert.ok(await openStream(await echo.guest.open(), echo.to));
   });
 }
 
-test('a tunnel whose origin goes away ends over ssh', async () => {
-  await using server = await serve((socket) => void socket.once('data', () => socket.resetAndDestroy()));
-  using proxy = createTestProxy([server.port]);
-  await using guest = await connectGuest(proxy);
-  const channel = await guest.open();
-  channel.write(`CONNECT origin.test:${server.port} HTTP/1.1\r\nHost: a\r\n\r\n`);
-  await readUntil(channel, '\r\n\r\n');
-  channel.write('x');
-  assert.equal(await text(channel), '');
+test('an origin that resets ends the channel over ssh', async () => {
+  await using echo = await openEcho((socket) => void socket.once('data', () => socket.resetAndDestroy()));
+  const stream = await openStream(await echo.guest.open(), echo.to);
+  assert.ok(stream);
+  stream.write('x');
+  assert.equal(await text(stream), '');
 });
 
-for (const way of ['a tunnel', 'a plain request']) {
-  test(`the end of the ssh connection ends ${way} to the outside`, async () => {
-    const { promise: arrived, resolve: onData } = Promise.withResolvers<void>();
-    const { promise: closed, resolve: onClose } = Promise.withResolvers<void>();
-    await using server = await serve((socket) => {
-      socket.once('data', () => onData());
-      socket.once('end', () => socket.end());
-      socket.once('close', onClose);
-    });
-    using proxy = createTestProxy([server.port]);
-    {
-      await using guest = await connectGuest(proxy);
-      const channel = await guest.open();
-      channel.write(
-        way === 'a tunnel'
-          ? `CONNECT origin.test:${server.port} HTTP/1.1\r\nHost: a\r\n\r\nx`
-          : `GET http://origin.test:${server.port}/ HTTP/1.1\r\nHost: a\r\n\r\n`,
-      );
-      await arrived;
-    }
-    await closed;
+test('300 connections at once each get their own bytes back', async () => {
+  await using echo = await openEcho((socket) => void socket.once('data', (data) => socket.end(data)));
+  await Promise.all(
+    Array.from({ length: 300 }, async (_, index) => {
+      const stream = await openStream(await echo.guest.open(), echo.to);
+      assert.ok(stream);
+      stream.write(`number ${index}`);
+      assert.equal(await text(stream), `number ${index}`);
+    }),
+  );
+});
+
+test('the end of the ssh connection ends a connection to the outside', async () => {
+  const { promise: closed, resolve: onClose } = Promise.withResolvers<void>();
+  const { promise: arrived, resolve: onData } = Promise.withResolvers<void>();
+  await using server = await serve((socket) => {
+    socket.once('data', () => onData());
+    socket.once('end', () => socket.end());
+    socket.once('close', onClose);
   });
-}
+  const to = `127.0.0.1:${server.port}`;
+  await using gateway = await createTestGateway(rulesOf({ allow: [to] }));
+  {
+    await using guest = await connectGuest(gateway);
+    const stream = await openStream(await guest.open(), to);
+    assert.ok(stream);
+    stream.write('x');
+    await arrived;
+  }
+  await closed;
+});

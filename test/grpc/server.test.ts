@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { type ClientReadableStream, credentials, makeClientConstructor, status } from '@grpc/grpc-js';
 import { service as healthService } from 'grpc-health-check';
+import { Network, StepNetwork } from '../../src/grpc/generated/kiln/v1/build.ts';
 import type { GetBuildResponse } from '../../src/grpc/generated/kiln/v1/build_service.ts';
 import type { Builds } from '../../src/model/builds.ts';
 import { KilnError } from '../../src/model/error.ts';
@@ -30,9 +31,14 @@ test('GetBuild shows the record in the words of the protocol (simulated builds)'
   assert.deepEqual(build.artifact, { format: 3, digest, size: 11 });
   assert.deepEqual(build.context?.warnings, record.context?.warnings);
   assert.deepEqual(build.egress, [
-    { host: 'example.org', port: 443, address: undefined, allowed: false, connections: 2 },
+    {
+      ...{ name: 'db.lan', address: '10.0.0.5', port: 5432, announced: undefined },
+      ...{ allowed: false, reason: 'not-public', connections: 2, bytesIn: 0, bytesOut: 0 },
+    },
   ]);
   assert.equal(build.verdict, undefined);
+  assert.equal(build.vm?.network, StepNetwork.STEP_NETWORK_VM);
+  assert.equal(build.spec?.network, Network.NETWORK_DEFAULT);
 });
 
 test('an error of the use-cases arrives with its code, and is not logged as ours (simulated builds)', async () => {

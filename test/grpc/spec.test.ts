@@ -25,7 +25,14 @@ test('every field arrives, and the last value of a name counts', () => {
         { name: 'A', value: '2' },
       ],
       labels: [{ name: 'org.x', value: 'y' }],
-      ...{ platform: 'linux/amd64', builtinFrontend: true, tags: ['demo:1'], output: 3, timeoutSeconds: 9 },
+      ...{
+        platform: 'linux/amd64',
+        builtinFrontend: true,
+        tags: ['demo:1'],
+        output: 3,
+        network: 2,
+        timeoutSeconds: 9,
+      },
     }),
   );
   assert.deepEqual(spec, {
@@ -37,7 +44,14 @@ test('every field arrives, and the last value of a name counts', () => {
       noCache: true,
     },
     ...{ buildArgs: { A: '2' }, labels: { 'org.x': 'y' } },
-    ...{ platform: 'linux/amd64', builtinFrontend: true, tags: ['demo:1'], output: 'oci', timeoutSeconds: 9 },
+    ...{
+      platform: 'linux/amd64',
+      builtinFrontend: true,
+      tags: ['demo:1'],
+      output: 'oci',
+      network: 'none',
+      timeoutSeconds: 9,
+    },
   });
 });
 

@@ -26,6 +26,7 @@ test('a build streams its log and ends with verdict and trailers (simulated buil
     `kiln: build ${record.id} waits for a VM, place 2 in the queue`,
     '#1 [internal] load',
     '#2 DONE 0.1s',
+    'kiln: refused: db.lan:5432: not public; whoever runs this service can open it with KILN_EGRESS_ALLOW=db.lan:5432',
   ]);
   assert.match(`${body.split('\n').at(-2)}\n`, said);
   for (const header of [
@@ -54,9 +55,10 @@ test('every spelling of an upload starts the same build (simulated builds)', asy
     builtinFrontend: true,
     tags: ['demo', 'other:1'],
     output: 'oci',
+    network: 'none',
     timeoutSeconds: 5400,
   };
-  const more = ['builtin-frontend=true', 't=other:1', 'output=oci', 'timeout=1h30m'];
+  const more = ['builtin-frontend=true', 't=other:1', 'output=oci', 'network=none', 'timeout=1h30m'];
   const asForm = [...fields, ...more].flatMap((field) => ['-F', field]);
   const query = String(
     new URLSearchParams(
@@ -107,7 +109,7 @@ test('a failed build makes curl exit with 18 and loses no byte, run after run (s
   ];
   await using harness = await serve({ script });
   const shape =
-    /open line\nkiln: build \S+ failed after 8\.1 s and 1\.5 s in the queue: buildctl exited with 1\.\n$/;
+    /open line\nkiln: refused: .*\nkiln: build \S+ failed after 8\.1 s and 1\.5 s in the queue: buildctl exited with 1\.\n$/;
   for (let run = 0; run < 40; run += 1) {
     const { exit, body, headers } = await curl(['-F', 'context=@-', `${harness.url}/build`], archive);
     assert.equal(exit, 18, `run ${run}: ${headers}`);
@@ -228,7 +230,7 @@ test('HTTP/1.0 gets the log too, without trailers (simulated builds)', async () 
   await using harness = await serve();
   const { exit, body } = await curl(['-0', '--data-binary', '@-', `${harness.url}/build`], archive);
   assert.equal(exit, 0);
-  assert.match(body, /#2 DONE 0\.1s\nkiln: build \S+ succeeded/);
+  assert.match(body, /#2 DONE 0\.1s\nkiln: refused: .*\nkiln: build \S+ succeeded/);
 });
 
 test('closing the server lets an answer that is ending end (simulated builds)', async () => {

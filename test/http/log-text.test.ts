@@ -48,6 +48,7 @@ test('what a build waits for is said once and when it changes; between, one line
       'kiln: still waiting ....',
       '#1 half a line',
       'kiln: warning: late',
+      'kiln: refused: db.lan:5432: not public; whoever runs this service can open it with KILN_EGRESS_ALLOW=db.lan:5432',
     ],
   );
 });
@@ -62,5 +63,5 @@ test('curl --fail-with-body, as the documents have it, fails for a refusal and f
   await using failing = await serve({ script: [log('#1 x\n'), verdict(failed)] });
   const cut = await curl([...args.slice(0, -1), `${failing.url}/build`], archive);
   assert.equal(cut.exit, 18);
-  assert.match(cut.body, /^#1 x\nkiln: build /);
+  assert.match(cut.body, /^#1 x\nkiln: refused: .*\nkiln: build /);
 });

@@ -27,6 +27,7 @@ before(async () => {
     await listEntries(fileURLToPath(new URL('../../images', import.meta.url))),
     'buildkit-v0.20.2',
   ));
+  await writeFile(join(directory, 'images', 'go-modules.sh'), '');
 });
 after(() => rm(directory, { recursive: true }));
 
@@ -47,6 +48,9 @@ test('binaries are built once; a changed pin, hash or script builds them anew', 
 
   await writeFile(script(), `${stub}# changed\n`);
   assert.ok(![first, second].includes(await ensure(pins)));
+  const third = await ensure(pins);
+  await writeFile(join(directory, 'images', 'go-modules.sh'), '# changed\n');
+  assert.notEqual(await ensure(pins), third);
   assert.equal(await ensure({ ...pins, DEBIAN_SUITE: 'trixie' }), await ensure(pins), 'not an input');
 });
 

@@ -10,6 +10,8 @@ mkdir -p /var/lib/kiln/build/context /var/lib/kiln/build/dockerfile
 # Nobody ever writes into `never`: build.sh waits on it, as `sleep` would be a process.
 mkfifo /var/lib/kiln/build/never /var/lib/kiln/build/output.pipe
 modprobe erofs
+# buildkitd makes networks for its next steps ahead, in a moment of its own.
+while [ "$(ls /var/lib/buildkit/net/cni | wc -l)" -lt "$1" ]; do sleep 0.2; done
 mount --version >/dev/null
 dd --version >/dev/null
 perl -c /usr/local/lib/kiln/reseed 2>/dev/null

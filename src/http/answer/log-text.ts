@@ -2,6 +2,7 @@ import type { BuildRecord, Verdict } from '../../model/build.ts';
 import { describeEnd } from '../../model/describe-end.ts';
 import type { BuildEvent, WatchItem } from '../../model/event.ts';
 import type { Writer } from './client.ts';
+import { describeRefusals } from './refusals.ts';
 
 export type LogTextOptions = {
   readonly id: string;
@@ -92,7 +93,8 @@ class LogText {
   }
 
   end(record: BuildRecord): string {
-    return `${this.#endLine()}${this.#later}kiln: build ${this.#id} ${describeEnd(record)}\n`;
+    const refusals = describeRefusals(record.egress).map((line) => `kiln: ${line}\n`);
+    return `${this.#endLine()}${this.#later}${refusals.join('')}kiln: build ${this.#id} ${describeEnd(record)}\n`;
   }
 
   #waitFor(what: string): void {

@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { buildStates, phases, terminalStates } from '../../model/build.ts';
+import { buildStates, failureReasons, phases, refusalReasons, terminalStates } from '../../model/build.ts';
 import { errorKinds } from '../../model/error.ts';
 import { specSchema } from '../../model/spec.ts';
 
@@ -11,13 +11,33 @@ const codes = Object.keys(errorKinds) as [string, ...string[]];
 
 const egressSchema = z
   .strictObject({
-    host: z.string(),
-    port: z.number().int(),
-    address: z.string().nullable().meta({ description: 'Null when it was refused or not found.' }),
+    name: z.string().nullable().meta({
+      description: 'As the build looked it up; null where it used a bare address.',
+    }),
+    address: z.string().nullable().meta({
+      description: 'Connected to, or refused; null where there is none.',
+    }),
+    port: z.number().int().nullable().meta({
+      description: 'Null where a name was refused before anything was connected to.',
+    }),
+    announced: z.string().nullable().meta({
+      description:
+        "Of a bare address: the name that the build's first bytes say (TLS, HTTP). Nobody has checked it.",
+    }),
     allowed: z.boolean(),
-    connections: z.number().int(),
+    reason: z
+      .enum([...refusalReasons, ...failureReasons])
+      .nullable()
+      .meta({ description: 'Why it was refused, or not reached; null where a connection came about.' }),
+    connections: bytes.meta({ description: 'How often; of a refused name, how often it was asked for.' }),
+    bytesIn: bytes.meta({ description: 'Bytes that the build received.' }),
+    bytesOut: bytes.meta({ description: 'Bytes that the build sent.' }),
   })
-  .meta({ id: 'EgressDestination', description: 'Where a build connected to through the egress proxy.' });
+  .meta({
+    id: 'EgressDestination',
+    description:
+      'One destination of a build: a host and a port with one outcome. An event tells of the first contact; its counts are those of that moment.',
+  });
 
 const verdictSchema = z
   .strictObject({
@@ -44,7 +64,15 @@ export const recordSchema = z
     spec: specSchema,
     verdict: orNull(verdictSchema),
     times: z.strictObject(times).meta({ description: 'When each phase was reached.' }),
-    vm: z.strictObject({ id: z.string(), accelerator: z.enum(['kvm', 'tcg']) }).nullable(),
+    vm: z
+      .strictObject({
+        id: z.string(),
+        accelerator: z.enum(['kvm', 'tcg']),
+        network: z.enum(['bridge', 'vm']).meta({
+          description: "Whose network a RUN step has: one of its own (bridge), or the VM's, shared (vm).",
+        }),
+      })
+      .nullable(),
     entry: z.strictObject({
       name: z.string(),
       imageDigest: digest,

@@ -24,6 +24,7 @@ export const fieldInfos: Readonly<Record<string, FieldInfo>> = {
   tag: { description: of('tags'), repeated: true },
   t: { description: 'The same as tag.', repeated: true },
   output: { description: of('output') },
+  network: { description: of('network') },
   timeout: { description: `${of('timeoutSeconds')} Seconds, or 10m, 1h30m.` },
   'on-failure': {
     description:
@@ -82,6 +83,7 @@ export function parseFields(fields: Fields): { spec: BuildSpec; answer: AnswerOp
       platform: given('platform'),
       tags: [...many('tag'), ...many('t')],
       output: given('output'),
+      network: given('network'),
       timeoutSeconds: parseDuration(given('timeout')),
     }),
     fieldNames,

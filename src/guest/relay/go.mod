@@ -1,0 +1,3 @@
+module kiln/relay
+
+go 1.22
