@@ -27,7 +27,8 @@ function httpHost(head: Buffer): string | null | typeof more {
   if (!/^[A-Z]{0,16}( |$)/.test(text)) return null;
   const end = text.indexOf('\r\n\r\n');
   const headers = end < 0 ? text : text.slice(0, end + 2);
-  const [, value] = /\r\n[Hh][Oo][Ss][Tt]:[ \t]*([^\r\n]*?)[ \t]*\r\n/.exec(headers) ?? [];
+  // No blanks in the pattern: where they may belong to two parts of it, a guest can make it try every way to share them out.
+  const value = /\r\n[Hh][Oo][Ss][Tt]:([^\r\n]*)\r\n/.exec(headers)?.[1]?.trim();
   if (value === undefined) return end < 0 ? more : null;
   return named(parseHostPort(value)?.host ?? canonicalHost(value));
 }

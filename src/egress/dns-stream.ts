@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import { Semaphore } from '../lib/semaphore.ts';
+import type { Semaphore } from '../lib/semaphore.ts';
 
 /** The way a question came: over UDP, where an answer may have to be cut, or TCP. */
 export type Transport = 'u' | 't';
@@ -9,15 +9,18 @@ export type AnswerDns = (message: Buffer, transport: Transport) => Promise<Buffe
 
 /** Number of the question, transport, length of the message. */
 const headerBytes = 4 + 1 + 2;
-/** Of one guest. While these wait for their answers, no further question is read. */
-const maxQuestions = 256;
-
 /**
  * Answers the questions of a guest on one stream, in any order. A frame, either way: number (uint32, big-endian; an answer has
  * that of its question), `u` or `t`, length (uint16, big-endian), DNS message. Never rejects; a stream that breaks this is cut.
+ * @param options.questions Each holds one of its permits until it is answered, also when its stream has gone: it has descriptors of
+ *   this process for as long.
  */
-export async function serveDns(stream: Duplex, answer: AnswerDns): Promise<void> {
-  const questions = new Semaphore(maxQuestions);
+export async function serveDns(
+  stream: Duplex,
+  { questions, answer }: { readonly questions: Semaphore; readonly answer: AnswerDns },
+): Promise<void> {
+  // One for each answer that is being sent.
+  stream.setMaxListeners(0);
   try {
     for await (const frame of readFrames(stream)) {
       const permit = await questions.acquire();

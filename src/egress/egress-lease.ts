@@ -41,7 +41,7 @@ export class EgressLease {
   /** Joins a guest's stream with a connection to where it wants to go; null where there is none. Never rejects. */
   async connect({ host, port, byName }: Target, guest: Duplex): Promise<Socket | null> {
     const { signal } = this.#ended;
-    let gone = false;
+    let gone = guest.destroyed;
     guest.once('close', () => {
       gone = true;
     });

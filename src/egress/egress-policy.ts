@@ -4,7 +4,7 @@ import { withDeadline } from '../lib/abort.ts';
 import type { RefusalReason } from '../model/build.ts';
 import { createAddressPolicy } from './address-policy.ts';
 import { type HostRule, isAbout } from './host-rule.ts';
-import { createDnsResolver, type Resolve, resolveLocally } from './resolve-host.ts';
+import { createDnsResolver, createLocalResolver, type Resolve } from './resolve-host.ts';
 import type { EgressRules, Mirror } from './settings.ts';
 
 /** Where a guest wants to go. Port null: it only asks what the name means. */
@@ -40,6 +40,7 @@ const lookupDeadlineMs = 10_000;
  */
 export function createEgressPolicy(options: EgressPolicyOptions): EgressPolicy {
   const { mirrors, ownAddresses = listOwnAddresses } = options;
+  const { resolve = { set: createLocalResolver(), chosen: createDnsResolver() } } = options;
   const isPublic = createAddressPolicy();
   return async ({ host, port }, signal) => {
     const mirror = mirrors.find(({ alias }) => alias.host === host && (port ?? alias.port) === alias.port);
@@ -50,7 +51,7 @@ export function createEgressPolicy(options: EgressPolicyOptions): EgressPolicy {
     if (!named && host !== hostName && rules.isOutside(host) && !rules.onlyNamesNetworks)
       return refused('not-in-only');
 
-    const found = await findAddresses(mirror?.target.host ?? host, named, options, signal);
+    const found = await findAddresses(mirror?.target.host ?? host, named, resolve, signal);
     if (found === 'unresolved') return refused('name-unresolved');
     if (found === null) return refused('name-unknown');
     const own = ownAddresses();
@@ -91,7 +92,7 @@ function refused(reason: RefusalReason): Decision {
 async function findAddresses(
   host: string,
   set: boolean,
-  { resolve = { set: resolveLocally, chosen: createDnsResolver() } }: EgressPolicyOptions,
+  resolve: NonNullable<EgressPolicyOptions['resolve']>,
   signal: AbortSignal,
 ): Promise<readonly string[] | null | 'unresolved'> {
   if (isIP(host) !== 0) return [host];
@@ -99,13 +100,25 @@ async function findAddresses(
   if (host.endsWith('.kiln.internal')) return null;
   const reason = (): Error => new Error(`${host} was not resolved within ${lookupDeadlineMs} ms.`);
   try {
-    return await withDeadline({ ms: lookupDeadlineMs, signal, reason }, (limited) =>
+    const found = await withDeadline({ ms: lookupDeadlineMs, signal, reason }, (limited) =>
       (set ? resolve.set : resolve.chosen)(host, limited),
     );
+    return found?.map(asConnectedTo) ?? null;
   } catch {
     signal.throwIfAborted();
     return 'unresolved';
   }
+}
+
+/** IPv4 within IPv6 (RFC 4291, 2.5.5.2) is connected to over IPv4, so the rules for IPv4 are about it. */
+function asConnectedTo(address: string): string {
+  const [, dotted] = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address) ?? [];
+  if (dotted) return dotted;
+  const [, high, low] = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/i.exec(address) ?? [];
+  if (high === undefined || low === undefined) return address;
+  return [high, low]
+    .flatMap((part) => [Number.parseInt(part, 16) >> 8, Number.parseInt(part, 16) & 255])
+    .join('.');
 }
 
 function listOwnAddresses(): string[] {

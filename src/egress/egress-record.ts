@@ -1,7 +1,9 @@
 import type { EgressDestination } from '../model/build.ts';
 
-/** A hostile build may try any number of destinations; this many are kept. */
+/** A hostile build may try any number of destinations: this many are kept of those it reached, and of those it did not. */
 const maxDestinations = 1000;
+/** Stands for all the others, of which only the numbers are kept. */
+const others = { name: null, address: null, port: null, reason: null };
 
 /** What is counted of a destination while its connections live. */
 export type Contact = {
@@ -10,11 +12,17 @@ export type Contact = {
   bytesOut: number;
 };
 
-type Entry = Contact & Omit<EgressDestination, keyof Contact | 'connections'> & { connections: number };
+type Seen = Omit<EgressDestination, keyof Contact | 'connections'>;
+type Entry = Contact & Seen & { connections: number };
+
+function keyOf({ name, address, port, reason }: Seen): string {
+  return [name ?? address, port, reason].join(' ');
+}
 
 /** Every destination one build tried, with how often and how much. */
 export class EgressRecord {
   readonly #entries = new Map<string, Entry>();
+  readonly #counts = { reached: 0, not: 0 };
   readonly #onNew: (destination: EgressDestination) => void;
 
   /** @param onNew Called at the first contact with each destination. */
@@ -23,15 +31,25 @@ export class EgressRecord {
   }
 
   /** One more contact; what is written into the result is on record. */
-  add(seen: Omit<EgressDestination, keyof Contact | 'connections'>): Contact {
-    const key = [seen.name ?? seen.address, seen.port, seen.reason].join(' ');
+  add(seen: Seen): Contact {
+    const key = keyOf(seen);
+    if (this.#entries.has(key)) return this.#count(key, seen);
+    const kind = seen.reason === null ? 'reached' : 'not';
+    if (this.#counts[kind] >= maxDestinations) {
+      const rest = { ...others, allowed: seen.allowed };
+      return this.#count(`${keyOf(rest)} ${String(rest.allowed)}`, rest);
+    }
+    this.#counts[kind] += 1;
+    return this.#count(key, seen);
+  }
+
+  #count(key: string, seen: Seen): Contact {
     const known = this.#entries.get(key);
     if (known) {
       known.connections += 1;
       return known;
     }
     const entry = { ...seen, announced: null, connections: 1, bytesIn: 0, bytesOut: 0 };
-    if (this.#entries.size >= maxDestinations) return entry;
     this.#entries.set(key, entry);
     this.#onNew({ ...entry });
     return entry;

@@ -29,6 +29,8 @@ export type EgressGateway = Disposable & {
 
 /** Descriptors of this process that one guest may use; whoever comes later waits. */
 const maxSockets = 4096;
+/** Each has up to two while name servers are asked. */
+const maxQuestions = 256;
 
 const refuseAll: EgressPolicy = async () => ({ allowed: false, reason: 'network-none', address: null });
 
@@ -36,6 +38,7 @@ const refuseAll: EgressPolicy = async () => ({ allowed: false, reason: 'network-
 export function createEgressGateway({ policy }: { policy: EgressPolicy }): EgressGateway {
   const book = new NameBook();
   const sockets = new Semaphore(maxSockets);
+  const questions = new Semaphore(maxQuestions);
   const streams = new Set<Duplex>();
   let disposed = false;
   let lease = new EgressLease(refuseAll, () => undefined);
@@ -47,6 +50,10 @@ export function createEgressGateway({ policy }: { policy: EgressPolicy }): Egres
 
   async function connect({ host, port }: HostPort, stream: Duplex): Promise<void> {
     const permit = await sockets.acquire();
+    if (stream.destroyed) {
+      permit[Symbol.dispose]();
+      return;
+    }
     const name = book.nameOf(host);
     const socket = await lease.connect({ host: name ?? host, port, byName: name !== null }, stream);
     if (socket && !socket.destroyed) socket.once('close', () => permit[Symbol.dispose]());
@@ -56,7 +63,8 @@ export function createEgressGateway({ policy }: { policy: EgressPolicy }): Egres
   async function serve(stream: Duplex): Promise<void> {
     const opening = await readOpening(stream);
     if (opening === null) stream.destroy();
-    else if (opening === 'dns') await serveDns(stream, (message, way) => answerDns(message, way, names));
+    else if (opening === 'dns')
+      await serveDns(stream, { questions, answer: (message, way) => answerDns(message, way, names) });
     else await connect(opening, stream);
   }
 

@@ -33,7 +33,9 @@ export function joinStreams(
     guest.pause();
     origin.once('drain', () => guest.resume());
   });
-  guest.once('end', () => origin.end());
+  // A guest may have said all it has to say before its origin was there.
+  if (guest.readableEnded) origin.end();
+  else guest.once('end', () => origin.end());
   guest.once('close', () => {
     if (origin.destroyed) return;
     // What it sent last may still be on its way.

@@ -6,11 +6,22 @@ import { lookup, Resolver } from 'node:dns/promises';
  */
 export type Resolve = (host: string, signal: AbortSignal) => Promise<readonly string[] | null>;
 
-/** For names the operator set: as this machine resolves them, /etc/hosts included. */
-export const resolveLocally: Resolve = async (host) => {
-  const found = await orNothing(lookup(host, { all: true }));
-  return found?.map(({ address }) => address) ?? null;
-};
+/**
+ * For names the operator set: as this machine resolves them, /etc/hosts included. Each takes one of the process's few threads for as
+ * long as it lasts, so who asks for a name that is being looked up shares the answer.
+ */
+export function createLocalResolver(): Resolve {
+  const underWay = new Map<string, Promise<readonly string[] | null>>();
+  return (host) => {
+    const known = underWay.get(host);
+    if (known) return known;
+    const answer = orNothing(lookup(host, { all: true }))
+      .then((found) => found?.map(({ address }) => address) ?? null)
+      .finally(() => underWay.delete(host));
+    underWay.set(host, answer);
+    return answer;
+  };
+}
 
 /**
  * For names a guest chooses: by DNS alone. A lookup as above keeps one of the process's few threads, which also write the

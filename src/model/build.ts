@@ -67,7 +67,10 @@ export type RefusalReason = (typeof refusalReasons)[number];
 export const failureReasons = ['unreachable', 'connection-refused'] as const;
 export type FailureReason = (typeof failureReasons)[number];
 
-/** One destination of a build: a host and a port with one outcome. */
+/**
+ * One destination of a build: a host and a port with one outcome. One without name, address and port stands for all beyond the first
+ * thousand.
+ */
 export type EgressDestination = {
   /** As the build looked it up; null where it used a bare address. */
   readonly name: string | null;

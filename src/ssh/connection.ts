@@ -65,7 +65,7 @@ function handshake(
   return new Promise((resolve, reject) => {
     client.once('ready', resolve);
     client.once('error', (error) =>
-      reject(new KilnError('INFRA', `The guest's ssh: ${error.message}`, { cause: error })),
+      reject(new KilnError('INFRA', `The guest's ssh: ${printable(error.message)}`, { cause: error })),
     );
     void closed.then((why) => reject(new KilnError('INFRA', `The guest's ssh was closed: ${why}`)));
     client.connect({

@@ -51,6 +51,8 @@ export class ChannelBudget {
 
   constructor(socket: Socket) {
     this.#socket = socket;
+    // Nothing is opened any more on a connection that is gone.
+    socket.once('close', () => this.#waiting.splice(0));
   }
 
   /** A channel of ours, for a command: what it says is read as it comes. */

@@ -61,3 +61,9 @@ for (const [title, pieces, expected] of requests) {
   test(`${title} announces ${expected ?? 'nothing'}`, () =>
     assert.equal(announce(...pieces).find((said) => said !== null) ?? null, expected));
 }
+
+test('a Host of blanks alone takes no time', () => {
+  const blanks = ' '.repeat(8000);
+  assert.deepEqual(announce(`GET / HTTP/1.1\r\nHost:${blanks}`, `${blanks}x`, '\r\n\r\n'), [null, null, 'x']);
+  assert.deepEqual(announce(`GET / HTTP/1.1\r\nHost:${blanks}some.test \t\r\n\r\n`), ['some.test']);
+});

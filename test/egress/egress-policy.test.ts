@@ -48,7 +48,7 @@ for (const host of [
   '198.41.0.4',
 ]) {
   test(`${host} is refused as not public`, async () => {
-    const address = answers[host]?.[0] ?? host;
+    const address = (answers[host]?.[0] ?? host).replace('::ffff:', '');
     for (const port of [443, null]) {
       const decision = await policyOf()({ host, port }, signal);
       assert.deepEqual(decision, { allowed: false, reason: 'not-public', address }, `port ${port}`);

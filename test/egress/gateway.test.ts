@@ -4,25 +4,8 @@ import type { Socket } from 'node:net';
 import { buffer, text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { EgressDestination } from '../../src/model/build.ts';
 import { GuestDns } from './guest-dns.ts';
-import { createTestGateway, readSome, rulesOf, serve, serveHttp, type TestGateway } from './harness.ts';
-
-/** What is asserted of a destination, in few words. */
-function brief({ name, address, port, allowed, reason, connections }: EgressDestination) {
-  return [name, address, port, allowed, reason, connections];
-}
-
-async function lookUp(gateway: TestGateway, name: string): Promise<string> {
-  return new GuestDns(await gateway.connect()).addressOf(name);
-}
-
-/** A resolver for tests that set one: the answers in turn, the last one for good. */
-function inTurn(...answers: (readonly string[] | null)[]) {
-  const chosen = async (): Promise<readonly string[] | null> =>
-    (answers.length > 1 ? answers.shift() : answers[0]) ?? null;
-  return { set: chosen, chosen };
-}
+import { brief, createTestGateway, inTurn, lookUp, readSome, rulesOf, serve, serveHttp } from './harness.ts';
 
 test('a name is connected to by the address that stands for it, and is on record with its bytes', async () => {
   await using server = await serve(

@@ -7,6 +7,7 @@ import { createEgressGateway, type EgressGateway } from '../../src/egress/gatewa
 import { parseEgressRules } from '../../src/egress/settings.ts';
 import type { EgressDestination } from '../../src/model/build.ts';
 import type { BuildSpec } from '../../src/model/spec.ts';
+import { GuestDns } from './guest-dns.ts';
 
 export type Listening = AsyncDisposable & { readonly port: number };
 
@@ -127,4 +128,20 @@ function becomesReadable(stream: Duplex): Promise<boolean> {
     const [readable, ended] = [settle(true), settle(false)];
     stream.once('readable', readable).once('end', ended).once('close', ended);
   });
+}
+
+/** What is asserted of a destination, in few words. */
+export function brief({ name, address, port, allowed, reason, connections }: EgressDestination) {
+  return [name, address, port, allowed, reason, connections];
+}
+
+export async function lookUp(gateway: TestGateway, name: string): Promise<string> {
+  return new GuestDns(await gateway.connect()).addressOf(name);
+}
+
+/** A resolver for tests that set one: the answers in turn, the last one for good. */
+export function inTurn(...answers: (readonly string[] | null)[]) {
+  const chosen = async (): Promise<readonly string[] | null> =>
+    (answers.length > 1 ? answers.shift() : answers[0]) ?? null;
+  return { set: chosen, chosen };
 }

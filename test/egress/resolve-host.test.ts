@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createSocket } from 'node:dgram';
 import { once } from 'node:events';
 import { test } from 'node:test';
-import { createDnsResolver, resolveLocally } from '../../src/egress/resolve-host.ts';
+import { createDnsResolver, createLocalResolver } from '../../src/egress/resolve-host.ts';
 
 const { signal } = new AbortController();
 const typeA = 1;
@@ -82,7 +82,9 @@ test('a question is given up by its signal', async () => {
 
 test('names of this machine are found where the operator set them', async () => {
   assert.ok(
-    (await resolveLocally('localhost', signal))?.some((address) => ['127.0.0.1', '::1'].includes(address)),
+    (await createLocalResolver()('localhost', signal))?.some((address) =>
+      ['127.0.0.1', '::1'].includes(address),
+    ),
   );
-  assert.equal(await resolveLocally('a..b', signal), null);
+  assert.equal(await createLocalResolver()('a..b', signal), null);
 });
