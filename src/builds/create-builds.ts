@@ -2,6 +2,7 @@ import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { validate as isUuid, v7 as uuid } from 'uuid';
+import { Decoders } from '../context/compression/decoders.ts';
 import { SharedMemory } from '../context/memory-budget.ts';
 import { stageContext } from '../context/stage-context.ts';
 import type { Logger } from '../lib/logger.ts';
@@ -67,7 +68,7 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
   const stopping = new AbortController();
   /** Builds that are being accepted: they have no end to wait for yet. */
   const starting = new Set<Promise<BuildRecord>>();
-  const memory = new SharedMemory();
+  const shared = { memory: new SharedMemory(), decoders: new Decoders() };
   let draining = false;
 
   const filesOf = async (id: string): Promise<BuildFiles> => {
@@ -120,7 +121,7 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
       queue.refuseIfFull();
       await retention.makeRoom();
       const { stagingDirectory, limits, minFreeBytes } = options;
-      return stageContext(upload, { directory: stagingDirectory, limits, minFreeBytes, memory, signal });
+      return stageContext(upload, { directory: stagingDirectory, limits, minFreeBytes, ...shared, signal });
     },
 
     async start(request) {

@@ -6,6 +6,7 @@ import { removeQuietly } from '../lib/files.ts';
 import { ThreadHash } from '../lib/thread-hash.ts';
 import type { ArchiveUpload, ContextLimits, StagedContext } from '../model/context.ts';
 import { KilnError } from '../model/error.ts';
+import { Decoders } from './compression/decoders.ts';
 import { decompress } from './compression/decompress.ts';
 import { ErofsImage } from './erofs/erofs-image.ts';
 import { type ArchiveFormat, detectFormat, sniffBytes } from './formats.ts';
@@ -29,6 +30,7 @@ export type StageOptions = {
   readonly minFreeBytes: number;
   /** Of all that are staged at once; by default nothing is shared. */
   readonly memory?: SharedMemory;
+  readonly decoders?: Decoders;
   readonly signal: AbortSignal;
 };
 
@@ -80,7 +82,10 @@ function decode(
 ): AsyncIterable<Buffer> {
   if (format === 'tar') return input.chunks();
   if (format === 'zip') return unzipToTar(input.chunks(), options);
-  return decompress(gather(input.chunks()), format, options.signal);
+  return decompress(gather(input.chunks()), format, {
+    ...options,
+    decoders: options.decoders ?? new Decoders(),
+  });
 }
 
 async function writeChecked(

@@ -4,24 +4,46 @@ export type Permit = Disposable;
 /** Gives out at most `size` permits at once, in the order they were asked for. */
 export class Semaphore {
   #free: number;
-  readonly #waiting: (() => void)[] = [];
+  /** A set keeps the order, and lets anyone leave the line. */
+  readonly #waiting = new Set<() => void>();
 
   constructor(size: number) {
     this.#free = size;
   }
 
-  async acquire(): Promise<Permit> {
+  /** @throws the reason of the signal, which ends the wait; no permit is taken then */
+  async acquire(signal?: AbortSignal): Promise<Permit> {
+    signal?.throwIfAborted();
     if (this.#free > 0) this.#free -= 1;
-    else await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    else await this.#turn(signal);
     let given = true;
     return {
       [Symbol.dispose]: () => {
         if (!given) return;
         given = false;
-        const next = this.#waiting.shift();
+        const [next] = this.#waiting;
         if (next) next();
         else this.#free += 1;
       },
     };
+  }
+
+  #turn(signal: AbortSignal | undefined): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const leave = (): void => {
+        this.#waiting.delete(enter);
+        signal?.removeEventListener('abort', giveUp);
+      };
+      const enter = (): void => {
+        leave();
+        resolve();
+      };
+      const giveUp = (): void => {
+        leave();
+        reject(signal?.reason);
+      };
+      this.#waiting.add(enter);
+      signal?.addEventListener('abort', giveUp);
+    });
   }
 }

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
+import { CompressedInput } from '../../src/context/compression/compressed-input.ts';
+import { decodeInThread, type ThreadLimits } from '../../src/context/compression/decode-in-thread.ts';
 import { archive, compress, digest, installCompressors } from './compress.ts';
 import { inChunks, refuseWith, Staging } from './staging.ts';
 
@@ -88,4 +90,33 @@ for (const tool of ['xz', 'bzip2']) {
     await assert.rejects(staging.stage(silent(), {}, abort.signal), /gone/);
     assert.deepEqual(await staging.files(), []);
   });
+}
+
+for (const tool of ['xz', 'bzip2'] as const) {
+  test(`more streams of ${tool} than it may have are refused`, async () => {
+    const stream = await compress(tool, Buffer.from('a'));
+    const decode = (count: number) =>
+      decodeStreams(tool, Array<Buffer>(count).fill(stream), { maxStreams: 3 });
+    assert.equal(await decode(3), 3);
+    await assert.rejects(decode(4), { code: 'ARCHIVE_CORRUPT', message: /more than 3 \w+ streams/ });
+  });
+}
+
+test('bzip2 that takes long for what little it is, and is never silent, is refused', async () => {
+  const stream = await compress('bzip2', Buffer.from('a'));
+  const decoded = decodeStreams('bzip2', Array<Buffer>(2000).fill(stream), { patienceMs: 200 });
+  await assert.rejects(decoded, { code: 'ARCHIVE_CORRUPT', message: /takes longer to unpack/ });
+});
+
+/** How many bytes come out. */
+async function decodeStreams(
+  name: 'xz' | 'bzip2',
+  streams: readonly Buffer[],
+  limits: Omit<ThreadLimits, 'signal'>,
+): Promise<number> {
+  let bytes = 0;
+  const { signal } = new AbortController();
+  const input = new CompressedInput(inChunks(Buffer.concat(streams)));
+  for await (const part of decodeInThread(input, name, { signal, ...limits })) bytes += part.length;
+  return bytes;
 }

@@ -247,6 +247,8 @@ for (const header of [
   'Content-Type: text/plain',
   'Content-Disposition: form-data; name="target"; charset',
   'Content-Disposition: name="target"',
+  'Content-Disposition: form-data; name=network\\',
+  'Content-Disposition: form-data; name=network\\ ; filename=x',
 ]) {
   test(`row 58: a text field with ${header} is not passed over (simulated builds)`, async () => {
     await using harness = await serve();

@@ -1,13 +1,14 @@
 import Bunzip from 'seek-bzip';
 import { RefusedData } from './thread-messages.ts';
 import type { ThreadPort } from './thread-port.ts';
+import { decodeStreams } from './thread-streams.ts';
 
 const magic = [...Buffer.from('BZh')];
 
 /** All streams that stand at the beginning of the input: pbzip2 makes one of each block. @throws RefusedData */
-export function decodeBzip2(port: ThreadPort): void {
+export function decodeBzip2(port: ThreadPort, maxStreams: number): void {
   const output = { writeByte: (byte: number) => port.writeByte(byte) };
-  do {
+  decodeStreams(port, { magic, maxStreams }, () => {
     const input = new ByteInput(port);
     try {
       Bunzip.decode(input, output);
@@ -17,7 +18,7 @@ export function decodeBzip2(port: ThreadPort): void {
       throw isItsOwn ? new RefusedData('damaged', error.message) : error;
     }
     input.release();
-  } while (magic.every((byte, index) => port.peekAtLeast(magic.length)[index] === byte));
+  });
 }
 
 /** What the decoder reads from. It must not be told of an end: it would go on, with bytes of its own. */

@@ -2,13 +2,23 @@ import { Worker } from 'node:worker_threads';
 import { withDeadline } from '../../lib/abort.ts';
 import { KilnError } from '../../model/error.ts';
 import type { CompressedInput } from './compressed-input.ts';
-import { corruptStream, truncatedStream } from './members.ts';
+import { corruptStream, tooManyStreams, truncatedStream } from './members.ts';
 import type { FromThread, Refusal, ThreadData, ToThread } from './thread-messages.ts';
 
 /** What `xz -9` needs, twice: its dictionary may be of 64 MiB. */
 const maxMemoryBytes = 130 * 1024 * 1024;
+/** pbzip2 makes one for 900 kB. Each takes time of its own, however small it is: up to 5 ms. */
+const defaultMaxStreams = 10_000;
 /** Far more than one block takes on a busy machine; a crafted one may take for ever. */
-const defaultMaxStepMs = 60_000;
+const defaultPatienceMs = 60_000;
+/** Beyond that patience: a thirtieth of what the slowest decoder makes on a machine that has time. */
+const minOutputBytesPerMs = 100;
+
+export type ThreadLimits = {
+  readonly signal: AbortSignal;
+  readonly patienceMs?: number;
+  readonly maxStreams?: number;
+};
 
 /**
  * Decodes in a thread of its own, which nobody else waits for: these decoders are slow and know no pause. What they did not
@@ -18,27 +28,30 @@ const defaultMaxStepMs = 60_000;
 export async function* decodeInThread(
   input: CompressedInput,
   name: ThreadData['name'],
-  { signal, maxStepMs = defaultMaxStepMs }: { signal: AbortSignal; maxStepMs?: number },
+  { signal, patienceMs = defaultPatienceMs, maxStreams = defaultMaxStreams }: ThreadLimits,
 ): AsyncGenerator<Buffer> {
-  const thread = new DecodeThread(name);
-  const deadline = {
-    ...{ ms: maxStepMs, signal },
-    reason: () => corruptStream(name, 'takes longer to unpack than any that a tool makes'),
-  };
+  const thread = new DecodeThread({ name, maxMemoryBytes, maxStreams });
+  const reason = (): KilnError => corruptStream(name, 'takes longer to unpack than any that a tool makes');
+  /** What it may still take in all. Its waits, for more of the upload and for whoever reads, do not count. */
+  let leftMs = patienceMs;
   try {
     for (;;) {
+      const asked = performance.now();
+      const deadline = { ms: Math.min(patienceMs, Math.max(0, leftMs)), signal, reason };
       const message = await withDeadline(deadline, () => thread.next());
+      leftMs -= performance.now() - asked;
       if (message.type === 'read') {
         thread.answer(await input.next());
       } else if (message.type === 'output') {
         const { buffer, byteOffset, byteLength } = message.bytes;
+        leftMs += byteLength / minOutputBytesPerMs;
         yield Buffer.from(buffer, byteOffset, byteLength);
         thread.answer(null);
       } else if (message.type === 'end') {
         input.unread(Buffer.from(message.rest));
         return;
       } else {
-        throw refusal(name, message);
+        throw refusal(message, { name, maxStreams });
       }
     }
   } finally {
@@ -51,8 +64,8 @@ class DecodeThread {
   readonly #answers = new Int32Array(new SharedArrayBuffer(4));
   #message = Promise.withResolvers<FromThread>();
 
-  constructor(name: ThreadData['name']) {
-    const workerData: ThreadData = { name, answers: this.#answers, maxMemoryBytes };
+  constructor(data: Omit<ThreadData, 'answers'>) {
+    const workerData: ThreadData = { ...data, answers: this.#answers };
     this.#worker = new Worker(new URL('decode-thread.ts', import.meta.url), { workerData });
     this.#worker.on('message', (message: FromThread) => this.#message.resolve(message));
     this.#worker.on('error', (error) => this.#message.reject(error));
@@ -79,9 +92,13 @@ class DecodeThread {
   }
 }
 
-function refusal(name: string, { reason, detail }: { reason: Refusal; detail: string }): KilnError {
+function refusal(
+  { reason, detail }: { reason: Refusal; detail: string },
+  { name, maxStreams }: Pick<ThreadData, 'name' | 'maxStreams'>,
+): KilnError {
   const cause = new Error(detail);
   if (reason === 'truncated') return truncatedStream(name, cause);
+  if (reason === 'streams') return tooManyStreams(name, maxStreams);
   if (reason === 'damaged') return corruptStream(name, 'has compressed data that is damaged', cause);
   const message = `The ${name} stream asks for more than ${maxMemoryBytes} bytes of memory to be unpacked; compress it with a smaller dictionary, such as that of xz -9.`;
   return new KilnError('ARCHIVE_UNSUPPORTED', message, { cause });

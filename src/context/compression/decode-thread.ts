@@ -6,11 +6,11 @@ import { decodeXz } from './xz.ts';
 
 /** What the thread of `decodeInThread` runs. */
 if (parentPort) {
-  const { name, answers, maxMemoryBytes } = workerData as ThreadData;
+  const { name, answers, ...limits } = workerData as ThreadData;
   const port = new ThreadPort(parentPort, answers);
   try {
-    if (name === 'xz') await decodeXz(port, maxMemoryBytes);
-    else decodeBzip2(port);
+    if (name === 'xz') await decodeXz(port, limits);
+    else decodeBzip2(port, limits.maxStreams);
     port.end();
   } catch (error) {
     if (!(error instanceof RefusedData)) throw error;

@@ -27,11 +27,7 @@ export async function* decodeMembers(
   for (let count = 1; ; count += 1) {
     yield* compression.decode(input);
     if (!compression.begins(await input.peek(magicBytes))) break;
-    if (count === maxMembers)
-      throw new KilnError(
-        'ARCHIVE_CORRUPT',
-        `The archive has more than ${maxMembers} ${name} streams; make it again as one.`,
-      );
+    if (count === maxMembers) throw tooManyStreams(name, maxMembers);
   }
   await refuseTrailingData(input, name);
 }
@@ -49,6 +45,11 @@ export async function refuseTrailingData(input: CompressedInput, name: string): 
 
 export function corruptStream(name: string, what: string, cause?: unknown): KilnError {
   return new KilnError('ARCHIVE_CORRUPT', `The ${name} stream ${what}; make the archive again.`, { cause });
+}
+
+export function tooManyStreams(name: string, max: number): KilnError {
+  const message = `The archive has more than ${max} ${name} streams; make it again as one.`;
+  return new KilnError('ARCHIVE_CORRUPT', message);
 }
 
 export function truncatedStream(name: string, cause?: unknown): KilnError {

@@ -6,7 +6,7 @@ export type FromThread =
   | { readonly type: 'end'; readonly rest: Uint8Array }
   | { readonly type: 'refused'; readonly reason: Refusal; readonly detail: string };
 
-export type Refusal = 'truncated' | 'damaged' | 'memory';
+export type Refusal = 'truncated' | 'damaged' | 'memory' | 'streams';
 
 /** An answer: bytes that were asked for, null at their end or where none were. */
 export type ToThread = Uint8Array | null;
@@ -17,6 +17,8 @@ export type ThreadData = {
   readonly answers: Int32Array<SharedArrayBuffer>;
   /** More than this a stream may not ask for. */
   readonly maxMemoryBytes: number;
+  /** Behind one another. */
+  readonly maxStreams: number;
 };
 
 /** What went wrong with the data, for whoever sent it. */

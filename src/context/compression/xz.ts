@@ -15,8 +15,9 @@ import {
   type LZMAModule,
   WasmLzmaStream,
 } from 'node-liblzma/wasm';
-import { RefusedData } from './thread-messages.ts';
+import { RefusedData, type ThreadData } from './thread-messages.ts';
 import type { ThreadPort } from './thread-port.ts';
+import { decodeStreams } from './thread-streams.ts';
 
 const magic = [0xfd, 0x37, 0x7a, 0x58, 0x5a, 0x00];
 /** Padding between and behind streams is zeros in groups of four. */
@@ -24,14 +25,17 @@ const paddingBytes = 4;
 const bufferBytes = 256 * 1024;
 
 /** All streams that stand at the beginning of the input, by liblzma itself. @throws RefusedData */
-export async function decodeXz(port: ThreadPort, maxMemoryBytes: number): Promise<void> {
+export async function decodeXz(
+  port: ThreadPort,
+  { maxMemoryBytes, maxStreams }: Pick<ThreadData, 'maxMemoryBytes' | 'maxStreams'>,
+): Promise<void> {
   const module = await initModule();
   const room = new Uint8Array(bufferBytes);
   const buffers = { input: copyToWasm(module, room), output: copyToWasm(module, room) };
-  do {
+  decodeStreams(port, { magic, maxStreams }, () => {
     decodeStream(port, { module, ...buffers, maxMemoryBytes });
     passPadding(port);
-  } while (magic.every((byte, index) => port.peekAtLeast(magic.length)[index] === byte));
+  });
 }
 
 type Decoder = {

@@ -45,7 +45,8 @@ function plainDisposition(headers: Headers): string | null {
   const parameter = /\s*;\s*([^\s=;"]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^;"]*))\s*/y;
   for (parameter.lastIndex = type.length; parameter.lastIndex < header.length; ) {
     const [, name, quoted, bare = ''] = parameter.exec(header) ?? [];
-    if (name === undefined) return null;
+    // The end of a bare value would be read as an escaped quote, once it is quoted.
+    if (name === undefined || bare.trimEnd().endsWith('\\')) return null;
     const key = name.toLowerCase();
     if (!parameters.has(key)) parameters.set(key, quoted ?? bare.trim());
   }
