@@ -1,3 +1,4 @@
+import type { KeptBytes } from './history/kept-bytes.ts';
 import { StepNumbers } from './history/step-numbers.ts';
 
 /** What buildctl says first when it is told to write a trace; a user who runs the same line by hand does not see it. */
@@ -20,9 +21,10 @@ export type CopiedLog = {
 /** Passes buildctl's progress on as it comes, without its notice of the trace. */
 export async function copyLog(
   stderr: AsyncIterable<Buffer>,
+  kept: KeptBytes,
   onLog: (bytes: Buffer) => Promise<void>,
 ): Promise<CopiedLog> {
-  const numbers = new StepNumbers();
+  const numbers = new StepNumbers(kept);
   let held: Buffer = Buffer.alloc(0);
   let lineEnded = true;
   const pass = async (bytes: Buffer): Promise<void> => {

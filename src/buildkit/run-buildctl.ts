@@ -8,6 +8,7 @@ import { buildctlArguments } from './buildctl-arguments.ts';
 import { copyLog, givingUp } from './copy-log.ts';
 import { refSchema, type StartCommand } from './history/build-history.ts';
 import { completeRun } from './history/complete-run.ts';
+import { KeptBytes } from './history/kept-bytes.ts';
 import { Received } from './history/received.ts';
 import { findMissingFrontend } from './missing-frontend.ts';
 
@@ -76,11 +77,12 @@ export async function runBuildctl(
   signal: AbortSignal,
 ): Promise<BuildctlResult> {
   const { stdout, stderr, exitCode } = program.send(encodeInput(run), signal);
-  const received = new Received();
+  const kept = new KeptBytes();
+  const received = new Received(kept);
   const [{ result, missingFrontend }, code, log] = await Promise.all([
     readTrace(stdout, run, received),
     exitCode,
-    copyLog(stderr, (bytes) => run.onLog(bytes)),
+    copyLog(stderr, kept, (bytes) => run.onLog(bytes)),
   ]);
   if (!result) throw new KilnError('INFRA', `The guest did not say how buildctl ended (exit code ${code}).`);
   if (result.artifactExitCode !== 0) {
@@ -91,7 +93,7 @@ export async function runBuildctl(
   // What buildctl says in the end counts only where it exits with an error.
   if (result.exitCode === 0 && log.gaveUp) await run.onLog(givingUp);
   if (result.exitCode === 0) return { ...claim, exitCode: 0, imageDigest, warnings: [] };
-  return { ...claim, ...(await completeRun({ ...run, ...result, log, received }, signal)) };
+  return { ...claim, ...(await completeRun({ ...run, ...result, log, received, kept }, signal)) };
 }
 
 /** The format is described at the top of guest/programs/build.sh. */

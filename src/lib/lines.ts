@@ -14,9 +14,19 @@ export async function* splitLines(chunks: AsyncIterable<Buffer>, maxBytes: numbe
       start = end + 1;
     }
     if (start === chunk.length) continue;
-    rest.push(chunk.subarray(start));
+    hold(rest, chunk.subarray(start));
     restBytes += chunk.length - start;
     if (restBytes > maxBytes) throw new Error(`A line is longer than ${maxBytes} bytes.`);
   }
   if (restBytes > 0) yield Buffer.concat(rest);
+}
+
+/**
+ * Adds a part; parts no longer than what follows them are joined with it. A line that comes byte by byte is so held in few parts,
+ * and each byte is copied a few times only.
+ */
+function hold(parts: Buffer[], part: Buffer): void {
+  for (let last = parts.at(-1); last && last.length <= part.length; last = parts.at(-1))
+    part = Buffer.concat([parts.pop() ?? last, part]);
+  parts.push(part);
 }

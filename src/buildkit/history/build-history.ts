@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { splitLines } from '../../lib/lines.ts';
+import { KilnError } from '../../model/error.ts';
 import type { StartedCommand } from '../../ssh/exec.ts';
 import { type SolveStatus, statusSchema } from './solve-status.ts';
 
@@ -13,6 +14,10 @@ export type HistoryRecord = { readonly succeeded: boolean; readonly imageDigest:
 export const refSchema = z.string().regex(/^[a-z0-9]{25}$/);
 
 const maxLineBytes = 8 * 1024 * 1024;
+/** The records of a VM that has made one build. */
+const maxRecordsBytes = 64 * 1024 * 1024;
+/** JSON around each piece of a log is many times what a short piece holds. */
+const maxHistoryBytes = 1024 * 1024 * 1024;
 
 /** BuildHistoryEvent (api/services/control/control.proto of v0.20.2) as Go's encoding/json writes it. */
 const eventSchema = z.object({
@@ -38,7 +43,8 @@ export async function readHistoryRecord(
   signal: AbortSignal,
 ): Promise<HistoryRecord | null> {
   let found: HistoryRecord | null = null;
-  for await (const line of readLines(start, "buildctl debug histories --format '{{json .}}'", signal)) {
+  const listing = { command: "buildctl debug histories --format '{{json .}}'", maxBytes: maxRecordsBytes };
+  for await (const line of readLines(start, listing, signal)) {
     const { data } = eventSchema.safeParse(parse(line));
     if (data?.record.Ref !== ref || !data.record.CompletedAt) continue;
     found = {
@@ -55,20 +61,35 @@ export async function* readHistoryLog(
   ref: string,
   signal: AbortSignal,
 ): AsyncGenerator<SolveStatus> {
-  for await (const line of readLines(start, `buildctl debug logs --progress=rawjson ${ref}`, signal)) {
+  const telling = { command: `buildctl debug logs --progress=rawjson ${ref}`, maxBytes: maxHistoryBytes };
+  for await (const line of readLines(start, telling, signal)) {
     const { data } = statusSchema.safeParse(parse(line));
     if (data) yield data;
   }
 }
 
 /** What the command prints until it ends, however it ends: what it did not say is missing, and no more can be done. */
-async function* readLines(start: StartCommand, command: string, signal: AbortSignal): AsyncGenerator<Buffer> {
+async function* readLines(
+  start: StartCommand,
+  { command, maxBytes }: { command: string; maxBytes: number },
+  signal: AbortSignal,
+): AsyncGenerator<Buffer> {
   const { stdout, stderr, exitCode } = (await start(command, signal)).send(undefined, signal);
   const dropped = drop(stderr);
   dropped.catch(() => undefined);
-  yield* splitLines(stdout, maxLineBytes);
+  yield* splitLines(upTo(maxBytes, stdout), maxLineBytes);
   await dropped;
   await exitCode;
+}
+
+/** @throws KilnError INFRA for more than `maxBytes` */
+async function* upTo(maxBytes: number, chunks: AsyncIterable<Buffer>): AsyncGenerator<Buffer> {
+  let left = maxBytes;
+  for await (const chunk of chunks) {
+    left -= chunk.length;
+    if (left < 0) throw new KilnError('INFRA', `The guest sent more than ${maxBytes} bytes of its history.`);
+    yield chunk;
+  }
 }
 
 async function drop(chunks: AsyncIterable<Buffer>): Promise<void> {

@@ -1,6 +1,7 @@
 import { KilnError } from '../../model/error.ts';
 import { type CopiedLog, givingUp } from '../copy-log.ts';
 import { readHistoryLog, readHistoryRecord, type StartCommand } from './build-history.ts';
+import type { KeptBytes } from './kept-bytes.ts';
 import { PlainProgress } from './plain-progress.ts';
 import type { Received } from './received.ts';
 import type { SolveStatus } from './solve-status.ts';
@@ -12,6 +13,7 @@ export type IncompleteRun = {
   readonly exitCode: number;
   readonly log: CopiedLog;
   readonly received: Received;
+  readonly kept: KeptBytes;
   readonly start: StartCommand;
   onLog(bytes: Buffer): Promise<void>;
   onStatus(status: unknown): Promise<void>;
@@ -25,15 +27,15 @@ export type CompletedRun = {
 
 /**
  * buildctl stops reading progress three seconds after the build's end: what it had not read yet, it never prints, and a build that
- * succeeded it calls failed. Both are looked up in BuildKit's history of the build: the rest of the log, and how it ended.
+ * succeeded it calls failed. Both are looked up in BuildKit's history of the build: the rest of the log, and how it ended. Where only the
+ * rest of the log cannot be had, how the build ended still counts.
  * @throws KilnError INFRA when buildctl gave up and BuildKit does not say how the build ended
  */
 export async function completeRun(run: IncompleteRun, signal: AbortSignal): Promise<CompletedRun> {
   const { gaveUp } = run.log;
   const { ref, start } = run;
   const record = gaveUp && ref ? await readHistoryRecord(start, ref, signal) : null;
-  const added = ref ? await addMissing({ ...run, ref }, signal) : false;
-  const warnings = added ? [addedLog] : [];
+  const warnings = ref ? await addMissing({ ...run, ref }, signal) : [];
   if (!gaveUp) return { exitCode: run.exitCode, imageDigest: null, warnings };
   if (!record) throw new KilnError('INFRA', unknownEnd);
   if (record.succeeded)
@@ -42,15 +44,24 @@ export async function completeRun(run: IncompleteRun, signal: AbortSignal): Prom
   return { exitCode: run.exitCode, imageDigest: null, warnings };
 }
 
+const minWriteBytes = 64 * 1024;
+
 const addedLog =
   "buildctl stopped reading this build's progress before its end; the rest of the log was taken from BuildKit's history.";
+const brokenLog =
+  "BuildKit's history of this build could not be read to its end: where buildctl stopped reading the progress before its end, the rest of the log is missing.";
 const succeeded =
   'buildctl exited with an error because it stopped reading progress (moby/buildkit#6940); BuildKit itself recorded that the build succeeded.';
 const unknownEnd =
   'buildctl stopped reading progress before it knew how the build ended, and BuildKit has no record of that; send the build again.';
 
-async function addMissing(run: IncompleteRun & { ref: string }, signal: AbortSignal): Promise<boolean> {
-  const progress = new PlainProgress(run.log.numbers);
+/** @returns What is to be said of it */
+async function addMissing(run: IncompleteRun & { ref: string }, signal: AbortSignal): Promise<string[]> {
+  const progress = new PlainProgress(run.log.numbers, run.kept);
+  let isBroken = false;
+  const history = untilBroken(readHistoryLog(run.start, run.ref, signal), signal, () => {
+    isBroken = true;
+  });
   let isAdded = false;
   const write = async (text: string): Promise<void> => {
     if (text === '') return;
@@ -58,15 +69,42 @@ async function addMissing(run: IncompleteRun & { ref: string }, signal: AbortSig
     isAdded = true;
     await run.onLog(Buffer.from(before + text, 'latin1'));
   };
-  for await (const status of readHistoryLog(run.start, run.ref, signal)) {
+  for await (const status of history) {
     progress.learn(status);
     const { missing, begun } = run.received.missing(status);
     const said = sayMissing(missing);
     if (said) await run.onStatus(said);
-    await write(progress.write(missing, begun));
+    for (const text of gathered(progress.write(missing, begun))) await write(text);
   }
   await write(progress.end());
-  return isAdded;
+  if (isBroken) return [brokenLog];
+  return isAdded ? [addedLog] : [];
+}
+
+/** As far as they can be read; what goes wrong with what was read is passed on. */
+async function* untilBroken(
+  statuses: AsyncIterable<SolveStatus>,
+  signal: AbortSignal,
+  onBroken: () => void,
+): AsyncGenerator<SolveStatus> {
+  try {
+    yield* statuses;
+  } catch (error) {
+    if (signal.aborted) throw error;
+    onBroken();
+  }
+}
+
+/** Joins small parts to such that are worth a write. */
+function* gathered(parts: Iterable<string>): Generator<string> {
+  let text = '';
+  for (const part of parts) {
+    text += part;
+    if (text.length < minWriteBytes) continue;
+    yield text;
+    text = '';
+  }
+  yield text;
 }
 
 /** As BuildKit would write it; null where nothing is missing. */

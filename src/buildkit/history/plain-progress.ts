@@ -1,7 +1,15 @@
+import type { KeptBytes } from './kept-bytes.ts';
+import { maxSteps } from './received.ts';
 import type { Item, SolveStatus, Vertex } from './solve-status.ts';
-import type { StepNumbers } from './step-numbers.ts';
+import { maxNameBytes, type StepNumbers } from './step-numbers.ts';
 
-type Step = { number: number; vertex: Vertex; lineOpen: boolean };
+/** Names and errors are written up to here: a name is written at each change of steps, and the guest decides how many there are. */
+const maxTextBytes = maxNameBytes;
+/** A log is put into lines in parts of this size. */
+const maxPartBytes = 64 * 1024;
+
+type Progress = Pick<Vertex, 'started' | 'completed' | 'cached'> & { readonly error: string };
+type Step = { number: number; readonly name: string; progress: Progress; lineOpen: boolean };
 
 /**
  * Writes progress as `buildctl build --progress=plain` does (util/progress/progressui/printer.go of v0.20.2): a step's number
@@ -11,40 +19,53 @@ type Step = { number: number; vertex: Vertex; lineOpen: boolean };
 export class PlainProgress {
   readonly #numbers: StepNumbers;
   readonly #steps = new Map<string, Step>();
+  readonly #kept: KeptBytes;
   #current: Step | null = null;
 
-  constructor(numbers: StepNumbers) {
+  constructor(numbers: StepNumbers, kept: KeptBytes) {
     this.#numbers = numbers;
+    this.#kept = kept;
   }
 
-  /** Names and times of steps: they come before what the steps say. */
+  /** Names and times of steps: they come before what the steps say. A step for which there is no room is not written. */
   learn({ vertexes }: SolveStatus): void {
     for (const vertex of vertexes) {
       const known = this.#steps.get(vertex.digest);
+      const progress = progressOf(vertex);
       if (known) {
-        if (vertex.started !== undefined) known.vertex = vertex;
-      } else {
-        this.#steps.set(vertex.digest, { number: 0, vertex, lineOpen: false });
+        const { length } = progress.error;
+        if (vertex.started !== undefined && (length === 0 || this.#kept.take(length)))
+          known.progress = progress;
+        continue;
       }
+      const name = cut(vertex.name ?? '');
+      const { length } = vertex.digest + name + progress.error;
+      if (this.#steps.size < maxSteps && this.#kept.take(length))
+        this.#steps.set(vertex.digest, { number: 0, name, progress, lineOpen: false });
     }
   }
 
-  /** @param begun The beginnings of lines that go on here, by step: such a line is written whole. */
-  write({ vertexes, statuses, warnings, logs }: SolveStatus, begun: ReadonlyMap<string, Buffer>): string {
-    let text = '';
+  /**
+   * What is to be written, in parts: whoever takes them can stop.
+   * @param begun The beginnings of lines that go on here, by step: such a line is written whole.
+   */
+  *write(
+    { vertexes, statuses, warnings, logs }: SolveStatus,
+    begun: ReadonlyMap<string, Buffer>,
+  ): Generator<string> {
     for (const item of statuses)
-      text += this.#in(item.vertex, (step) => `${endLine(step)}#${step.number} ${raw(describe(item))}\n`);
-    const cut = new Map(begun);
+      yield this.#in(item.vertex, (step) => `${endLine(step)}#${step.number} ${raw(describe(item))}\n`);
+    const open = new Map(begun);
     for (const { vertex, data, timestamp } of logs) {
-      const bytes = (cut.get(vertex)?.toString('latin1') ?? '') + decode(data ?? '');
-      cut.delete(vertex);
-      text += this.#in(vertex, (step) => lines(step, bytes, timestamp));
+      const bytes = (open.get(vertex)?.toString('latin1') ?? '') + decode(data ?? '');
+      open.delete(vertex);
+      for (let at = 0; at < bytes.length; at += maxPartBytes)
+        yield this.#in(vertex, (step) => lines(step, bytes.slice(at, at + maxPartBytes), timestamp));
     }
     for (const { vertex, short } of warnings)
-      text += this.#in(vertex, (step) => `${endLine(step)}#${step.number} WARN: ${decode(short ?? '')}\n`);
+      yield this.#in(vertex, (step) => `${endLine(step)}#${step.number} WARN: ${decode(short ?? '')}\n`);
     // A step that says nothing more is left at once, with how it ended.
-    for (const { digest } of vertexes) text += this.#in(digest, () => '');
-    return text;
+    for (const { digest } of vertexes) yield this.#in(digest, () => '');
   }
 
   end(): string {
@@ -58,21 +79,20 @@ export class PlainProgress {
     if (!step) return '';
     if (step === this.#current) return say(step);
     const left = this.#leave();
-    const name = raw(step.vertex.name ?? '');
-    step.number ||= this.#numbers.of(name);
+    step.number ||= this.#numbers.of(step.name);
     this.#current = step;
-    return `${left}\n#${step.number} ${name}\n${say(step)}`;
+    return `${left}\n#${step.number} ${step.name}\n${say(step)}`;
   }
 
   #leave(): string {
     const step = this.#current;
     if (!step) return '';
-    return `${endLine(step)}#${step.number} ${step.vertex.completed === undefined ? '...' : raw(ending(step.vertex))}\n`;
+    return `${endLine(step)}#${step.number} ${step.progress.completed === undefined ? '...' : ending(step.progress)}\n`;
   }
 }
 
 function lines(step: Step, bytes: string, timestamp: string): string {
-  const prefix = `#${step.number} ${age(step.vertex.started, timestamp)} `;
+  const prefix = `#${step.number} ${age(step.progress.started, timestamp)} `;
   const [first = '', ...rest] = bytes.split('\n');
   const last = rest.pop();
   const begun = step.lineOpen || (first === '' && last === undefined) ? first : prefix + first;
@@ -80,6 +100,19 @@ function lines(step: Step, bytes: string, timestamp: string): string {
   const open = last === undefined || last === '' ? (last ?? '') : prefix + last;
   step.lineOpen = last === undefined ? step.lineOpen || first !== '' : last !== '';
   return [begun, ...rest.map((line) => prefix + line), ...(last === undefined ? [] : [open])].join('\n');
+}
+
+/** Only what is written later: a vertex may hold anything beside it. */
+function progressOf({ started, completed, cached, error = '' }: Vertex): Progress {
+  return { started, completed, cached, error: cut(error) };
+}
+
+/** As bytes; a text that is cut ends with an ellipsis, and so is longer than any name that has a number. */
+function cut(text: string): string {
+  const bytes = Buffer.from(text);
+  return bytes.length > maxTextBytes
+    ? `${bytes.toString('latin1', 0, maxTextBytes)}${raw('\u2026')}`
+    : bytes.toString('latin1');
 }
 
 function endLine(step: Step): string {
@@ -96,7 +129,7 @@ function decode(base64: string): string {
   return Buffer.from(base64, 'base64').toString('latin1');
 }
 
-function ending({ error = '', cached = false, started, completed }: Vertex): string {
+function ending({ error, cached = false, started, completed }: Progress): string {
   if (error.endsWith('context canceled')) return 'CANCELED';
   if (error !== '') return `ERROR: ${error}`;
   if (cached) return 'CACHED';

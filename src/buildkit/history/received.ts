@@ -1,7 +1,8 @@
+import type { KeptBytes } from './kept-bytes.ts';
 import { type SolveStatus, statusSchema } from './solve-status.ts';
 
 /** The guest decides how many steps it tells of; no Dockerfile has so many. */
-const maxSteps = 10_000;
+export const maxSteps = 10_000;
 /** A line that was begun is kept up to here, so that it can be said whole. */
 const maxOpenLine = 1024;
 
@@ -17,6 +18,11 @@ type Step = {
 export class Received {
   readonly #steps = new Map<string, Step>();
   readonly #told = new Map<string, { logBytes: number; warnings: number }>();
+  readonly #kept: KeptBytes;
+
+  constructor(kept: KeptBytes) {
+    this.#kept = kept;
+  }
 
   /** A status as it came, whatever it is. */
   add(message: unknown): void {
@@ -71,7 +77,7 @@ export class Received {
 
   #note(vertex: string, id: string): void {
     const { done } = this.#step(vertex);
-    if (done.size < maxSteps) done.add(id);
+    if (done.size < maxSteps && !done.has(id) && this.#kept.take(id.length)) done.add(id);
   }
 
   #step(digest: string): Step {
@@ -84,7 +90,7 @@ export class Received {
       ended: false,
       done: new Set<string>(),
     };
-    if (this.#steps.size < maxSteps) this.#steps.set(digest, step);
+    if (this.#steps.size < maxSteps && this.#kept.take(digest.length)) this.#steps.set(digest, step);
     return step;
   }
 
@@ -92,7 +98,7 @@ export class Received {
     const known = this.#told.get(digest);
     if (known) return known;
     const told = { logBytes: 0, warnings: 0 };
-    if (this.#told.size < maxSteps) this.#told.set(digest, told);
+    if (this.#told.size < maxSteps && this.#kept.take(digest.length)) this.#told.set(digest, told);
     return told;
   }
 }
