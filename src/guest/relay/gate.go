@@ -21,7 +21,7 @@ const (
 	// maxWaiting connections wait for a verdict; the packets of further ones are dropped, and sent again by whoever connects.
 	maxWaiting = 4096
 	// claimLimit is how long a stream waits for the connection it was opened for, whose owner may have given up.
-	claimLimit = 10 * time.Second
+	claimLimit = 30 * time.Second
 )
 
 // gate lets connections begin: the first packet of each waits until kiln has connected, so that to whoever connects a port is
@@ -68,7 +68,7 @@ func (g *gate) onSyn(id uint32, packet []byte) {
 	known := g.bySyn[first]
 	switch {
 	case known != nil && known.mark != 0:
-		// It was lost behind the gate.
+		// It was lost behind the gate, or sent again while it waited here.
 		g.queue.accept(id, known.mark)
 	case known != nil || g.waiting >= maxWaiting:
 		g.queue.drop(id)
@@ -102,6 +102,7 @@ func (g *gate) cross(c *crossing, id uint32) {
 		if stream := g.take(number, c); stream != nil {
 			stream.Close()
 		}
+		g.forget(c)
 	})
 }
 
@@ -124,8 +125,14 @@ func (g *gate) take(number uint32, expected *crossing) *net.UnixConn {
 		return nil
 	}
 	delete(g.byNumber, number)
-	delete(g.bySyn, c.syn)
 	return c.stream
+}
+
+// forget ends what is known of a first packet: by now no copy of it is still on its way.
+func (g *gate) forget(c *crossing) {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	delete(g.bySyn, c.syn)
 }
 
 // serve joins each connection that was led here with its stream.
