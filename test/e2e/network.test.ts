@@ -28,7 +28,7 @@ test('programs that know of no proxy reach what is open, by name; the record say
   const { exit, body, id } = await build(
     service,
     step(
-      'echo "proxies [$(env | grep -i proxy)] [${HTTP_PROXY-}]"',
+      'set +u; echo "proxies [$(env | grep -i proxy)] [$HTTP_PROXY]"; set -u',
       `wget -qO- ${url}/hello`,
       `wget -qO- ${url}/hello >/dev/null`,
       `echo "half-closed $(echo -n hello | nc host.kiln.internal ${echoPort})"`,
