@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { removeQuietly } from '../lib/files.ts';
 import { splitLines } from '../lib/lines.ts';
 import { mergeIterables } from '../lib/merge.ts';
+import { readEvent } from '../model/earlier-forms.ts';
 import { KilnError } from '../model/error.ts';
 import type { BuildEvent, EventItem, WatchItem } from '../model/event.ts';
 import { AppendFile, type ReadRange } from './append-file.ts';
@@ -146,8 +147,7 @@ async function* readEvents(chunks: AsyncIterable<Buffer>, offset: number): Async
 
 function parseEvent(line: Buffer): BuildEvent {
   try {
-    // We wrote the file: what is JSON is a BuildEvent.
-    return JSON.parse(line.toString('utf8'));
+    return readEvent(line.toString('utf8'));
   } catch (error) {
     throw new KilnError('INTERNAL', 'The events of this build are damaged.', { cause: error });
   }

@@ -81,7 +81,7 @@ export type EgressDestination = {
   /** Of a bare address: the name that the build's own first bytes say (TLS, HTTP). Nobody has checked it. */
   readonly announced: string | null;
   readonly allowed: boolean;
-  /** Null where a connection came about. */
+  /** Null where a connection came about, and where a kiln refused that did not note why yet. */
   readonly reason: RefusalReason | FailureReason | null;
   /** How often; of a refused name, how often it was asked for. */
   readonly connections: number;

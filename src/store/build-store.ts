@@ -8,6 +8,7 @@ import {
   type Verdict,
 } from '../model/build.ts';
 import type { BuildPage } from '../model/builds.ts';
+import { readRecord } from '../model/earlier-forms.ts';
 import { KilnError } from '../model/error.ts';
 import { openDatabase, settle, type Tables } from './database.ts';
 
@@ -172,5 +173,5 @@ async function interruptUnfinished(db: Kysely<Tables>, verdict: Verdict, at: str
 }
 
 function parse({ record }: { record: string }): BuildRecord {
-  return JSON.parse(record);
+  return readRecord(record);
 }

@@ -28,7 +28,10 @@ const egressSchema = z
     reason: z
       .enum([...refusalReasons, ...failureReasons])
       .nullable()
-      .meta({ description: 'Why it was refused, or not reached; null where a connection came about.' }),
+      .meta({
+        description:
+          'Why it was refused, or not reached; null where a connection came about, and for refusals of the first releases.',
+      }),
     connections: bytes.meta({ description: 'How often; of a refused name, how often it was asked for.' }),
     bytesIn: bytes.meta({ description: 'Bytes that the build received.' }),
     bytesOut: bytes.meta({ description: 'Bytes that the build sent.' }),

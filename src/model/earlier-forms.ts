@@ -1,0 +1,61 @@
+import { isIP } from 'node:net';
+import type { BuildRecord, EgressDestination } from './build.ts';
+import type { BuildEvent } from './event.ts';
+import { type BuildSpec, parseSpec } from './spec.ts';
+
+/** What kiln wrote before it had some of today's fields is read as if it had had them: nothing above the files knows of it. */
+
+/** Of the proxy that builds once knew of: one host, whether a name or an address. */
+type ProxyDestination = {
+  readonly host: string;
+  readonly port: number;
+  readonly address: string | null;
+  readonly allowed: boolean;
+  readonly connections: number;
+};
+
+const defaults = parseSpec({});
+
+type Stored = Omit<BuildRecord, 'spec' | 'vm' | 'egress' | 'warnings'> & {
+  readonly spec: Partial<BuildSpec>;
+  readonly vm: Partial<NonNullable<BuildRecord['vm']>> | null;
+  readonly egress: readonly (EgressDestination | ProxyDestination)[];
+  readonly warnings?: readonly string[];
+};
+
+/** @param stored JSON of a record, of whatever age. */
+export function readRecord(stored: string): BuildRecord {
+  // We wrote it: it has the form of some release.
+  const record: Stored = JSON.parse(stored);
+  return {
+    ...record,
+    spec: { ...defaults, ...record.spec },
+    // Steps shared the network of their VM.
+    vm: record.vm && ({ network: 'vm', ...record.vm } as NonNullable<BuildRecord['vm']>),
+    egress: record.egress.map(readDestination),
+    warnings: record.warnings ?? [],
+  };
+}
+
+/** @param stored JSON of an event, of whatever age. */
+export function readEvent(stored: string): BuildEvent {
+  const event: BuildEvent = JSON.parse(stored);
+  return event.type === 'egress' ? { ...event, destination: readDestination(event.destination) } : event;
+}
+
+function readDestination(stored: EgressDestination | ProxyDestination): EgressDestination {
+  if (!('host' in stored)) return stored;
+  const { host, address, allowed, ...rest } = stored;
+  const bare = isIP(host.replace(/^\[|\]$/g, '')) > 0;
+  return {
+    ...rest,
+    name: bare ? null : host,
+    address: address ?? (bare ? host : null),
+    announced: null,
+    allowed,
+    // Why something was refused nobody noted.
+    reason: allowed && address === null ? 'unreachable' : null,
+    bytesIn: 0,
+    bytesOut: 0,
+  };
+}
