@@ -1,9 +1,12 @@
 #!/bin/sh
 # Builds into the folder $1 what leads the network of a VM to kiln: the relay, from the sources in the folder $2, and the CNI
-# plugins that give each step a network of its own. Static programs: they run whatever the VM's base is.
+# plugins that give each step a network of its own. Static programs: they run whatever the VM's base is, and are the same
+# for every entry of the archive, whose own toolchain may be too old for them.
 #
-# Needs: what go-modules.sh needs.
+# Needs: any go from 1.19 on.
 set -eu
+GO_TOOLCHAIN=go1.22.12
+GO_TOOLCHAIN_HASH_AMD64='h1:Hdh4VJAlDWzMnhKpqDwqJJr+sE7NgsJ86dyR4wrv2oY='
 cni_version=v1.5.1
 cni_module_hash='h1:T5ji+LPYjjgW0QM+KyrigZbLsZ8jaX+E5J/EcKOE4gQ='
 out=$1
