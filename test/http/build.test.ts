@@ -13,7 +13,7 @@ import {
   succeeded,
   verdict,
 } from '../simulated-builds.ts';
-import { archive, contextPart, curl, post, send, serve } from './harness.ts';
+import { archive, curl, serve } from './harness.ts';
 
 const said = /^kiln: build \S+ succeeded in 8\.1 s, after 1\.5 s in the queue\n$/;
 
@@ -90,9 +90,10 @@ test('every spelling of an upload starts the same build (simulated builds)', asy
 
 test('a Dockerfile alone, or beside a context, reaches the build as it is (simulated builds)', async () => {
   await using harness = await serve();
-  const dockerfile = { name: 'dockerfile', value: 'FROM busybox\n', filename: 'Dockerfile' };
-  assert.equal((await post(harness, [dockerfile])).status, 200);
-  assert.equal((await post(harness, [dockerfile, contextPart])).status, 200);
+  const upload = () =>
+    harness.api.post('/build').attach('dockerfile', Buffer.from('FROM busybox\n'), 'Dockerfile');
+  await upload().expect(200);
+  await upload().attach('context', archive, 'ctx.tar').expect(200);
   const [alone, beside] = harness.builds.started;
   assert.equal(alone?.context, null);
   assert.equal(alone?.dockerfile?.toString(), 'FROM busybox\n');
@@ -127,48 +128,61 @@ test('a slow reader of a failed build still gets its last line (simulated builds
   assert.equal(body.indexOf('kiln:'), 16_000_000);
 });
 
-for (const [state, line, exitCode] of [
-  ['failed', /failed after 8\.1 s and 1\.5 s in the queue: buildctl exited with 1\.\n$/, '1'],
-  ['cancelled', /cancelled after 8\.1 s and 1\.5 s in the queue: gone\n$/, undefined],
+for (const [state, line, trailers] of [
+  [
+    'failed',
+    /failed after 8\.1 s and 1\.5 s in the queue: buildctl exited with 1\.\n$/,
+    /\r\n\r\nX-Build-State: failed\r\nX-Build-Exit-Code: 1\r\n/,
+  ],
+  [
+    'cancelled',
+    /cancelled after 8\.1 s and 1\.5 s in the queue: gone\n$/,
+    /\r\n\r\nX-Build-State: cancelled\r\n(?!X-Build-Exit-Code)/,
+  ],
 ] as const) {
   test(`on-failure=end ends the answer of a ${state} build whole, with trailers (simulated builds)`, async () => {
     const ending = state === 'failed' ? failed : { ...failed, state, exitCode: null, message: 'gone' };
     await using harness = await serve({ script: [log('#1 x\n'), verdict(ending)] });
-    const { complete, body, trailers } = await post(harness, [contextPart], { query: '?on-failure=end' });
-    assert.ok(complete);
+    const args = ['--data-binary', '@-', `${harness.url}/build?on-failure=end`];
+    const { exit, body, headers } = await curl(args, archive);
+    assert.equal(exit, 0);
     assert.match(body, line);
-    assert.equal(trailers['x-build-state'], state);
-    assert.equal(trailers['x-build-exit-code'], exitCode);
+    assert.match(headers, trailers);
   });
 }
 
 test('Accept: application/x-ndjson gives the events, one a line, and the same cut (simulated builds)', async () => {
-  const accept = { Accept: 'application/x-ndjson' };
   await using harness = await serve();
-  const { body, headers, complete } = await post(harness, [contextPart], { headers: accept });
-  assert.equal(headers['content-type'], 'application/x-ndjson');
+  const { text } = await harness.api
+    .post('/build')
+    .set('Accept', 'application/x-ndjson')
+    .attach('context', archive, 'ctx.tar')
+    .expect('Content-Type', 'application/x-ndjson');
   const events = everyEvent.filter((item) => item.kind === 'event').map((item) => item.event);
   assert.deepEqual(
-    body
+    text
       .trimEnd()
       .split('\n')
       .map((line) => JSON.parse(line)),
     events,
   );
-  assert.ok(complete);
   await using failing = await serve({ script: [log('#1 x\n'), verdict(failed)] });
-  const cut = await post(failing, [contextPart], { headers: accept });
-  assert.equal(cut.body, `${JSON.stringify({ at, type: 'verdict', verdict: failed })}\n`);
-  assert.equal(cut.complete, false);
+  const accept = ['-H', 'Accept: application/x-ndjson', '-F', 'context=@-'];
+  const { exit, body } = await curl([...accept, `${failing.url}/build`], archive);
+  assert.equal(exit, 18);
+  assert.equal(body, `${JSON.stringify({ at, type: 'verdict', verdict: failed })}\n`);
 });
 
 test('Accept: text/event-stream gives the events with their offsets as ids (simulated builds)', async () => {
   await using harness = await serve({
     script: [event({ type: 'queued', place: 1 }, 42), verdict(succeeded)],
   });
-  const { body, headers } = await post(harness, [contextPart], { headers: { Accept: 'text/event-stream' } });
-  assert.equal(headers['content-type'], 'text/event-stream; charset=utf-8');
-  const [first, second] = body.split('\n\n');
+  const { text } = await harness.api
+    .post('/build')
+    .set('Accept', 'text/event-stream')
+    .attach('context', archive, 'ctx.tar')
+    .expect('Content-Type', 'text/event-stream; charset=utf-8');
+  const [first, second] = text.split('\n\n');
   assert.equal(first, `id: 42\nevent: queued\ndata: {"at":"${at}","type":"queued","place":1}`);
   assert.match(second ?? '', /^id: 300\nevent: verdict\ndata: \{.*"state":"succeeded"/);
 });
@@ -176,8 +190,11 @@ test('Accept: text/event-stream gives the events with their offsets as ids (simu
 test('log bytes pass through as they are, whatever they are (simulated builds)', async () => {
   const bytes = Buffer.from(Array.from({ length: 256 }, (_, index) => index));
   await using harness = await serve({ script: [log(bytes), verdict(succeeded)] });
-  const response = await fetch(`${harness.url}/build`, { method: 'POST', body: archive });
-  const body = Buffer.from(await response.arrayBuffer());
+  const { body } = await harness.api
+    .post('/build')
+    .type('application/x-tar')
+    .send(archive)
+    .responseType('blob');
   assert.deepEqual(body.subarray(0, 256), bytes);
 });
 
@@ -202,17 +219,19 @@ test('each piece of the log is sent when it comes (simulated builds)', async () 
   assert.deepEqual(pieces.slice(0, 2), ['#1 one\n', '#2 two\n']);
 });
 
-for (const [title, options] of [
-  ['Prefer: respond-async', { headers: { Prefer: 'wait=5, respond-async' } }],
-  ['?async=1', { query: '?async=1' }],
+for (const [title, query, headers, applied] of [
+  ['Prefer: respond-async', '', { Prefer: 'wait=5, respond-async' }, 'respond-async'],
+  ['?async=1', '?async=1', {}, undefined],
 ] as const) {
   test(`${title} answers 202 with the record, and leaving cancels nothing (simulated builds)`, async () => {
     await using harness = await serve({ script: (signal) => endless([], signal) });
-    const { status, headers, body } = await post(harness, [contextPart], options);
-    assert.equal(status, 202);
-    assert.equal(headers.location, `/v1/builds/${record.id}`);
-    assert.equal(headers['preference-applied'], 'query' in options ? undefined : 'respond-async');
-    assert.deepEqual(JSON.parse(body), record);
+    const answer = await harness.api
+      .post(`/build${query}`)
+      .set(headers)
+      .attach('context', archive, 'ctx.tar')
+      .expect('Location', `/v1/builds/${record.id}`)
+      .expect(202, record);
+    assert.equal(answer.get('Preference-Applied'), applied);
     await harness.server.close(0);
     assert.deepEqual(harness.builds.cancelled, []);
   });
@@ -221,9 +240,11 @@ for (const [title, options] of [
 test('a build that cannot be started says when to try again (simulated builds)', async () => {
   const full = new KilnError('NO_CAPACITY', 'Full.', { details: { retryAfterSeconds: 10 } });
   await using harness = await serve({ overrides: { start: () => Promise.reject(full) } });
-  const { status, headers } = await post(harness, [contextPart]);
-  assert.equal(status, 503);
-  assert.equal(headers['retry-after'], '10');
+  await harness.api
+    .post('/build')
+    .attach('context', archive, 'ctx.tar')
+    .expect(503)
+    .expect('Retry-After', '10');
 });
 
 test('HTTP/1.0 gets the log too, without trailers (simulated builds)', async () => {
@@ -246,5 +267,5 @@ test('closing the server lets an answer that is ending end (simulated builds)', 
   end.resolve();
   assert.match(await response.text(), /succeeded in/);
   await closed;
-  await assert.rejects(send(harness, '/livez'));
+  await assert.rejects(fetch(`${harness.url}/livez`));
 });

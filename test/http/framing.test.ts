@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { test } from 'node:test';
-import { exchange, open, send, serve, waitFor } from './harness.ts';
+import { exchange, open, serve, waitFor } from './harness.ts';
 
 const host = 'Host: localhost\r\n';
 const post = `POST /build HTTP/1.1\r\n${host}Content-Type: application/x-tar\r\n`;
@@ -91,11 +91,11 @@ for (const [given, kept] of [
 ] as const) {
   test(`a request id of ${JSON.stringify(given.slice(0, 12))}, ${given.length} long, is ${kept ? 'kept' : 'replaced'} (simulated builds)`, async () => {
     await using harness = await serve();
-    const answer = await send(harness, '/nowhere', { headers: { 'X-Request-Id': given } });
+    const answer = await harness.api.get('/nowhere').set('X-Request-Id', given);
     const id = answer.headers['x-request-id'];
     assert.equal(id === given, kept);
     assert.match(String(id), /^[\w.-]{1,128}$/);
-    assert.equal(JSON.parse(answer.body).requestId, id);
+    assert.equal(answer.body.requestId, id);
     assert.equal(harness.logged[0]?.['requestId'], id);
   });
 }

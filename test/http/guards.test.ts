@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { archive, ask, assertProblem, send, serve } from './harness.ts';
+import { archive, ask, assertProblem, serve } from './harness.ts';
 
 const tar = { 'Content-Type': 'application/x-tar' };
 
@@ -14,7 +14,7 @@ test('row 85: the service answers to its own names, with any port, and to config
     'kiln.example',
     'KILN.example:443',
   ])
-    assert.equal((await send(harness, '/livez', { headers: { Host: host } })).status, 200, host);
+    await harness.api.get('/livez').set('Host', host).expect(200);
 });
 
 for (const host of [
@@ -42,8 +42,11 @@ test('row 86: pages of the service itself may use it, also behind a proxy (simul
     { Host: 'kiln.example', Origin: 'https://kiln.example' },
     { Host: '127.0.0.1:8080', Origin: 'https://kiln.example' },
   ]) {
-    const answer = await send(harness, '/build', { headers: { ...tar, ...headers }, body: archive });
-    assert.equal(answer.status, 200, JSON.stringify(headers));
+    await harness.api
+      .post('/build')
+      .set({ ...tar, ...headers })
+      .send(archive)
+      .expect(200);
   }
 });
 
@@ -59,16 +62,12 @@ for (const headers of [
     const from = { Host: 'localhost:8080', ...headers };
     const id = '019a0000-0000-7000-8000-000000000001';
     for (const [method, path] of [
-      ['POST', '/build'],
-      ['DELETE', `/v1/builds/${id}`],
-      ['GET', `/v1/builds/${id}/log`],
-      ['GET', '/v1/builds'],
+      ['post', '/build'],
+      ['delete', `/v1/builds/${id}`],
+      ['get', `/v1/builds/${id}/log`],
+      ['get', '/v1/builds'],
     ] as const)
-      assertProblem(
-        await send(harness, path, { method, headers: { ...tar, ...from } }),
-        403,
-        'ORIGIN_NOT_ALLOWED',
-      );
+      assertProblem(await harness.api[method](path).set({ ...tar, ...from }), 403, 'ORIGIN_NOT_ALLOWED');
     assert.deepEqual([harness.builds.started, harness.builds.cancelled], [[], []]);
   });
 }
@@ -76,9 +75,5 @@ for (const headers of [
 test('row 86: a link of another site may open the public pages (simulated builds)', async () => {
   await using harness = await serve();
   for (const path of ['/', '/docs', '/docs/errors', '/openapi.json'])
-    assert.equal(
-      (await send(harness, path, { headers: { 'Sec-Fetch-Site': 'cross-site' } })).status,
-      200,
-      path,
-    );
+    await harness.api.get(path).set('Sec-Fetch-Site', 'cross-site').expect(200);
 });

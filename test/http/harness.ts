@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
-import { request as httpRequest, type IncomingHttpHeaders, type OutgoingHttpHeaders } from 'node:http';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import supertest, { type Response } from 'supertest';
 import type { Problem } from '../../src/http/error-table.ts';
 import { createHttpServer, type HttpServer } from '../../src/http/server.ts';
 import type { GivenHttpSettings } from '../../src/http/settings.ts';
@@ -16,6 +16,8 @@ import { type SimulatedBuilds, type SimulatedOptions, simulateBuilds } from '../
 export type Logged = { readonly level: string; readonly message: string } & Record<string, unknown>;
 
 export type Harness = AsyncDisposable & {
+  /** One request, one whole answer: what is cut off rejects. */
+  readonly api: ReturnType<typeof supertest>;
   readonly url: string;
   readonly port: number;
   readonly server: HttpServer;
@@ -41,6 +43,7 @@ export async function serve(
   });
   const { url } = await server.listen({ host: '127.0.0.1', port: 0 });
   return {
+    api: supertest(url),
     url,
     port: Number(new URL(url).port),
     server,
@@ -77,56 +80,12 @@ export function encodePart({ name, value, filename }: Part): Buffer {
 
 export const contextPart: Part = { name: 'context', value: archive, filename: 'ctx.tar' };
 
-export type Answer = {
-  readonly status: number;
-  readonly headers: IncomingHttpHeaders;
-  readonly trailers: NodeJS.Dict<string>;
-  readonly body: string;
-  /** Whether the answer ended as announced. */
-  readonly complete: boolean;
-};
-
-/** One request over a connection of its own. */
-export async function send(
-  harness: Harness,
-  path: string,
-  options: { method?: string; headers?: OutgoingHttpHeaders; body?: string | Buffer } = {},
-): Promise<Answer> {
-  const { method = options.body === undefined ? 'GET' : 'POST', headers = {}, body } = options;
-  const request = httpRequest(`${harness.url}${path}`, { method, headers, agent: false });
-  // A server that has refused the body may close while it is still being sent.
-  request.on('error', () => undefined);
-  request.end(body);
-  const [response] = await once(request, 'response');
-  const chunks: Buffer[] = [];
-  response.on('data', (chunk: Buffer) => chunks.push(chunk));
-  response.on('error', () => undefined);
-  await new Promise((resolve) => response.once('close', resolve));
-  return {
-    status: response.statusCode,
-    headers: response.headers,
-    trailers: response.trailers,
-    body: Buffer.concat(chunks).toString(),
-    complete: response.complete,
-  };
-}
-
-export function post(
-  harness: Harness,
-  parts: readonly Part[],
-  options: { query?: string; headers?: OutgoingHttpHeaders } = {},
-): Promise<Answer> {
-  const headers = { 'Content-Type': formType, ...options.headers };
-  return send(harness, `/build${options.query ?? ''}`, { headers, body: form(...parts) });
-}
-
-/** Asserts that an answer is a whole problem with this status and code; returns it. */
-export function assertProblem(answer: Answer, status: number, code: string): Problem {
-  assert.equal(answer.headers['content-type']?.split(';')[0], 'application/problem+json', answer.body);
-  const problem: Problem = JSON.parse(answer.body);
-  assert.deepEqual([answer.status, problem.status, problem.code], [status, status, code], answer.body);
+/** Asserts that an answer is a problem with this status and code; returns it. */
+export function assertProblem(answer: Response, status: number, code: string): Problem {
+  assert.equal(answer.type, 'application/problem+json', answer.text);
+  const problem: Problem = answer.body;
+  assert.deepEqual([answer.status, problem.status, problem.code], [status, status, code], answer.text);
   assert.equal(problem.type, `/docs/errors#${code}`);
-  assert.ok(answer.complete);
   return problem;
 }
 

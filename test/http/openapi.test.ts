@@ -8,7 +8,7 @@ import { createOpenApiDocument } from '../../src/http/docs/openapi.ts';
 import { completeSettings } from '../../src/http/settings.ts';
 import { errorKinds } from '../../src/model/error.ts';
 import { endless, everyEvent, readiness, record, simulateBuilds } from '../simulated-builds.ts';
-import { contextPart, post, send, serve } from './harness.ts';
+import { archive, serve } from './harness.ts';
 
 type Operation = {
   operationId: string;
@@ -120,20 +120,19 @@ function validator(path: string, method: string, status: number, type = 'applica
 test('answers are what the document says (simulated builds)', async () => {
   await using harness = await serve();
   const id = `/v1/builds/${record.id}`;
-  const json = async (path: string): Promise<unknown> => JSON.parse((await send(harness, path)).body);
+  const json = async (path: string): Promise<unknown> => (await harness.api.get(path)).body;
   validator('/v1/builds', 'get', 200).parse(await json('/v1/builds'));
   validator('/v1/builds/{id}', 'get', 200).parse(await json(id));
   await using running = await serve({ script: (signal) => endless([], signal) });
-  const cancelled = await send(running, id, { method: 'DELETE' });
-  validator('/v1/builds/{id}', 'delete', 200).parse(JSON.parse(cancelled.body));
+  validator('/v1/builds/{id}', 'delete', 200).parse((await running.api.delete(id)).body);
   for (const path of ['/livez', '/readyz', '/version']) validator(path, 'get', 200).parse(await json(path));
   validator('/readyz', 'get', 503).parse(readiness(false));
-  const accepted = await post(harness, [contextPart], { query: '?async=1' });
-  validator('/build', 'post', 202).parse(JSON.parse(accepted.body));
+  const accepted = await harness.api.post('/build?async=1').attach('context', archive, 'ctx.tar');
+  validator('/build', 'post', 202).parse(accepted.body);
   const problem = validator('/build', 'post', 400, 'application/problem+json');
-  problem.parse(JSON.parse((await post(harness, [])).body));
+  problem.parse((await harness.api.post('/build').field('target', 'a')).body);
   const event = validator('/v1/builds/{id}/events', 'get', 200, 'application/x-ndjson');
-  const lines = (await send(harness, `${id}/events`)).body.trimEnd().split('\n');
+  const lines = (await harness.api.get(`${id}/events`)).text.trimEnd().split('\n');
   assert.equal(lines.length, everyEvent.filter(({ kind }) => kind === 'event').length);
   for (const line of lines) event.parse(JSON.parse(line));
 });
@@ -147,18 +146,18 @@ test('the validator made of the document refuses what is not in it', () => {
 
 test('the pages come whole from the service and allow nothing else (simulated builds)', async () => {
   await using harness = await serve();
-  const page = await send(harness, '/docs');
-  const links = [...page.body.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, path = '']) => path);
+  const page = await harness.api.get('/docs');
+  const links = [...page.text.matchAll(/(?:src|href)="([^"]+)"/g)].map(([, path = '']) => path);
   assert.ok(links.length >= 4);
   for (const path of links) {
     assert.match(path, /^\/docs\//);
-    assert.equal((await send(harness, path)).status, 200, path);
+    await harness.api.get(path).expect(200);
   }
-  assert.doesNotMatch(page.body, /<script>|style=|onload=/);
+  assert.doesNotMatch(page.text, /<script>|style=|onload=/);
   const policy = String(page.headers['content-security-policy']);
   assert.match(policy, /default-src 'none';script-src 'self'/);
   assert.doesNotMatch(policy, /upgrade-insecure-requests|https?:/);
-  const root = await send(harness, '/');
-  assert.ok(root.body.includes(`curl -N --fail-with-body -F context=@- ${harness.url}/build`), root.body);
-  assert.equal((await send(harness, '/docs/errors')).status, 200);
+  const { text } = await harness.api.get('/').expect(200);
+  assert.ok(text.includes(`curl -N --fail-with-body -F context=@- ${harness.url}/build`), text);
+  await harness.api.get('/docs/errors').expect(200);
 });

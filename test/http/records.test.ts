@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import type { Builds } from '../../src/model/builds.ts';
 import { KilnError } from '../../src/model/error.ts';
 import { digest, endless, event, everyEvent, log, readiness, record } from '../simulated-builds.ts';
-import { assertProblem, open, send, serve, waitFor } from './harness.ts';
+import { assertProblem, curl, open, serve, waitFor } from './harness.ts';
 
 const build = `/v1/builds/${record.id}`;
 
@@ -21,23 +21,22 @@ test('row 59: unknown addresses get 404 (simulated builds)', async () => {
     '/%zz',
     '/v1/builds/%ff',
   ])
-    assertProblem(await send(harness, path), 404, 'NOT_FOUND');
+    assertProblem(await harness.api.get(path), 404, 'NOT_FOUND');
 });
 
 for (const [method, path, allow] of [
-  ['GET', '/build', 'POST'],
-  ['PUT', '/v1/builds', 'GET, HEAD, POST'],
-  ['POST', build, 'GET, HEAD, DELETE'],
-  ['OPTIONS', build, 'GET, HEAD, DELETE'],
-  ['DELETE', `${build}/log`, 'GET, HEAD'],
-  ['POST', '/livez', 'GET, HEAD'],
-  ['DELETE', '/openapi.json', 'GET, HEAD'],
+  ['get', '/build', 'POST'],
+  ['put', '/v1/builds', 'GET, HEAD, POST'],
+  ['post', build, 'GET, HEAD, DELETE'],
+  ['options', build, 'GET, HEAD, DELETE'],
+  ['delete', `${build}/log`, 'GET, HEAD'],
+  ['post', '/livez', 'GET, HEAD'],
+  ['delete', '/openapi.json', 'GET, HEAD'],
 ] as const) {
-  test(`row 59: ${method} ${path} gets 405, Allow: ${allow} (simulated builds)`, async () => {
+  test(`row 59: ${method.toUpperCase()} ${path} gets 405, Allow: ${allow} (simulated builds)`, async () => {
     await using harness = await serve();
-    const answer = await send(harness, path, { method });
+    const answer = await harness.api[method](path).expect('Allow', allow);
     assertProblem(answer, 405, 'METHOD_NOT_ALLOWED');
-    assert.equal(answer.headers.allow, allow);
   });
 }
 
@@ -45,17 +44,17 @@ for (const id of ['none', '..%2f..%2fetc', 'x'.repeat(10_000), '019a0000-0000-70
   test(`row 68: build ${id.slice(0, 40)} is not there, whatever is asked of it (simulated builds)`, async () => {
     await using harness = await serve();
     for (const path of ['', '/log', '/events', '/artifact'])
-      assertProblem(await send(harness, `/v1/builds/${id}${path}`), 404, 'NOT_FOUND');
-    assertProblem(await send(harness, `/v1/builds/${id}`, { method: 'DELETE' }), 404, 'NOT_FOUND');
+      assertProblem(await harness.api.get(`/v1/builds/${id}${path}`), 404, 'NOT_FOUND');
+    assertProblem(await harness.api.delete(`/v1/builds/${id}`), 404, 'NOT_FOUND');
   });
 }
 
 test('a build is cancelled by DELETE, row 69: once (simulated builds)', async () => {
   await using harness = await serve({ script: (signal) => endless([], signal) });
-  const { status, body } = await send(harness, build, { method: 'DELETE' });
-  assert.deepEqual([status, JSON.parse(body).state], [200, 'cancelled']);
+  const { body } = await harness.api.delete(build).expect(200);
+  assert.equal(body.state, 'cancelled');
   assert.deepEqual(harness.builds.cancelled, [`${record.id}: The build was cancelled.`]);
-  assertProblem(await send(harness, build, { method: 'DELETE' }), 409, 'BUILD_TERMINAL');
+  assertProblem(await harness.api.delete(build), 409, 'BUILD_TERMINAL');
 });
 
 for (const code of ['NOT_READY', 'GONE', 'NOT_FOUND'] as const) {
@@ -65,32 +64,32 @@ for (const code of ['NOT_READY', 'GONE', 'NOT_FOUND'] as const) {
     };
     await using harness = await serve({ overrides: { artifact } });
     const status = { NOT_READY: 409, GONE: 410, NOT_FOUND: 404 }[code];
-    assertProblem(await send(harness, `${build}/artifact`), status, code);
+    assertProblem(await harness.api.get(`${build}/artifact`), status, code);
   });
 }
 
-for (const [query, headers, status, code] of [
-  ['?offset=-1', {}, 400, 'OFFSET_INVALID'],
-  ['?offset=NaN', {}, 400, 'OFFSET_INVALID'],
-  ['?offset=1e3', {}, 400, 'OFFSET_INVALID'],
-  ['?offset=', {}, 400, 'OFFSET_INVALID'],
-  ['?offset=1&offset=2', {}, 400, 'OFFSET_INVALID'],
-  ['?follow=maybe', {}, 422, 'PARAM_INVALID'],
-  ['?from=1', {}, 400, 'REQUEST_INVALID'],
+for (const [query, status, code] of [
+  ['?offset=-1', 400, 'OFFSET_INVALID'],
+  ['?offset=NaN', 400, 'OFFSET_INVALID'],
+  ['?offset=1e3', 400, 'OFFSET_INVALID'],
+  ['?offset=', 400, 'OFFSET_INVALID'],
+  ['?offset=1&offset=2', 400, 'OFFSET_INVALID'],
+  ['?follow=maybe', 422, 'PARAM_INVALID'],
+  ['?from=1', 400, 'REQUEST_INVALID'],
 ] as const) {
   test(`row 71: a log or events with ${query} get ${code} (simulated builds)`, async () => {
     await using harness = await serve();
     for (const path of ['log', 'events'])
-      assertProblem(await send(harness, `${build}/${path}${query}`, { headers }), status, code);
+      assertProblem(await harness.api.get(`${build}/${path}${query}`), status, code);
   });
 }
 
 test('row 71: a bad Last-Event-ID is refused, an offset beyond the end too (simulated builds)', async () => {
   await using harness = await serve();
   const headers = { Accept: 'text/event-stream', 'Last-Event-ID': 'x' };
-  assertProblem(await send(harness, `${build}/events`, { headers }), 400, 'OFFSET_INVALID');
+  assertProblem(await harness.api.get(`${build}/events`).set(headers), 400, 'OFFSET_INVALID');
   for (const path of ['log', 'events'])
-    assertProblem(await send(harness, `${build}/${path}?offset=999`), 416, 'OUT_OF_RANGE');
+    assertProblem(await harness.api.get(`${build}/${path}?offset=999`), 416, 'OUT_OF_RANGE');
 });
 
 test('the list is paged by a Link to the next page (simulated builds)', async () => {
@@ -107,8 +106,8 @@ test('the list is paged by a Link to the next page (simulated builds)', async ()
   const seen: string[] = [];
   let pages = 0;
   for (let path: string | undefined = '/v1/builds?limit=2'; path !== undefined; pages += 1) {
-    const { headers, body } = await send(harness, path);
-    for (const { id } of JSON.parse(body).builds) seen.push(id);
+    const { headers, body } = await harness.api.get(path);
+    for (const { id } of body.builds) seen.push(id);
     path = /^<(.+)>; rel="next"$/.exec(String(headers['link']))?.[1];
   }
   assert.deepEqual(
@@ -117,8 +116,8 @@ test('the list is paged by a Link to the next page (simulated builds)', async ()
   );
   assert.equal(pages, 3);
   for (const query of ['limit=0', 'limit=101', 'limit=x', 'cursor=x'])
-    assertProblem(await send(harness, `/v1/builds?${query}`), 422, 'PARAM_INVALID');
-  assertProblem(await send(harness, '/v1/builds?state=failed'), 400, 'REQUEST_INVALID');
+    assertProblem(await harness.api.get(`/v1/builds?${query}`), 422, 'PARAM_INVALID');
+  assertProblem(await harness.api.get('/v1/builds?state=failed'), 400, 'REQUEST_INVALID');
 });
 
 test('a log is sent as it is, from its offset, followed where asked (simulated builds)', async () => {
@@ -131,12 +130,14 @@ test('a log is sent as it is, from its offset, followed where asked (simulated b
     })();
   };
   await using harness = await serve({ overrides: { readLog } });
-  const response = await fetch(`${harness.url}${build}/log?offset=7&follow=true`);
-  assert.deepEqual(Buffer.from(await response.arrayBuffer()), bytes);
-  assert.equal(response.headers.get('content-type'), 'text/plain; charset=utf-8');
-  assert.equal(response.headers.get('x-content-type-options'), 'nosniff');
+  await harness.api
+    .get(`${build}/log?offset=7&follow=true`)
+    .responseType('blob')
+    .expect('Content-Type', 'text/plain; charset=utf-8')
+    .expect('X-Content-Type-Options', 'nosniff')
+    .expect(bytes);
   assert.deepEqual(asked, [{ offset: 7, follow: true }]);
-  assert.equal((await send(harness, `${build}/log`, { method: 'HEAD' })).body, '');
+  await harness.api.head(`${build}/log`).expect(200);
 });
 
 test('a log that breaks off is cut, and so is known to be incomplete (simulated builds)', async () => {
@@ -146,8 +147,8 @@ test('a log that breaks off is cut, and so is known to be incomplete (simulated 
       throw new Error('the disk broke');
     })();
   await using harness = await serve({ overrides: { readLog } });
-  const { complete, body } = await send(harness, `${build}/log`);
-  assert.deepEqual([complete, body], [false, '#1\n']);
+  const { exit, body } = await curl([`${harness.url}${build}/log`]);
+  assert.deepEqual([exit, body], [18, '#1\n']);
   const [entry] = harness.logged;
   assert.deepEqual(
     [entry?.level, entry?.message, String(entry?.['error'])],
@@ -157,23 +158,25 @@ test('a log that breaks off is cut, and so is known to be incomplete (simulated 
 
 test('events come as NDJSON, or as server-sent events that resume after Last-Event-ID (simulated builds)', async () => {
   await using harness = await serve();
-  const lines = (await send(harness, `${build}/events`)).body.trimEnd().split('\n');
+  const lines = (await harness.api.get(`${build}/events`)).text.trimEnd().split('\n');
   assert.equal(lines.length, everyEvent.filter(({ kind }) => kind === 'event').length);
   const headers = { Accept: 'text/event-stream', 'Last-Event-ID': '280' };
-  const { body } = await send(harness, `${build}/events?offset=0&follow=true`, { headers });
-  assert.match(body, /^id: 300\nevent: verdict\ndata: .*\n\n$/);
+  await harness.api
+    .get(`${build}/events?offset=0&follow=true`)
+    .set(headers)
+    .expect(/^id: 300\nevent: verdict\ndata: .*\n\n$/);
 });
 
 test('a browser that comes back after the last event is told to stay away (simulated builds)', async () => {
   await using harness = await serve();
   const ask = (lastEventId: string) =>
-    send(harness, `${build}/events?follow=true`, {
-      headers: { Accept: 'text/event-stream', 'Last-Event-ID': lastEventId },
-    });
-  assert.equal((await ask('300')).status, 204);
-  const before = await ask('280');
-  assert.equal(before.status, 200);
-  assert.match(before.body, /^id: 300\n/);
+    harness.api
+      .get(`${build}/events?follow=true`)
+      .set({ Accept: 'text/event-stream', 'Last-Event-ID': lastEventId });
+  await ask('300').expect(204);
+  await ask('280')
+    .expect(200)
+    .expect(/^id: 300\n/);
 });
 
 test('server-sent events show that they are alive (simulated builds)', async () => {
@@ -198,23 +201,20 @@ test('an artifact is a file with length, digest and name, in ranges too (simulat
   await writeFile(path, 'hello world');
   const artifact: Builds['artifact'] = async () => ({ artifact: { format: 'oci', digest, size: 11 }, path });
   await using harness = await serve({ overrides: { artifact } });
-  const ask = (headers = {}, method = 'GET') => send(harness, `${build}/artifact`, { method, headers });
-  const whole = await ask();
+  const ask = (headers = {}) => harness.api.get(`${build}/artifact`).set(headers);
   const etag = `"${digest}"`;
-  assert.deepEqual([whole.status, whole.body], [200, 'hello world']);
-  assert.deepEqual(
-    ['content-type', 'content-length', 'etag', 'accept-ranges', 'content-disposition'].map(
-      (name) => whole.headers[name],
-    ),
-    ['application/x-tar', '11', etag, 'bytes', `attachment; filename="${record.id}.oci.tar"`],
-  );
-  const head = await ask({}, 'HEAD');
-  assert.deepEqual([head.status, head.headers['content-length'], head.body], [200, '11', '']);
-  const part = await ask({ Range: 'bytes=6-' });
-  assert.deepEqual([part.status, part.headers['content-range'], part.body], [206, 'bytes 6-10/11', 'world']);
-  assert.equal((await ask({ Range: 'bytes=6-', 'If-Range': etag })).status, 206);
-  assert.equal((await ask({ Range: 'bytes=6-', 'If-Range': '"other"' })).status, 200);
-  assert.equal((await ask({ 'If-None-Match': etag })).status, 304);
+  await ask()
+    .expect(200, 'hello world')
+    .expect('Content-Type', 'application/x-tar')
+    .expect('Content-Length', '11')
+    .expect('ETag', etag)
+    .expect('Accept-Ranges', 'bytes')
+    .expect('Content-Disposition', `attachment; filename="${record.id}.oci.tar"`);
+  await harness.api.head(`${build}/artifact`).expect(200).expect('Content-Length', '11');
+  await ask({ Range: 'bytes=6-' }).expect(206, 'world').expect('Content-Range', 'bytes 6-10/11');
+  await ask({ Range: 'bytes=6-', 'If-Range': etag }).expect(206);
+  await ask({ Range: 'bytes=6-', 'If-Range': '"other"' }).expect(200);
+  await ask({ 'If-None-Match': etag }).expect(304);
   assertProblem(await ask({ Range: 'bytes=99-' }), 416, 'OUT_OF_RANGE');
   assertProblem(await ask({ 'If-Match': '"other"' }), 400, 'REQUEST_INVALID');
   await rm(directory, { recursive: true });
@@ -223,13 +223,11 @@ test('an artifact is a file with length, digest and name, in ranges too (simulat
 
 test('probes tell whether the service lives and can build, and what it is (simulated builds)', async () => {
   await using harness = await serve();
-  assert.deepEqual(JSON.parse((await send(harness, '/livez')).body), { alive: true });
-  const ready = await send(harness, '/readyz');
-  assert.deepEqual([ready.status, JSON.parse(ready.body)], [200, readiness(true)]);
+  await harness.api.get('/livez').expect(200, { alive: true });
+  await harness.api.get('/readyz').expect(200, readiness(true));
   await using starting = await serve({ overrides: { readiness: () => readiness(false) } });
-  const notYet = await send(starting, '/readyz');
-  assert.deepEqual([notYet.status, JSON.parse(notYet.body)], [503, readiness(false)]);
-  const { name, version, entry } = JSON.parse((await send(harness, '/version')).body);
+  await starting.api.get('/readyz').expect(503, readiness(false));
+  const { name, version, entry } = (await harness.api.get('/version')).body;
   assert.deepEqual([name, entry], ['kiln', 'buildkit-v0.20.2']);
   assert.match(version, /^\d+\.\d+\.\d+$/);
 });
@@ -239,7 +237,7 @@ test('an error that is not ours says nothing outside and everything in the log, 
     throw new TypeError('secret path /x/y');
   };
   await using harness = await serve({ overrides: { list } });
-  const answer = await send(harness, '/v1/builds');
+  const answer = await harness.api.get('/v1/builds');
   const { detail, requestId } = assertProblem(answer, 500, 'INTERNAL');
   assert.equal(detail, 'internal error');
   assert.equal(harness.logged.length, 1);

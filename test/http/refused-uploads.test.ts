@@ -12,7 +12,6 @@ import {
   form,
   formType,
   type Part,
-  send,
   serve,
 } from './harness.ts';
 
@@ -221,7 +220,7 @@ const refusals: Record<string, Refusal> = {
 for (const [title, [status, code, headers, body]] of Object.entries(refusals)) {
   test(`row ${title}: ${status} ${code}, nothing left (simulated builds)`, async () => {
     await using harness = await serve();
-    assertProblem(await send(harness, '/build', { headers, body }), status, code);
+    assertProblem(await harness.api.post('/build').set(headers).send(body), status, code);
     assert.deepEqual(harness.builds.started, []);
     assert.deepEqual(await harness.staged(), []);
     assert.equal(harness.logged.filter(({ level }) => level === 'error').length, 0);

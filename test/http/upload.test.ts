@@ -14,8 +14,6 @@ import {
   formType,
   open,
   type Part,
-  post,
-  send,
   serve,
   waitFor,
 } from './harness.ts';
@@ -75,8 +73,7 @@ for (const disposition of ['form-data; name="context"', 'form-data; name="contex
     await using harness = await serve();
     const head = `--${boundary}\r\nContent-Disposition: ${disposition}\r\nContent-Type: application/octet-stream\r\n\r\n`;
     const body = Buffer.concat([Buffer.from(head), archive, Buffer.from(`\r\n${end}`)]);
-    const answer = await send(harness, '/build', { headers: { 'Content-Type': formType }, body });
-    assert.equal(answer.status, 200, answer.body);
+    await harness.api.post('/build').set('Content-Type', formType).send(body).expect(200);
     assert.equal(harness.builds.started.length, 1);
     assert.ok(harness.builds.started[0]?.context);
   });
@@ -98,30 +95,30 @@ test('who writes all of a refused form before reading gets the answer (simulated
 
 test('empty fields are as if they were left out, follow takes 1, fields are called as they were sent (simulated builds)', async () => {
   await using harness = await serve();
-  const empty = ['target', 'platform', 'output', 'timeout', 'dockerfile'].map((name) => text(name, ''));
-  const answer = await post(harness, [contextPart, ...empty]);
-  assert.equal(answer.status, 200, answer.body);
+  const upload = () => harness.api.post('/build').attach('context', archive, 'ctx.tar');
+  await upload().field({ target: '', platform: '', output: '', timeout: '', dockerfile: '' }).expect(200);
   assert.equal(harness.builds.started[0]?.spec.target, undefined);
-  const cases: readonly (readonly [Part, string])[] = [
-    [text('tag', 'UPPER'), "Field 'tag.0': is not a valid image reference."],
-    [text('output', 'rpm'), "Field 'output': must be none, docker, oci or local."],
-    [text('platform', 'linux/arm64'), "Field 'platform': only linux/amd64 is offered."],
+  for (const [name, value, detail] of [
+    ['tag', 'UPPER', "Field 'tag.0': is not a valid image reference."],
+    ['output', 'rpm', "Field 'output': must be none, docker, oci or local."],
+    ['platform', 'linux/arm64', "Field 'platform': only linux/amd64 is offered."],
     [
-      text('build-arg', '1A=x'),
+      'build-arg',
+      '1A=x',
       "Field 'build-arg.1A': names are letters, digits, _ and ., and do not begin with a digit.",
     ],
-    [text('build-arg', '__proto__=x'), "Field 'build-arg': nothing can be called __proto__."],
-    [text('timeout', '0'), "Field 'timeout': must be at least 1 second."],
-  ];
-  for (const [part, detail] of cases) {
-    const refused = await post(harness, [contextPart, part]);
-    assert.equal(JSON.parse(refused.body).detail, detail);
-  }
+    ['build-arg', '__proto__=x', "Field 'build-arg': nothing can be called __proto__."],
+    ['timeout', '0', "Field 'timeout': must be at least 1 second."],
+  ] as const)
+    assert.equal((await upload().field(name, value)).body.detail, detail);
 });
 
 test('a field both in the form and in the URL is refused (simulated builds)', async () => {
   await using harness = await serve();
-  const answer = await post(harness, [contextPart, text('target', 'a')], { query: '?target=b' });
+  const answer = await harness.api
+    .post('/build?target=b')
+    .attach('context', archive, 'ctx.tar')
+    .field('target', 'a');
   assertProblem(answer, 400, 'MULTIPART_FIELD');
   assert.deepEqual(await harness.staged(), []);
 });
@@ -236,9 +233,9 @@ for (const [title, disposition, code] of oddNames) {
     await using harness = await serve();
     const header = Buffer.from(`--${boundary}\r\nContent-Disposition: ${disposition}\r\n\r\n`, 'latin1');
     const body = Buffer.concat([encodePart(text('target')), header, archive, Buffer.from(`\r\n${end}`)]);
-    const answer = await send(harness, '/build', { headers: { 'Content-Type': formType }, body });
+    const answer = await harness.api.post('/build').set('Content-Type', formType).send(body);
     if (code) assertProblem(answer, code === 'ARCHIVE_FORMAT' ? 415 : 400, code);
-    else assert.equal(harness.builds.started[0]?.context?.summary.entries, 1, answer.body);
+    else assert.equal(harness.builds.started[0]?.context?.summary.entries, 1, answer.text);
     assert.ok((await harness.staged()).every((name) => /^[0-9a-f-]{36}\.erofs$/.test(name)));
   });
 }
@@ -254,7 +251,7 @@ for (const header of [
     await using harness = await serve();
     const part = Buffer.from(`--${boundary}\r\n${header}\r\n\r\nx\r\n`);
     const body = Buffer.concat([part, encodePart(contextPart), Buffer.from(end)]);
-    const answer = await send(harness, '/build', { headers: { 'Content-Type': formType }, body });
+    const answer = await harness.api.post('/build').set('Content-Type', formType).send(body);
     assertProblem(answer, 400, 'MULTIPART_INVALID');
   });
 }
