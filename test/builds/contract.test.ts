@@ -1,15 +1,12 @@
-import { mkdir } from 'node:fs/promises';
-import { join } from 'node:path';
-import { openArtifactStore } from '../../src/artifacts/artifact-store.ts';
 import { createBuilds } from '../../src/builds/create-builds.ts';
 import { DiskBudget } from '../../src/host/disk-budget.ts';
 import { Pool } from '../../src/pool/pool.ts';
 import { Queue } from '../../src/queue/queue.ts';
-import { openBuildStore } from '../../src/store/build-store.ts';
 import { asleep } from '../pool/asleep.ts';
 import { endless, everyEvent, log, readiness, simulateBuilds } from '../simulated-builds.ts';
 import { createFolder, queuedRecord } from '../store/harness.ts';
 import { type Ending, type OpenedBuilds, testContract } from './contract.ts';
+import { openDataFolder } from './data-folder.ts';
 import { type Guest, simulateVms } from './simulated-vms.ts';
 
 const logger = { info: () => undefined, warn: () => undefined, error: () => undefined };
@@ -28,19 +25,17 @@ const guests: Readonly<Record<Ending, (guest: Guest) => void>> = {
 async function openReal(ending: Ending): Promise<OpenedBuilds> {
   await using undo = new AsyncDisposableStack();
   const { path } = undo.use(await createFolder());
-  const store = undo.use(await openBuildStore(path));
+  const { store, artifacts, buildsDirectory, openRetention } = undo.use(await openDataFolder(path));
+  const retention = undo.use(await openRetention());
   const vms = undo.use(await simulateVms([guests[ending]]));
   const pool = new Pool({ size: 0, frozen: 0, max: 1, create: asleep(() => vms.create()), logger });
   undo.defer(() => pool.close());
-  const buildsDirectory = join(path, 'builds');
-  await mkdir(buildsDirectory);
   const builds = createBuilds({
-    ...{ store, pool, logger, buildsDirectory, stagingDirectory: path, entry: queuedRecord().entry },
+    ...{ store, artifacts, retention, pool, logger, buildsDirectory },
+    ...{ stagingDirectory: path, entry: queuedRecord().entry },
     queue: new Queue({ slots: 1, limit: 1 }),
-    artifacts: await openArtifactStore(join(path, 'artifacts')),
     ...{ maxArtifactBytes: 1, maxLogBytes: 1024 * 1024, minFreeBytes: 0, defaultTimeoutSeconds: 60 },
     ...{ disk: new DiskBudget({ directory: path, keepFreeBytes: 0 }), vmDiskBytes: 1 },
-    retention: { makeRoom: async () => undefined, ended: () => undefined },
     policy: { customFrontends: true },
     builtinFrontend: false,
     limits: { maxBytes: 1, maxEntries: 1, maxUploadBytes: 1 },

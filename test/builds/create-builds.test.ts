@@ -1,19 +1,18 @@
 import assert from 'node:assert/strict';
-import { mkdir, readdir, readlink, rm } from 'node:fs/promises';
+import { readdir, readlink, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { openArtifactStore } from '../../src/artifacts/artifact-store.ts';
 import { createBuilds, type RunningBuilds } from '../../src/builds/create-builds.ts';
-import { Retention } from '../../src/builds/retention.ts';
 import type { WarmVm } from '../../src/guest/warm-vm.ts';
 import { DiskBudget } from '../../src/host/disk-budget.ts';
 import { createBuildFiles, endBuildFiles } from '../../src/logs/build-files.ts';
 import { parseSpec } from '../../src/model/spec.ts';
 import { Pool } from '../../src/pool/pool.ts';
 import { Queue } from '../../src/queue/queue.ts';
-import { type BuildStore, openBuildStore } from '../../src/store/build-store.ts';
+import type { BuildStore } from '../../src/store/build-store.ts';
 import { asleep } from '../pool/asleep.ts';
 import { createFolder, queuedRecord, type TemporaryFolder, verdict } from '../store/harness.ts';
+import { openDataFolder } from './data-folder.ts';
 
 const signal = new AbortController().signal;
 const request = { spec: parseSpec({}), context: null, dockerfile: Buffer.from('FROM scratch\n') };
@@ -27,31 +26,18 @@ async function createParts(
   queue: Queue,
   { minFreeBytes = 0, onInsert = () => undefined }: { minFreeBytes?: number; onInsert?: () => void } = {},
 ): Promise<Parts> {
-  const opened = await openBuildStore(path);
+  const { store: opened, artifacts, buildsDirectory, openRetention } = await openDataFolder(path);
   const insert: BuildStore['insert'] = (record) => {
     onInsert();
     return opened.insert(record);
   };
   const store = { ...opened, insert };
-  const buildsDirectory = join(path, 'builds');
-  await mkdir(buildsDirectory);
   const create = (): Promise<WarmVm> => Promise.reject(new Error('No build should come this far.'));
-  const artifacts = await openArtifactStore(join(path, 'artifacts'));
-  const limits = { maxBuilds: 10, maxBytes: Number.MAX_SAFE_INTEGER, maxRecords: 10 };
-  const retention = await Retention.open({
-    store,
-    artifacts,
-    buildsDirectory,
-    limits,
-    minFreeBytes,
-    buildRoomBytes: 0,
-    logger,
-  });
   const builds = createBuilds({
     ...{ store, queue, logger, entry: queuedRecord().entry, buildsDirectory, stagingDirectory: path },
     pool: new Pool({ size: 0, frozen: 0, max: 1, create: asleep(create), logger }),
     artifacts,
-    retention,
+    retention: await openRetention({ minFreeBytes }),
     ...{
       disk: new DiskBudget({ directory: path, keepFreeBytes: 0 }),
       vmDiskBytes: 1,

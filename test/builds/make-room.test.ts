@@ -1,21 +1,19 @@
 import assert from 'node:assert/strict';
-import { mkdir, rm } from 'node:fs/promises';
+import { rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { openArtifactStore } from '../../src/artifacts/artifact-store.ts';
 import { createBuilds, type RunningBuilds } from '../../src/builds/create-builds.ts';
-import { Retention } from '../../src/builds/retention.ts';
 import type { WarmVm } from '../../src/guest/warm-vm.ts';
 import { DiskBudget } from '../../src/host/disk-budget.ts';
 import { type BuildRecord, isTerminal } from '../../src/model/build.ts';
 import { parseSpec } from '../../src/model/spec.ts';
 import { Pool } from '../../src/pool/pool.ts';
 import { Queue } from '../../src/queue/queue.ts';
-import { openBuildStore } from '../../src/store/build-store.ts';
 import { asleep } from '../pool/asleep.ts';
 import { createSmallDisk, fillDisk } from '../small-disk.ts';
 import { queuedRecord } from '../store/harness.ts';
+import { openDataFolder } from './data-folder.ts';
 import { createMemoryLogger } from './memory-logger.ts';
 import { type Script, simulateVms } from './simulated-vms.ts';
 
@@ -29,24 +27,10 @@ const range = { offset: 0, follow: true, signal };
 async function createService(path: string, scripts: readonly Script[]) {
   await using undo = new AsyncDisposableStack();
   const vms = undo.use(await simulateVms(scripts, path));
-  const store = undo.use(await openBuildStore(path));
-  const buildsDirectory = join(path, 'builds');
-  await mkdir(buildsDirectory);
+  const { store, artifacts, buildsDirectory, openRetention } = undo.use(await openDataFolder(path));
   const logger = createMemoryLogger();
-  const artifacts = await openArtifactStore(join(path, 'artifacts'));
   const minFreeBytes = 4 * MiB;
-  const limits = { maxBuilds: 10, maxBytes: 1000 * MiB, maxRecords: 10 };
-  const retention = undo.use(
-    await Retention.open({
-      store,
-      artifacts,
-      buildsDirectory,
-      limits,
-      minFreeBytes,
-      buildRoomBytes: 0,
-      logger,
-    }),
-  );
+  const retention = undo.use(await openRetention({ minFreeBytes, logger }));
   const pool = new Pool<WarmVm>({ size: 0, frozen: 0, max: 1, create: asleep(vms.create), logger });
   undo.defer(() => pool.close());
   const builds = createBuilds({

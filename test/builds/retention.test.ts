@@ -3,24 +3,20 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdir, readdir, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { type ArtifactStore, openArtifactStore } from '../../src/artifacts/artifact-store.ts';
+import type { ArtifactStore } from '../../src/artifacts/artifact-store.ts';
 import { Journal } from '../../src/builds/journal.ts';
-import { Retention, type RetentionOptions } from '../../src/builds/retention.ts';
+import type { Retention } from '../../src/builds/retention.ts';
 import type { Artifact, BuildRecord } from '../../src/model/build.ts';
-import { type BuildStore, openBuildStore } from '../../src/store/build-store.ts';
 import { createSmallDisk, fillDisk } from '../small-disk.ts';
 import { createFolder, queuedRecord, verdict } from '../store/harness.ts';
+import { type DataFolder, openDataFolder } from './data-folder.ts';
 import { createMemoryLogger } from './memory-logger.ts';
 
 const KiB = 1024;
 const MiB = 1024 * KiB;
 const { signal } = new AbortController();
 
-type Parts = AsyncDisposable & {
-  readonly store: BuildStore;
-  readonly artifacts: ArtifactStore;
-  readonly buildsDirectory: string;
-  openRetention(change?: Partial<RetentionOptions>): Promise<Retention>;
+type Parts = DataFolder & {
   /** A build that ran and ended, with a log of this size and an artifact of these bytes. */
   addBuild(logBytes: number, artifact?: Buffer): Promise<BuildRecord>;
   /** Ids of the builds whose files are there, by the order in which they came. */
@@ -28,25 +24,10 @@ type Parts = AsyncDisposable & {
 };
 
 async function createParts(path: string): Promise<Parts> {
-  const store = await openBuildStore(path);
-  const artifacts = await openArtifactStore(join(path, 'artifacts'));
-  const buildsDirectory = join(path, 'builds');
-  await mkdir(buildsDirectory, { recursive: true });
+  const folder = await openDataFolder(path);
+  const { store, artifacts, buildsDirectory } = folder;
   return {
-    ...{ store, artifacts, buildsDirectory },
-    openRetention: (change) =>
-      Retention.open({
-        ...{
-          store,
-          artifacts,
-          buildsDirectory,
-          logger: createMemoryLogger(),
-          minFreeBytes: 0,
-          buildRoomBytes: 0,
-        },
-        limits: { maxBuilds: 1000, maxBytes: 1000 * MiB, maxRecords: 1000 },
-        ...change,
-      }),
+    ...folder,
     async addBuild(logBytes, artifact) {
       const options = { store, buildsDirectory, maxLogBytes: 100 * MiB, logger: createMemoryLogger() };
       const journal = await Journal.open(queuedRecord({ context: null }), options);
@@ -57,7 +38,6 @@ async function createParts(path: string): Promise<Parts> {
       return journal.record;
     },
     listFiles: async () => (await readdir(buildsDirectory)).toSorted(),
-    [Symbol.asyncDispose]: () => store[Symbol.asyncDispose](),
   };
 }
 
