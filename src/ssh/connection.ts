@@ -6,6 +6,7 @@ import { printable } from '../lib/text.ts';
 import { KilnError } from '../model/error.ts';
 import { ChannelBudget, connectToGuest } from './distrust.ts';
 import { type StartedCommand, startCommand } from './exec.ts';
+import { keepKeyObjects } from './key-objects.ts';
 
 export type SshTarget = {
   readonly port: number;
@@ -42,6 +43,7 @@ export async function connectSsh(target: SshTarget, signal: AbortSignal): Promis
     );
     // Small writes of several channels would wait for each other's acknowledgements.
     client.setNoDelay(true);
+    keepKeyObjects(client);
   } catch (error) {
     socket.destroy();
     throw error;

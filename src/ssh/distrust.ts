@@ -30,11 +30,17 @@ export function connectToGuest(port: number): Socket {
   // One for each channel that waits.
   socket.setMaxListeners(0);
   const write = socket.write.bind(socket);
+  const uncork = (): void => socket.uncork();
   return Object.assign(socket, {
     // ssh2 says goodbye and waits: a guest that never closes its side would keep the connection, and its VM.
     end: () => socket.destroy(),
     write: (...args: Parameters<typeof write>) => {
       if (socket.writableLength > maxUnsentBytes) socket.destroy(new Error('it takes nothing it asked for'));
+      // ssh2 writes each of its packets in three pieces, which leave together: each by itself would be a segment to the guest.
+      if (socket.writableCorked === 0) {
+        socket.cork();
+        process.nextTick(uncork);
+      }
       return write(...args);
     },
   });
