@@ -17,8 +17,7 @@ import { DiskBudget, describeSmallDisk } from './host/disk-budget.ts';
 import { prepareHost } from './host-setup.ts';
 import { createHttpServer } from './http/server.ts';
 import type { Logger } from './lib/logger.ts';
-import { Pool } from './pool/pool.ts';
-import { Queue } from './queue/queue.ts';
+import { Scheduler } from './scheduler/scheduler.ts';
 import { ensureKeyPair } from './ssh/keys.ts';
 import { openBuildStore } from './store/build-store.ts';
 import { chooseAccelerator, createKvmProbe } from './vm/accelerator.ts';
@@ -44,7 +43,9 @@ export type Service = {
   readonly httpUrl: string;
   readonly grpcAddress: string;
   readonly builds: RunningBuilds;
-  readonly pool: Pool<WarmVm>;
+  readonly scheduler: Scheduler<WarmVm>;
+  /** The archive entry of builds that ask for none. */
+  readonly entry: string;
   /** Refuses new builds, lets running ones finish until `hurry` aborts, then ends everything. Nothing is left behind. */
   close(hurry: AbortSignal): Promise<void>;
 };
@@ -141,25 +142,24 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     bytes: config.KILN_VM_DISK_BYTES + config.KILN_ARTIFACT_MAX_BYTES,
   });
   if (smallDisk) progress(`note  ${smallDisk}`);
-  const pool = new Pool<WarmVm>({
-    size: config.KILN_POOL_SIZE,
-    frozen: config.KILN_POOL_FROZEN,
-    max: config.KILN_MAX_VMS,
-    create: async (linked) =>
+  const kept = { warm: config.KILN_POOL_SIZE, frozen: config.KILN_POOL_FROZEN };
+  const scheduler = new Scheduler<WarmVm>({
+    create: async (_entry, linked) =>
       createFrozenVm({ ...(await templates.take(linked)), setup, keys, policy }, linked),
+    kept: new Map([[image.entry, kept]]),
+    max: config.KILN_MAX_VMS,
+    limit: config.KILN_QUEUE_LIMIT,
     logger,
   });
-  undo.defer(() => pool.close());
-  const queue = new Queue({ slots: config.KILN_MAX_VMS, limit: config.KILN_QUEUE_LIMIT });
+  undo.defer(() => scheduler.close());
   const readiness = {
-    ...{ pool, poolSize: config.KILN_POOL_SIZE, maxVms: config.KILN_MAX_VMS },
-    ...{ queue, queueLimit: config.KILN_QUEUE_LIMIT, entry: image.entry },
+    ...{ scheduler, poolSize: config.KILN_POOL_SIZE, maxVms: config.KILN_MAX_VMS },
+    ...{ queueLimit: config.KILN_QUEUE_LIMIT, entry: image.entry },
     accelerator: { name: accelerator.processor.accelerator, note: accelerator.note },
   };
   const builds = createBuilds({
     store,
-    pool,
-    queue,
+    scheduler,
     artifacts,
     retention,
     buildsDirectory: folders.builds,
@@ -182,7 +182,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     logger,
   });
   undo.defer(() => builds.drain());
-  pool.refill();
+  scheduler.start();
 
   const hosts = config.KILN_HOSTS;
   const http = createHttpServer({
@@ -206,7 +206,8 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     httpUrl: url,
     grpcAddress: `${grpcHost.host}:${port}`,
     builds,
-    pool,
+    scheduler,
+    entry: image.entry,
     async close(hurry) {
       const abort = (): void => builds.abort();
       hurry.addEventListener('abort', abort, { once: true });

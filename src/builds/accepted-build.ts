@@ -3,8 +3,8 @@ import type { WarmVm } from '../guest/warm-vm.ts';
 import type { DiskBudget } from '../host/disk-budget.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { SealedContext } from '../model/context.ts';
-import type { Pool } from '../pool/pool.ts';
-import type { Slot } from '../queue/queue.ts';
+import type { Lease } from '../pool/pool.ts';
+import type { Scheduler } from '../scheduler/scheduler.ts';
 import type { Journal } from './journal.ts';
 import type { Retention } from './retention.ts';
 
@@ -13,12 +13,12 @@ export type AcceptedBuild = {
   readonly journal: Journal;
   readonly context: SealedContext | null;
   readonly dockerfile: Buffer | null;
-  /** Comes when it may run. */
-  readonly slot: Promise<Slot>;
+  /** Its VM, when its turn in the line has come. */
+  readonly lease: Promise<Lease<WarmVm>>;
 };
 
 export type RunDependencies = {
-  readonly pool: Pool<WarmVm>;
+  readonly scheduler: Pick<Scheduler<WarmVm>, 'enterAgain'>;
   readonly artifacts: ArtifactStore;
   /** The room on the disk that VMs write on. */
   readonly disk: DiskBudget;

@@ -5,6 +5,7 @@ import { validate as isUuid, v7 as uuid } from 'uuid';
 import { Decoders } from '../context/compression/decoders.ts';
 import { SharedMemory } from '../context/memory-budget.ts';
 import { stageContext } from '../context/stage-context.ts';
+import type { WarmVm } from '../guest/warm-vm.ts';
 import type { Logger } from '../lib/logger.ts';
 import {
   type BuildFiles,
@@ -17,17 +18,19 @@ import { type BuildRecord, type EntrySummary, isTerminal, phases } from '../mode
 import type { BuildRequest, Builds, Readiness } from '../model/builds.ts';
 import type { ContextLimits, DockerfilePolicy } from '../model/context.ts';
 import { KilnError } from '../model/error.ts';
-import type { Queue, Slot } from '../queue/queue.ts';
+import type { Lease } from '../pool/pool.ts';
+import type { Scheduler } from '../scheduler/scheduler.ts';
 import type { RunDependencies } from './accepted-build.ts';
 import { attendBuild } from './attend-build.ts';
 import { checkWithoutContext, type SealedRequest, sealRequest } from './check-request.ts';
 import { Journal, type JournalOptions } from './journal.ts';
+import { requestFor } from './request-vm.ts';
 import type { Retention } from './retention.ts';
 import { runBuild } from './run-build.ts';
 
 export type BuildsOptions = Omit<RunDependencies, 'stopping'> &
   JournalOptions & {
-    readonly queue: Queue;
+    readonly scheduler: Scheduler<WarmVm>;
     readonly retention: Pick<Retention, 'makeRoom' | 'ended'>;
     readonly stagingDirectory: string;
     readonly minFreeBytes: number;
@@ -61,7 +64,7 @@ export type RunningBuilds = Builds & {
 };
 
 export function createBuilds(options: BuildsOptions): RunningBuilds {
-  const { store, queue, artifacts, retention, buildsDirectory, logger } = options;
+  const { store, scheduler, artifacts, retention, buildsDirectory, logger } = options;
   const { policy, builtinFrontend } = options;
   const rules = { policy, builtinFrontend, served: options.entry.name };
   const active = new Map<string, ActiveBuild>();
@@ -83,7 +86,7 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
     return active.get(id)?.journal.record ?? store.get(id);
   };
 
-  /** From its record on, the build owns its context, its files and its slot; until then they are given back on failure. */
+  /** From its record on, the build owns its context, its files and its VM; until then they are given back on failure. */
   const accept = async (request: BuildRequest): Promise<BuildRecord> => {
     await using undo = new AsyncDisposableStack();
     undo.use(request.context);
@@ -94,16 +97,13 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
     undo.defer(() => journal.discard());
     const cancel = new AbortController();
     const signal = AbortSignal.any([cancel.signal, stopping.signal]);
-    const slot = queue.enter({
-      signal,
-      onPlace: (place) => journal.mention({ type: 'queued', place }),
-    });
+    const lease = scheduler.enter(requestFor(journal, signal));
     // It may be refused while nobody waits for it yet.
-    slot.catch(() => undefined);
-    undo.defer(() => leave(slot, cancel));
+    lease.catch(() => undefined);
+    undo.defer(() => leave(lease, cancel));
     await journal.begin();
     const { id } = journal.record;
-    const done = runBuild({ ...sealed, journal, slot }, { ...options, stopping: stopping.signal }, signal)
+    const done = runBuild({ ...sealed, journal, lease }, { ...options, stopping: stopping.signal }, signal)
       .catch((error: unknown) => logger.error({ error, build: id }, 'a build could not be recorded'))
       .finally(() => {
         active.delete(id);
@@ -118,7 +118,7 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
     check: (request) => void checkWithoutContext(request, rules),
 
     async stageContext(upload, signal) {
-      queue.refuseIfFull();
+      scheduler.refuseIfFull();
       await retention.makeRoom();
       const { stagingDirectory, limits, minFreeBytes } = options;
       return stageContext(upload, { directory: stagingDirectory, limits, minFreeBytes, ...shared, signal });
@@ -181,7 +181,7 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
 
     async drain() {
       draining = true;
-      await queue.close();
+      scheduler.refuseAll();
       await Promise.allSettled(starting);
       await Promise.all([...active.values()].map(({ done }) => done));
     },
@@ -207,11 +207,11 @@ function reasonForNone({ state, spec }: BuildRecord): string {
     : `it is ${state}`;
 }
 
-/** Gives a slot back that came already, and waits no longer for one that did not. */
-async function leave(coming: Promise<Slot>, cancel: AbortController): Promise<void> {
+/** Gives a VM back that came already, and waits no longer for one that did not. */
+async function leave(coming: Promise<Lease<WarmVm>>, cancel: AbortController): Promise<void> {
   cancel.abort();
   try {
-    using _slot = await coming;
+    await using _lease = await coming;
   } catch {
     // It never came.
   }

@@ -5,6 +5,7 @@ import type { AcceptedBuild, RunDependencies } from './accepted-build.ts';
 import { type Ending, finishBuild } from './finish-build.ts';
 import type { Journal } from './journal.ts';
 import { reportEnd, reportFailure, reportRetry } from './report-end.ts';
+import { requestFor } from './request-vm.ts';
 import { type FinishedRun, runInVm } from './run-in-vm.ts';
 import { verdictOfError, verdictOfExit } from './verdict.ts';
 
@@ -12,7 +13,7 @@ import { verdictOfError, verdictOfExit } from './verdict.ts';
 const maxAttempts = 2;
 
 /**
- * The life of a build: its slot → a VM of its own, in which buildctl runs → the VM is gone → what it put out is checked and
+ * The life of a build: its turn in the line → a VM of its own, in which buildctl runs → the VM is gone → what it put out is checked and
  * kept → the verdict. Never rejects for anything that is the build's own.
  */
 export async function runBuild(
@@ -32,14 +33,15 @@ async function findEnding(build: AcceptedBuild, deps: RunDependencies, signal: A
   using limit = createTimeLimit(build, deps);
   const limited = AbortSignal.any([signal, limit.signal]);
   try {
-    using _slot = await build.slot;
+    let coming = build.lease;
     for (let attempt = 1; ; attempt += 1) {
-      const run = await runInVm(build, { ...deps, onLease: () => limit.start() }, limited);
+      const run = await runInVm(build, coming, { ...deps, onLease: () => limit.start() }, limited);
       egress.push(...run.egress);
       if (!('error' in run)) return { verdict: await settle(build.journal, run, deps, limited), egress };
       if (attempt === maxAttempts || !isUnspoken(build.journal, run.error)) throw run.error;
       reportRetry(deps.logger, build.journal.record.id, run.error);
       await build.journal.warn(`${run.error.message} Trying once more in another one.`);
+      coming = deps.scheduler.enterAgain(requestFor(build.journal, limited));
     }
   } catch (error) {
     reportFailure(deps.logger, build.journal.record.id, error);

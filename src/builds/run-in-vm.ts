@@ -1,8 +1,10 @@
 import type { ArtifactClaim } from '../artifacts/artifact-store.ts';
 import { type BuildctlResult, runBuildctl } from '../buildkit/run-buildctl.ts';
 import type { WarmVm } from '../guest/warm-vm.ts';
+import type { Room } from '../host/disk-budget.ts';
 import type { EgressDestination } from '../model/build.ts';
 import { KilnError } from '../model/error.ts';
+import type { Lease } from '../pool/pool.ts';
 import type { BlankDisk } from '../vm/vm.ts';
 import type { AcceptedBuild, RunDependencies } from './accepted-build.ts';
 
@@ -20,19 +22,19 @@ export type FinishedRun = {
 };
 
 /**
- * Leases a VM, runs buildctl in it, and destroys it: it is gone when this resolves, whatever came of the run.
+ * Waits for a VM, runs buildctl in it, and destroys it: it is gone when this resolves, whatever came of the run.
  * @throws KilnError when there is no VM to be had
  */
 export async function runInVm(
   build: AcceptedBuild,
+  coming: Promise<Lease<WarmVm>>,
   deps: RunDependencies & { readonly onLease: () => void },
   signal: AbortSignal,
 ): Promise<VmRun> {
-  const { output } = build.journal.record.spec;
-  const mayWrite = deps.vmDiskBytes + (output === 'none' ? 0 : deps.maxArtifactBytes);
-  // Before the lease, so that it is given back after it: when the VM is gone.
-  using room = await deps.disk.reserve(mayWrite, signal);
-  await using lease = await deps.pool.acquire(signal);
+  const leased = await coming;
+  // Declared before the lease, so that it is given back after it: when the VM is gone.
+  using room = await reserveRoom(build, leased, deps, signal);
+  await using lease = leased;
   room.count(() => lease.vm.usedBytes());
   deps.onLease();
   const limited = AbortSignal.any([signal, room.exceeded]);
@@ -40,6 +42,22 @@ export async function runInVm(
     error: KilnError.from(error),
   }));
   return { ...outcome, egress: lease.vm.egress.destinations() };
+}
+
+/** On the host's disk, for all that this build's VM may write. Where it cannot be had, the VM is given back. */
+async function reserveRoom(
+  { journal }: AcceptedBuild,
+  lease: Lease<WarmVm>,
+  { disk, vmDiskBytes, maxArtifactBytes }: RunDependencies,
+  signal: AbortSignal,
+): Promise<Room> {
+  const mayWrite = vmDiskBytes + (journal.record.spec.output === 'none' ? 0 : maxArtifactBytes);
+  try {
+    return await disk.reserve(mayWrite, signal);
+  } catch (error) {
+    await lease[Symbol.asyncDispose]();
+    throw error;
+  }
 }
 
 async function runInGuest(

@@ -1,5 +1,4 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { raceAbort } from '../lib/abort.ts';
 import type { Logger } from '../lib/logger.ts';
 import { KilnError } from '../model/error.ts';
 
@@ -34,38 +33,36 @@ export type PoolStatus = {
 };
 
 export type PoolOptions<V extends PooledVm> = {
-  /** Warm VMs that are kept. */
-  readonly size: number;
-  /** Frozen VMs that are kept behind them, where `max` leaves room. */
-  readonly frozen: number;
-  /** VMs of all kinds at once. */
-  readonly max: number;
   readonly create: (signal: AbortSignal) => Promise<FrozenPooledVm<V>>;
+  readonly owner: PoolOwner;
   readonly logger: Logger;
 };
 
-type Waiter<V> = PromiseWithResolvers<Lease<V>>;
+/** Whoever decides what the pool makes. Neither may throw. */
+export type PoolOwner = {
+  /** A VM came, or went, or may be asked for again. */
+  changed(): void;
+  /** VMs cannot be made, and have not been for some attempts in a row. */
+  failed(error: KilnError): void;
+};
 
 const retryDelaysMs = [100, 1000, 5000, 15_000];
 /** After this many failures in a row a waiting build is told, rather than kept waiting for ever. */
 const failuresUntilTold = 3;
 
 /**
- * Warm VMs of one entry.
+ * The VMs of one entry. It makes what it is asked for and hands out what it has: how many there are is its owner's to decide.
  *
  * INVARIANTS:
- * - A VM is in exactly one place: being made or woken, frozen, warm, leased, or being destroyed; `max` bounds all of them together.
- * - `close` resolves when none of those that are not leased is left.
+ * - A VM is in exactly one place: being made or woken, frozen, warm, leased, or being destroyed.
  * - A VM is handed out once. It never comes back: the end of its lease destroys it.
- * - VMs are made and woken one at a time (several at once take as long each as all in a row) and after a build has been served. Warm ones
- *   come first: no VM is frozen while a warm one is missing.
- * - Waiting builds are served in the order they came.
+ * - VMs are made and woken one at a time: several at once take as long each as all in a row.
+ * - `close` resolves when none of those that are not leased is left.
  */
 export class Pool<V extends PooledVm> {
   readonly #options: PoolOptions<V>;
   readonly #frozen: FrozenPooledVm<V>[] = [];
   readonly #warm: V[] = [];
-  readonly #waiters: Waiter<V>[] = [];
   readonly #closing = new AbortController();
   readonly #ending = new Set<Promise<void>>();
   #leased = 0;
@@ -73,7 +70,7 @@ export class Pool<V extends PooledVm> {
   #failures = 0;
   #proven = false;
   #problem: string | null = null;
-  #refilling: Promise<void> | null = null;
+  #making: Promise<void> | null = null;
 
   constructor(options: PoolOptions<V>) {
     this.#options = options;
@@ -91,64 +88,48 @@ export class Pool<V extends PooledVm> {
     };
   }
 
-  /** Begins to make VMs, unless it is under way: at the start, and whenever one is missing. */
-  refill(): void {
-    this.#refilling ??= this.#fill().finally(() => {
-      this.#refilling = null;
-      if (this.#lacks() !== null) this.refill();
+  /** Whether it makes a VM, or rests after it could not. */
+  get busy(): boolean {
+    return this.#making !== null || this.#closing.signal.aborted;
+  }
+
+  /** A warm VM, where there is one. */
+  take(): Lease<V> | null {
+    const vm = this.#warm.shift();
+    return vm ? this.#lease(vm) : null;
+  }
+
+  /** Begins to make a VM; a warm one is a frozen one that wakes, where there is one. Does nothing while it is `busy`. */
+  make(kind: 'warm' | 'frozen'): void {
+    if (this.busy) return;
+    this.#making = this.#make(kind).finally(() => {
+      this.#making = null;
+      this.#options.owner.changed();
     });
   }
 
-  /** Resolves with a warm VM, at once or when there is one. @throws DRAINING, INFRA, the signal's reason. */
-  async acquire(signal: AbortSignal): Promise<Lease<V>> {
-    signal.throwIfAborted();
-    if (this.#closing.signal.aborted) throw draining();
-    const vm = this.#warm.shift();
-    if (vm) {
-      const lease = this.#lease(vm);
-      this.refill();
-      return lease;
-    }
-    const waiter: Waiter<V> = Promise.withResolvers();
-    this.#waiters.push(waiter);
-    this.refill();
-    try {
-      return await raceAbort(waiter.promise, signal);
-    } catch (error) {
-      this.#forget(waiter);
-      throw error;
-    }
+  /** Destroys a VM that nobody has, where there is one: a frozen one before a warm one. */
+  evict(): void {
+    const vm = this.#frozen.shift() ?? this.#warm.shift();
+    if (vm) void this.#destroy(vm);
   }
 
-  /** Refuses who waits and destroys the warm VMs. */
+  /** Destroys all VMs that nobody has, and makes no more. */
   async close(): Promise<void> {
-    this.#closing.abort(draining());
-    for (const waiter of this.#waiters.splice(0)) waiter.reject(draining());
-    await this.#refilling;
+    this.#closing.abort(new KilnError('DRAINING', 'The service is stopping.'));
+    await this.#making;
     for (const vm of [...this.#warm.splice(0), ...this.#frozen.splice(0)]) void this.#destroy(vm);
     await Promise.all(this.#ending);
   }
 
-  async #fill(): Promise<void> {
-    for (let lack = this.#lacks(); lack !== null; lack = this.#lacks()) {
-      try {
-        if (lack === 'warm') this.#offer(await this.#start(() => this.#warmUp()));
-        else this.#keep(await this.#start(() => this.#options.create(this.#closing.signal)));
-      } catch (error) {
-        if (this.#closing.signal.aborted) return;
-        await this.#backOff(KilnError.from(error));
-      }
+  /** Never rejects. */
+  async #make(kind: 'warm' | 'frozen'): Promise<void> {
+    try {
+      if (kind === 'warm') this.#offer(await this.#start(() => this.#warmUp()));
+      else this.#keep(await this.#start(() => this.#options.create(this.#closing.signal)));
+    } catch (error) {
+      if (!this.#closing.signal.aborted) await this.#backOff(KilnError.from(error));
     }
-  }
-
-  /** What is to be made next. */
-  #lacks(): 'warm' | 'frozen' | null {
-    if (this.#closing.signal.aborted) return null;
-    const { size, frozen, max } = this.#options;
-    const waiting = this.#frozen.length;
-    const all = this.#warm.length + waiting + this.#leased + this.#starting + this.#ending.size;
-    if (size + this.#waiters.length > this.#warm.length) return waiting > 0 || all < max ? 'warm' : null;
-    return frozen > waiting && all < max ? 'frozen' : null;
   }
 
   async #warmUp(): Promise<V> {
@@ -166,31 +147,25 @@ export class Pool<V extends PooledVm> {
     }
   }
 
-  /** Says nothing of whether VMs work: it has not run. */
-  #keep(vm: FrozenPooledVm<V>): void {
-    if (this.#closing.signal.aborted) {
-      void this.#destroy(vm);
-      return;
-    }
-    this.#frozen.push(vm);
-    void vm.gone.then((reason) => this.#drop(this.#frozen, vm, reason));
-  }
-
   #offer(vm: V): void {
     this.#failures = 0;
     this.#proven = true;
     this.#problem = null;
+    this.#shelve(this.#warm, vm);
+  }
+
+  /** Says nothing of whether VMs work: it has not run. */
+  #keep(vm: FrozenPooledVm<V>): void {
+    this.#shelve(this.#frozen, vm);
+  }
+
+  #shelve<T extends PooledVm>(shelf: T[], vm: T): void {
     if (this.#closing.signal.aborted) {
       void this.#destroy(vm);
       return;
     }
-    const waiter = this.#waiters.shift();
-    if (waiter) {
-      waiter.resolve(this.#lease(vm));
-      return;
-    }
-    this.#warm.push(vm);
-    void vm.gone.then((reason) => this.#drop(this.#warm, vm, reason));
+    shelf.push(vm);
+    void vm.gone.then((reason) => this.#drop(shelf, vm, reason));
   }
 
   #drop<T extends PooledVm>(shelf: T[], vm: T, reason: string): void {
@@ -221,7 +196,7 @@ export class Pool<V extends PooledVm> {
   #destroy(vm: PooledVm): Promise<void> {
     const gone = this.#dispose(vm).finally(() => {
       this.#ending.delete(gone);
-      this.refill();
+      this.#options.owner.changed();
     });
     this.#ending.add(gone);
     return gone;
@@ -235,26 +210,13 @@ export class Pool<V extends PooledVm> {
     }
   }
 
-  /** A waiter that gave up may have been served in the same moment: that VM must not be lost. */
-  #forget(waiter: Waiter<V>): void {
-    const index = this.#waiters.indexOf(waiter);
-    if (index >= 0) this.#waiters.splice(index, 1);
-    else waiter.promise.then((lease) => lease[Symbol.asyncDispose]()).catch(() => undefined);
-  }
-
   async #backOff(error: KilnError): Promise<void> {
     this.#failures += 1;
     this.#proven = false;
     this.#problem = error.message;
     this.#options.logger.error({ error }, 'a VM could not be made');
-    if (this.#failures >= failuresUntilTold) {
-      for (const waiter of this.#waiters.splice(0)) waiter.reject(error);
-    }
+    if (this.#failures >= failuresUntilTold) this.#options.owner.failed(error);
     const delay = retryDelaysMs[Math.min(this.#failures, retryDelaysMs.length) - 1];
     await sleep(delay, undefined, { signal: this.#closing.signal }).catch(() => undefined);
   }
-}
-
-function draining(): KilnError {
-  return new KilnError('DRAINING', 'The service is stopping; send the build again in a moment.');
 }

@@ -23,11 +23,11 @@ const stamp = 'perl -MTime::HiRes=time -ne \'$| = 1; printf "%.6f %s", time, $_\
 /** From the write of a line in the guest until the client has read it, in ms: curl to kiln, and plain ssh. */
 export const benchLateness: Bench = async (service) => {
   await using context = await createContext({ Dockerfile: 'FROM scratch\n' });
-  const { pool } = service;
-  const acquire = pool.acquire.bind(pool);
+  const { pool, scheduler } = service;
+  const enter = scheduler.enter.bind(scheduler);
   let offset = Number.NaN;
-  pool.acquire = async (...args) => {
-    const lease = await acquire(...args);
+  scheduler.enter = async (...args) => {
+    const lease = await enter(...args);
     await capture(lease.vm.connection, `cat >$(command -v buildctl)`, {
       input: Buffer.from(standIn),
       signal,
@@ -39,8 +39,8 @@ export const benchLateness: Bench = async (service) => {
   const ours = await lateness(`curl -sSN -F context=@${context.archive} ${service.httpUrl}/build`);
   const kiln = ours.map((ms) => ms + offset);
   await waitUntilWarm(service);
+  scheduler.enter = enter;
   await using lease = await pool.acquire(signal);
-  pool.acquire = acquire;
   await using ssh = await plainSsh(lease.vm);
   const plain = (await lateness(`${ssh.command} 'buildctl 2>&1'`)).map((ms) => ms + offset);
   const row = (what: string, goal: Goal | null, of: (values: readonly number[]) => number): Row => ({

@@ -1,8 +1,7 @@
 import { createBuilds } from '../../src/builds/create-builds.ts';
 import { DiskBudget } from '../../src/host/disk-budget.ts';
-import { Pool } from '../../src/pool/pool.ts';
-import { Queue } from '../../src/queue/queue.ts';
-import { asleep } from '../pool/asleep.ts';
+import { asleep } from '../scheduler/asleep.ts';
+import { scheduleOne } from '../scheduler/schedule-one.ts';
 import { endless, everyEvent, log, readiness, simulateBuilds } from '../simulated-builds.ts';
 import { createFolder, queuedRecord } from '../store/harness.ts';
 import { type Ending, type OpenedBuilds, testContract } from './contract.ts';
@@ -28,12 +27,12 @@ async function openReal(ending: Ending): Promise<OpenedBuilds> {
   const { store, artifacts, buildsDirectory, openRetention } = undo.use(await openDataFolder(path));
   const retention = undo.use(await openRetention());
   const vms = undo.use(await simulateVms([guests[ending]]));
-  const pool = new Pool({ size: 0, frozen: 0, max: 1, create: asleep(() => vms.create()), logger });
+  const pool = scheduleOne({ size: 0, frozen: 0, max: 1, create: asleep(() => vms.create()), logger });
   undo.defer(() => pool.close());
+  const { scheduler } = pool;
   const builds = createBuilds({
-    ...{ store, artifacts, retention, pool, logger, buildsDirectory },
+    ...{ store, artifacts, retention, scheduler, logger, buildsDirectory },
     ...{ stagingDirectory: path, entry: queuedRecord().entry },
-    queue: new Queue({ slots: 1, limit: 1 }),
     ...{ maxArtifactBytes: 1, maxLogBytes: 1024 * 1024, minFreeBytes: 0, defaultTimeoutSeconds: 60 },
     ...{ disk: new DiskBudget({ directory: path, keepFreeBytes: 0 }), vmDiskBytes: 1 },
     policy: { customFrontends: true },

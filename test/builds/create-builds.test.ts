@@ -7,12 +7,13 @@ import type { WarmVm } from '../../src/guest/warm-vm.ts';
 import { DiskBudget } from '../../src/host/disk-budget.ts';
 import { createBuildFiles, endBuildFiles } from '../../src/logs/build-files.ts';
 import { parseSpec } from '../../src/model/spec.ts';
-import { Pool } from '../../src/pool/pool.ts';
-import { Queue } from '../../src/queue/queue.ts';
+import type { Lease } from '../../src/pool/pool.ts';
 import type { BuildStore } from '../../src/store/build-store.ts';
-import { asleep } from '../pool/asleep.ts';
+import { asleep } from '../scheduler/asleep.ts';
+import { type OneEntry, scheduleOne } from '../scheduler/schedule-one.ts';
 import { createFolder, queuedRecord, type TemporaryFolder, verdict } from '../store/harness.ts';
 import { openDataFolder } from './data-folder.ts';
+import { simulateVms } from './simulated-vms.ts';
 
 const signal = new AbortController().signal;
 const request = { spec: parseSpec({}), context: null, dockerfile: Buffer.from('FROM scratch\n') };
@@ -20,10 +21,23 @@ const logger = { info: () => undefined, warn: () => undefined, error: () => unde
 
 type Parts = { readonly builds: RunningBuilds; readonly buildsDirectory: string; readonly store: BuildStore };
 
-/** The use-cases on a real store and queue. No build here gets as far as a VM. */
+/** A line for one VM, which does nothing; `taken` is its lease. */
+async function takeOnly(limit: number): Promise<{ line: OneEntry<WarmVm>; taken: Lease<WarmVm> }> {
+  const vms = await simulateVms([() => undefined, () => undefined]);
+  const line = scheduleOne({ size: 0, frozen: 0, max: 1, limit, create: asleep(vms.create), logger });
+  return { line, taken: await line.acquire(signal) };
+}
+
+/** No build gets a VM of this one. */
+const noVms = (): OneEntry<WarmVm> => {
+  const create = (): Promise<WarmVm> => Promise.reject(new Error('No build should come this far.'));
+  return scheduleOne({ size: 0, frozen: 0, max: 1, limit: 0, create: asleep(create), logger });
+};
+
+/** The use-cases on a real store and scheduler. No build here gets as far as a VM. */
 async function createParts(
   { path }: TemporaryFolder,
-  queue: Queue,
+  { scheduler }: OneEntry<WarmVm>,
   { minFreeBytes = 0, onInsert = () => undefined }: { minFreeBytes?: number; onInsert?: () => void } = {},
 ): Promise<Parts> {
   const { store: opened, artifacts, buildsDirectory, openRetention } = await openDataFolder(path);
@@ -32,10 +46,8 @@ async function createParts(
     return opened.insert(record);
   };
   const store = { ...opened, insert };
-  const create = (): Promise<WarmVm> => Promise.reject(new Error('No build should come this far.'));
   const builds = createBuilds({
-    ...{ store, queue, logger, entry: queuedRecord().entry, buildsDirectory, stagingDirectory: path },
-    pool: new Pool({ size: 0, frozen: 0, max: 1, create: asleep(create), logger }),
+    ...{ store, scheduler, logger, entry: queuedRecord().entry, buildsDirectory, stagingDirectory: path },
     artifacts,
     retention: await openRetention({ minFreeBytes }),
     ...{
@@ -66,20 +78,20 @@ async function assertNothingLeft(directory: string): Promise<void> {
 
 test('a build that is refused because the line is full leaves no file and no open file', async () => {
   await using folder = await createFolder();
-  const queue = new Queue({ slots: 1, limit: 0 });
-  const { builds, buildsDirectory, store } = await createParts(folder, queue);
+  const { line, taken } = await takeOnly(0);
+  await using _taken = taken;
+  const { builds, buildsDirectory, store } = await createParts(folder, line);
   await using _store = store;
-  using _taken = await queue.enter({ signal, onPlace: () => undefined });
   await assert.rejects(builds.start(request), { code: 'NO_CAPACITY' });
   await assertNothingLeft(buildsDirectory);
 });
 
 test('a full line refuses a context before a byte of it is read', async () => {
   await using folder = await createFolder();
-  const queue = new Queue({ slots: 1, limit: 0 });
-  const { builds, store } = await createParts(folder, queue);
+  const { line, taken } = await takeOnly(0);
+  await using _taken = taken;
+  const { builds, store } = await createParts(folder, line);
   await using _store = store;
-  using _taken = await queue.enter({ signal, onPlace: () => undefined });
   const upload = { [Symbol.asyncIterator]: () => assert.fail('it was read') };
   await assert.rejects(builds.stageContext({ bytes: upload, declared: null }, signal), {
     code: 'NO_CAPACITY',
@@ -88,7 +100,7 @@ test('a full line refuses a context before a byte of it is read', async () => {
 
 test('a disk that is nearly full refuses builds, before a byte of a context is read', async () => {
   await using folder = await createFolder();
-  const { builds, buildsDirectory, store } = await createParts(folder, new Queue({ slots: 1, limit: 0 }), {
+  const { builds, buildsDirectory, store } = await createParts(folder, noVms(), {
     minFreeBytes: Number.MAX_SAFE_INTEGER,
   });
   await using _store = store;
@@ -101,28 +113,28 @@ test('a disk that is nearly full refuses builds, before a byte of a context is r
 
 test('a build that cannot be recorded gives its slot back and leaves nothing', async () => {
   await using folder = await createFolder();
-  const queue = new Queue({ slots: 1, limit: 0 });
-  const { builds, buildsDirectory, store } = await createParts(folder, queue);
+  const line = noVms();
+  const { builds, buildsDirectory, store } = await createParts(folder, line);
   await store[Symbol.asyncDispose]();
   await assert.rejects(builds.start(request));
   await assertNothingLeft(buildsDirectory);
-  using _free = await queue.enter({ signal, onPlace: () => undefined });
+  assert.deepEqual([line.scheduler.waiting, line.status.leased], [0, 0]);
 });
 
 test('a waiting build that cannot be recorded leaves the line', async () => {
   await using folder = await createFolder();
-  const queue = new Queue({ slots: 1, limit: 1 });
-  const { builds, buildsDirectory, store } = await createParts(folder, queue);
-  using _taken = await queue.enter({ signal, onPlace: () => undefined });
+  const { line, taken } = await takeOnly(1);
+  await using _taken = taken;
+  const { builds, buildsDirectory, store } = await createParts(folder, line);
   await store[Symbol.asyncDispose]();
   await assert.rejects(builds.start(request));
-  assert.equal(queue.waiting, 0);
+  assert.equal(line.scheduler.waiting, 0);
   await assertNothingLeft(buildsDirectory);
 });
 
 test('a build that asks for another archive entry than the one served is refused, never built with this one', async () => {
   await using folder = await createFolder();
-  const { builds, buildsDirectory, store } = await createParts(folder, new Queue({ slots: 1, limit: 0 }));
+  const { builds, buildsDirectory, store } = await createParts(folder, noVms());
   await using _store = store;
   const other = { ...request, spec: parseSpec({ entry: 'buildkit-v0.12.5' }) };
   await assert.rejects(builds.start(other), {
@@ -142,7 +154,7 @@ test('a service that is stopped while a build is being accepted ends that build,
     builds.abort();
     drained = builds.drain();
   };
-  const { builds, store } = await createParts(folder, new Queue({ slots: 1, limit: 0 }), { onInsert });
+  const { builds, store } = await createParts(folder, noVms(), { onInsert });
   await using _store = store;
   const accepted = builds.start(request);
   const { id } = await accepted;
@@ -152,10 +164,10 @@ test('a service that is stopped while a build is being accepted ends that build,
 
 test('a build that waits says first that it is queued, then at which place', async () => {
   await using folder = await createFolder();
-  const queue = new Queue({ slots: 1, limit: 1 });
-  const { builds, store } = await createParts(folder, queue);
+  const { line, taken } = await takeOnly(1);
+  await using _taken = taken;
+  const { builds, store } = await createParts(folder, line);
   await using _store = store;
-  using _taken = await queue.enter({ signal, onPlace: () => undefined });
   const { id } = await builds.start(request);
   await builds.cancel(id, 'seen enough');
   const items = await builds.watch(id, { logOffset: 0, eventOffset: 0, follow: true, signal });
@@ -165,7 +177,7 @@ test('a build that waits says first that it is queued, then at which place', asy
 
 test('a page of the largest records there are ends at 4 MiB, and says that there are more', async () => {
   await using folder = await createFolder();
-  const { builds, store } = await createParts(folder, new Queue({ slots: 1, limit: 0 }));
+  const { builds, store } = await createParts(folder, noVms());
   await using _store = store;
   const buildArgs = Object.fromEntries(Array.from({ length: 15 }, (_, i) => [`A${i}`, 'x'.repeat(65_536)]));
   const record = { ...queuedRecord(), spec: parseSpec({ buildArgs }) };
@@ -176,7 +188,7 @@ test('a page of the largest records there are ends at 4 MiB, and says that there
 
 test('the events of a build that has ended are read without its log', async () => {
   await using folder = await createFolder();
-  const { builds, buildsDirectory, store } = await createParts(folder, new Queue({ slots: 1, limit: 0 }));
+  const { builds, buildsDirectory, store } = await createParts(folder, noVms());
   await using _store = store;
   const record = queuedRecord({ state: 'interrupted', verdict });
   await store.insert(record);

@@ -4,13 +4,11 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createBuilds, type RunningBuilds } from '../../src/builds/create-builds.ts';
-import type { WarmVm } from '../../src/guest/warm-vm.ts';
 import { DiskBudget } from '../../src/host/disk-budget.ts';
 import { type BuildRecord, isTerminal } from '../../src/model/build.ts';
 import { parseSpec } from '../../src/model/spec.ts';
-import { Pool } from '../../src/pool/pool.ts';
-import { Queue } from '../../src/queue/queue.ts';
-import { asleep } from '../pool/asleep.ts';
+import { asleep } from '../scheduler/asleep.ts';
+import { scheduleOne } from '../scheduler/schedule-one.ts';
 import { createSmallDisk, fillDisk } from '../small-disk.ts';
 import { queuedRecord } from '../store/harness.ts';
 import { openDataFolder } from './data-folder.ts';
@@ -31,11 +29,12 @@ async function createService(path: string, scripts: readonly Script[]) {
   const logger = createMemoryLogger();
   const minFreeBytes = 4 * MiB;
   const retention = undo.use(await openRetention({ minFreeBytes, logger }));
-  const pool = new Pool<WarmVm>({ size: 0, frozen: 0, max: 1, create: asleep(vms.create), logger });
+  const pool = scheduleOne({ size: 0, frozen: 0, max: 1, create: asleep(vms.create), logger });
   undo.defer(() => pool.close());
+  const { scheduler } = pool;
   const builds = createBuilds({
-    ...{ store, artifacts, retention, pool, logger, buildsDirectory, minFreeBytes },
-    ...{ queue: new Queue({ slots: 1, limit: 1 }), stagingDirectory: path, entry: queuedRecord().entry },
+    ...{ store, artifacts, retention, scheduler, logger, buildsDirectory, minFreeBytes },
+    ...{ stagingDirectory: path, entry: queuedRecord().entry },
     ...{ maxArtifactBytes: MiB, maxLogBytes: 100 * MiB, defaultTimeoutSeconds: 60 },
     ...{ disk: new DiskBudget({ directory: path, keepFreeBytes: 0 }), vmDiskBytes: MiB },
     policy: { customFrontends: true },

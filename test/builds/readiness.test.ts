@@ -14,9 +14,13 @@ const none: PoolStatus = {
 };
 
 function ready(status: Partial<PoolStatus>, poolSize = 1, draining = false): string | true {
-  const pool = { status: { ...none, ...status } };
-  const rest = { poolSize, maxVms: 1, queue: { waiting: 0 }, queueLimit: 10, entry: 'buildkit-v0.20.2' };
-  const { reason } = describeReadiness({ ...rest, pool, accelerator: { name: 'kvm', note: null } }, draining);
+  const entry = 'buildkit-v0.20.2';
+  const scheduler = { status: new Map([[entry, { ...none, ...status }]]), waiting: 0 };
+  const rest = { poolSize, maxVms: 1, queueLimit: 10, entry };
+  const { reason } = describeReadiness(
+    { ...rest, scheduler, accelerator: { name: 'kvm', note: null } },
+    draining,
+  );
   return reason ?? true;
 }
 

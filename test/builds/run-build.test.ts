@@ -6,16 +6,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { openArtifactStore } from '../../src/artifacts/artifact-store.ts';
 import { Journal } from '../../src/builds/journal.ts';
 import { runBuild } from '../../src/builds/run-build.ts';
-import type { WarmVm } from '../../src/guest/warm-vm.ts';
 import { DiskBudget } from '../../src/host/disk-budget.ts';
 import type { BuildRecord, EgressDestination } from '../../src/model/build.ts';
 import { KilnError } from '../../src/model/error.ts';
 import type { BuildEvent } from '../../src/model/event.ts';
 import { type BuildSpecInput, parseSpec } from '../../src/model/spec.ts';
-import { Pool } from '../../src/pool/pool.ts';
-import { Queue } from '../../src/queue/queue.ts';
 import { openBuildStore } from '../../src/store/build-store.ts';
-import { asleep } from '../pool/asleep.ts';
+import { asleep } from '../scheduler/asleep.ts';
+import { scheduleOne } from '../scheduler/schedule-one.ts';
 import { createFolder, queuedRecord } from '../store/harness.ts';
 import { assertSaid, createMemoryLogger } from './memory-logger.ts';
 import { type Guest, type Script, simulateVms } from './simulated-vms.ts';
@@ -31,7 +29,7 @@ type Case = {
   /** What each VM's guest does. */
   readonly guests: readonly ((guest: Guest, reach: Reach) => void | Promise<void>)[];
   readonly spec?: BuildSpecInput;
-  /** What happens before it has a slot. */
+  /** What happens before it has a VM. */
   readonly waiting?: (reach: Reach) => void;
   readonly expected: {
     readonly state: BuildRecord['state'];
@@ -65,7 +63,7 @@ const cases: readonly Case[] = [
     expected: { state: 'failed', code: null, vms: 1 },
   },
   {
-    title: 'cancelled before it has a slot',
+    title: 'cancelled before it has a VM',
     guests: [],
     waiting: (reach) => reach.cancel(),
     expected: { state: 'cancelled', code: 'CANCELLED', vms: 0 },
@@ -213,12 +211,11 @@ for (const { title, guests, spec = {}, waiting, expected } of cases) {
     const record = { ...queuedRecord(), context: null, spec: parseSpec(spec) };
     const journal = await Journal.open(record, { store, buildsDirectory, maxLogBytes: 1e6, logger });
     await journal.begin();
-    const queue = new Queue({ slots: 1, limit: 1 });
-    const pool = new Pool<WarmVm>({ size: 0, frozen: 0, max: 2, create: asleep(vms.create), logger });
+    const max = waiting ? 0 : 2;
+    const pool = scheduleOne({ size: 0, frozen: 0, max, create: asleep(vms.create), logger });
     const signal = AbortSignal.any([cancel.signal, stop.signal]);
-    const taken = waiting && (await queue.enter({ signal, onPlace: () => undefined }));
-    const slot = queue.enter({ signal, onPlace: () => undefined });
-    slot.catch(() => undefined);
+    const lease = pool.acquire(signal);
+    lease.catch(() => undefined);
     waiting?.(reach);
     const context = join(folder.path, 'context.erofs');
     await writeFile(context, '');
@@ -227,7 +224,7 @@ for (const { title, guests, spec = {}, waiting, expected } of cases) {
 
     await runBuild(
       {
-        ...{ journal, slot, dockerfile: null },
+        ...{ journal, lease, dockerfile: null },
         context: {
           path: context,
           directory: '',
@@ -240,7 +237,13 @@ for (const { title, guests, spec = {}, waiting, expected } of cases) {
         },
       },
       {
-        ...{ pool, artifacts, maxArtifactBytes: 1e6, defaultTimeoutSeconds: 60, stopping: stop.signal },
+        ...{
+          scheduler: pool.scheduler,
+          artifacts,
+          maxArtifactBytes: 1e6,
+          defaultTimeoutSeconds: 60,
+          stopping: stop.signal,
+        },
         disk: new DiskBudget({ directory: folder.path, keepFreeBytes: 0 }),
         ...{ vmDiskBytes: 1e6, logger },
         retention: { makeRoom: assert.fail },
@@ -270,8 +273,7 @@ for (const { title, guests, spec = {}, waiting, expected } of cases) {
       ],
     );
     assertSaid(logger.said, { id: record.id, ...expected });
-    taken?.[Symbol.dispose]();
-    using _free = await queue.enter({ signal: new AbortController().signal, onPlace: () => assert.fail() });
+    assert.deepEqual([pool.scheduler.waiting, pool.status.leased], [0, 0]);
     await pool.close();
   });
 }

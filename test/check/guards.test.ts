@@ -19,7 +19,7 @@ test('dependency-cruiser reports each forbidden import, and no other', async () 
     'src/vm/a.ts': ["import '../egress/a.ts';", 'vm-leaves-its-siblings-alone'],
     'src/buildkit/a.ts': ["import '../pool/a.ts';", 'buildkit-leaves-its-siblings-alone'],
     'src/grpc/a.ts': ["import '../http/a.ts';", 'grpc-leaves-its-siblings-alone'],
-    'src/queue/a.ts': ["import './b.ts';", 'no-cycles'],
+    'src/artifacts/a.ts': ["import './b.ts';", 'no-cycles'],
     'src/images/utils.ts': ["import '../utils/a.ts';", 'no-unknown-folder'],
     'src/context/a.ts': ["import './missing.ts';", 'no-unresolvable'],
     'src/logs/a.ts': ["import '../../test/a.ts';", 'src-stands-alone'],
@@ -34,7 +34,7 @@ test('dependency-cruiser reports each forbidden import, and no other', async () 
     'src/main.ts': "import './service.ts';",
     'src/service.ts': "import './http/a.ts'; import './grpc/allowed.ts';",
     // A cycle is reported once, where it is entered.
-    'src/queue/b.ts': "import './a.ts';",
+    'src/artifacts/b.ts': "import './a.ts';",
     'src/utils/a.ts': 'export {};',
     'src/grpc/allowed.ts': "import '../builds/a.ts'; import '../model/a.ts';",
     'src/builds/a.ts': "import '../pool/a.ts'; import '../vm/a.ts'; import '../lib/b.ts';",

@@ -11,8 +11,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { parseConfig } from '../../src/config/config.ts';
+import type { WarmVm } from '../../src/guest/warm-vm.ts';
 import { writeOciLayout } from '../../src/images/oci-layout.ts';
 import { runTool } from '../../src/lib/process/run-tool.ts';
+import type { Lease, PoolStatus } from '../../src/pool/pool.ts';
 import { type Service, startService } from '../../src/service.ts';
 import { installTools } from '../install-tools.ts';
 
@@ -24,7 +26,11 @@ export const testData = '/var/cache/kiln/test-data';
 
 const path = process.env['PATH'] ?? '';
 
-export type TestService = Service & AsyncDisposable;
+export type TestService = Service &
+  AsyncDisposable & {
+    /** The VMs of the service's own entry. */
+    readonly pool: { acquire(signal: AbortSignal): Promise<Lease<WarmVm>>; readonly status: PoolStatus };
+  };
 
 /** A whole service on ports of its own, with real VMs; `mirror` stands in for Docker Hub. */
 export async function startTestService(
@@ -47,7 +53,17 @@ export async function startTestService(
     progress: (line) => console.log(line),
     signal: never,
   });
-  return { ...service, [Symbol.asyncDispose]: () => service.close(AbortSignal.abort()) };
+  const { scheduler, entry } = service;
+  return {
+    ...service,
+    pool: {
+      acquire: (signal) => scheduler.enter({ entry, signal, onPlace: () => undefined }),
+      get status() {
+        return scheduler.status.get(entry) ?? assert.fail('it is kept');
+      },
+    },
+    [Symbol.asyncDispose]: () => service.close(AbortSignal.abort()),
+  };
 }
 
 /** One registry and one service for all tests of a file; after them nothing of theirs may be left. */

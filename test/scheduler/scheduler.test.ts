@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type FrozenPooledVm, Pool, type PooledVm } from '../../src/pool/pool.ts';
+import type { FrozenPooledVm, PooledVm } from '../../src/pool/pool.ts';
 import { asleep } from './asleep.ts';
+import { type OneEntry, scheduleOne } from './schedule-one.ts';
 
 const signal = new AbortController().signal;
 const logger = { info: () => undefined, warn: () => undefined, error: () => undefined };
@@ -25,7 +26,7 @@ function createFactory() {
   return { create, alive, end: (id: string) => ends.get(id)?.('killed'), most: () => most };
 }
 
-async function settle(pool: Pool<PooledVm>, warm: number): Promise<void> {
+async function settle(pool: OneEntry<PooledVm>, warm: number): Promise<void> {
   const deadline = performance.now() + 5000;
   while (pool.status.warm !== warm) {
     assert.ok(performance.now() < deadline, `the pool never had ${warm} warm VMs`);
@@ -35,8 +36,8 @@ async function settle(pool: Pool<PooledVm>, warm: number): Promise<void> {
 
 test('a VM is handed out once and destroyed at the end of its lease (simulated VMs)', async () => {
   const factory = createFactory();
-  const pool = new Pool({ size: 2, frozen: 0, max: 4, create: asleep(factory.create), logger });
-  pool.refill();
+  const pool = scheduleOne({ size: 2, frozen: 0, max: 4, create: asleep(factory.create), logger });
+  pool.start();
   const seen = new Set<string>();
   for (let round = 0; round < 30; round += 1) {
     await using lease = await pool.acquire(signal);
@@ -49,7 +50,7 @@ test('a VM is handed out once and destroyed at the end of its lease (simulated V
 
 test('never more VMs than max, however many ask (simulated VMs)', async () => {
   const factory = createFactory();
-  const pool = new Pool({ size: 2, frozen: 0, max: 3, create: asleep(factory.create), logger });
+  const pool = scheduleOne({ size: 2, frozen: 0, max: 3, create: asleep(factory.create), logger });
   const work = async (): Promise<void> => {
     await using _lease = await pool.acquire(signal);
     await sleep(3);
@@ -62,8 +63,8 @@ test('never more VMs than max, however many ask (simulated VMs)', async () => {
 
 test('a warm VM that dies is replaced, and never handed out (simulated VMs)', async () => {
   const factory = createFactory();
-  const pool = new Pool({ size: 1, frozen: 0, max: 2, create: asleep(factory.create), logger });
-  pool.refill();
+  const pool = scheduleOne({ size: 1, frozen: 0, max: 2, create: asleep(factory.create), logger });
+  pool.start();
   await settle(pool, 1);
   const [first = ''] = factory.alive;
   factory.end(first);
@@ -78,7 +79,7 @@ test('a warm VM that dies is replaced, and never handed out (simulated VMs)', as
 
 test('a build that gave up waiting loses no VM (simulated VMs)', async () => {
   const factory = createFactory();
-  const pool = new Pool({ size: 0, frozen: 0, max: 2, create: asleep(factory.create), logger });
+  const pool = scheduleOne({ size: 0, frozen: 0, max: 2, create: asleep(factory.create), logger });
   for (let round = 0; round < 50; round += 1) {
     const controller = new AbortController();
     const waiting = pool.acquire(controller.signal);
@@ -98,7 +99,7 @@ test('a factory that keeps failing tells who waits after three tries (simulated 
   const create = async (): Promise<PooledVm> => {
     throw new Error('no VM today');
   };
-  const pool = new Pool({ size: 1, frozen: 0, max: 1, create: asleep(create), logger });
+  const pool = scheduleOne({ size: 1, frozen: 0, max: 1, create: asleep(create), logger });
   await assert.rejects(pool.acquire(signal), { code: 'INTERNAL' });
   await pool.close();
 });
@@ -121,8 +122,8 @@ function createSlow(failure?: Error) {
 
 test('a warm VM that died counts until it is gone: there is never one more than max (simulated VMs)', async () => {
   const factory = createSlow();
-  const pool = new Pool({ size: 1, frozen: 0, max: 1, create: asleep(factory.create), logger });
-  pool.refill();
+  const pool = scheduleOne({ size: 1, frozen: 0, max: 1, create: asleep(factory.create), logger });
+  pool.start();
   await settle(pool, 1);
   factory.end('vm-1');
   await settle(pool, 0);
@@ -136,8 +137,8 @@ test('a warm VM that died counts until it is gone: there is never one more than 
 
 test('closing waits for a warm VM that died and is not gone yet (simulated VMs)', async () => {
   const factory = createSlow();
-  const pool = new Pool({ size: 1, frozen: 0, max: 1, create: asleep(factory.create), logger });
-  pool.refill();
+  const pool = scheduleOne({ size: 1, frozen: 0, max: 1, create: asleep(factory.create), logger });
+  pool.start();
   await settle(pool, 1);
   factory.end('vm-1');
   await settle(pool, 0);
@@ -153,7 +154,7 @@ test('a VM that cannot be destroyed is told of in the log, and takes nobody alon
   const factory = createSlow(failure);
   factory.release();
   const error = (fields: object): number => errors.push(fields);
-  const pool = new Pool({
+  const pool = scheduleOne({
     size: 0,
     frozen: 0,
     max: 1,
@@ -171,9 +172,9 @@ test('a pool that has made a VM is proven between one VM and the next, until one
   const factory = createFactory();
   let broken = false;
   const create = (): Promise<PooledVm> => (broken ? Promise.reject(new Error('no')) : factory.create());
-  const pool = new Pool({ size: 1, frozen: 0, max: 1, create: asleep(create), logger });
+  const pool = scheduleOne({ size: 1, frozen: 0, max: 1, create: asleep(create), logger });
   assert.equal(pool.status.proven, false);
-  pool.refill();
+  pool.start();
   await settle(pool, 1);
   const lease = await pool.acquire(signal);
   await lease[Symbol.asyncDispose]();
@@ -214,7 +215,10 @@ function createSleepers() {
   };
 }
 
-async function settleFrozen(pool: Pool<PooledVm>, status: { warm: number; frozen: number }): Promise<void> {
+async function settleFrozen(
+  pool: OneEntry<PooledVm>,
+  status: { warm: number; frozen: number },
+): Promise<void> {
   const deadline = performance.now() + 5000;
   while (pool.status.warm !== status.warm || pool.status.frozen !== status.frozen) {
     assert.ok(performance.now() < deadline, `the pool has ${JSON.stringify(pool.status)}`);
@@ -224,8 +228,8 @@ async function settleFrozen(pool: Pool<PooledVm>, status: { warm: number; frozen
 
 test('frozen VMs are kept behind the warm ones; the first of them wakes when a warm one is taken (simulated VMs)', async () => {
   const { create, woken, alive } = createSleepers();
-  const pool = new Pool({ size: 1, frozen: 2, max: 4, create, logger });
-  pool.refill();
+  const pool = scheduleOne({ size: 1, frozen: 2, max: 4, create, logger });
+  pool.start();
   await settleFrozen(pool, { warm: 1, frozen: 2 });
   assert.deepEqual([woken, [...alive]], [['vm-1'], ['vm-1', 'vm-2', 'vm-3']]);
   const lease = await pool.acquire(signal);
@@ -239,8 +243,8 @@ test('frozen VMs are kept behind the warm ones; the first of them wakes when a w
 
 test('frozen VMs take no room from warm ones: at max they wake for who waits (simulated VMs)', async () => {
   const { create, woken, most } = createSleepers();
-  const pool = new Pool({ size: 1, frozen: 5, max: 3, create, logger });
-  pool.refill();
+  const pool = scheduleOne({ size: 1, frozen: 5, max: 3, create, logger });
+  pool.start();
   await settleFrozen(pool, { warm: 1, frozen: 2 });
   const leases = await Promise.all([pool.acquire(signal), pool.acquire(signal), pool.acquire(signal)]);
   assert.deepEqual(
@@ -254,8 +258,8 @@ test('frozen VMs take no room from warm ones: at max they wake for who waits (si
 
 test('a frozen VM that dies is replaced; one that does not wake is a failure to make a VM (simulated VMs)', async () => {
   const { create, end, alive, breakDown } = createSleepers();
-  const pool = new Pool({ size: 1, frozen: 1, max: 3, create, logger });
-  pool.refill();
+  const pool = scheduleOne({ size: 1, frozen: 1, max: 3, create, logger });
+  pool.start();
   await settleFrozen(pool, { warm: 1, frozen: 1 });
   end('vm-2');
   await sleep(0);

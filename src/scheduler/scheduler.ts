@@ -1,0 +1,239 @@
+import type { Logger } from '../lib/logger.ts';
+import { KilnError } from '../model/error.ts';
+import { type FrozenPooledVm, type Lease, Pool, type PooledVm, type PoolStatus } from '../pool/pool.ts';
+import { Line } from './line.ts';
+
+/** What is kept ready of an entry. */
+export type Kept = {
+  /** Warm VMs. */
+  readonly warm: number;
+  /** Frozen VMs behind them, where the bound of all VMs leaves room. */
+  readonly frozen: number;
+};
+
+export type SchedulerOptions<V extends PooledVm> = {
+  readonly create: (entry: string, signal: AbortSignal) => Promise<FrozenPooledVm<V>>;
+  /** By entry, the most important first. Of others a VM is made when a build asks for one. */
+  readonly kept: ReadonlyMap<string, Kept>;
+  /** VMs of all entries and of all kinds at once. */
+  readonly max: number;
+  /** How many builds may wait for a VM to become free; the next is refused. */
+  readonly limit: number;
+  readonly logger: Logger;
+};
+
+export type VmRequest = {
+  readonly entry: string;
+  readonly signal: AbortSignal;
+  /** The place in the line, 1 first, whenever that changes; never told while a VM is being made for this build. */
+  readonly onPlace: (place: number) => void;
+};
+
+/** A VM that ought to be made. */
+type Want<V extends PooledVm> = {
+  readonly pool: Pool<V>;
+  readonly kind: 'warm' | 'frozen';
+  /** For a build that waits, and not only to be kept. */
+  readonly urgent: boolean;
+};
+
+const nothing: Kept = { warm: 0, frozen: 0 };
+/** A build takes some seconds at least: when to come back to a full line. */
+const retryAfterSeconds = 10;
+
+/**
+ * The one line in which builds wait for a VM, and the one place that decides which VM is made next.
+ *
+ * INVARIANTS:
+ * - There are at most `max` VMs, whatever they do.
+ * - A VM that becomes free, or is made, goes to the first in line who waits for one of its entry.
+ * - Room for a VM goes to the first in line, whatever its entry; only then to what is kept, and frozen VMs come last. Where there is no room,
+ *   VMs that nobody has make it: those of entries that nobody waits for.
+ */
+export class Scheduler<V extends PooledVm> {
+  readonly #options: SchedulerOptions<V>;
+  readonly #pools = new Map<string, Pool<V>>();
+  readonly #line: Line<Lease<V>>;
+  #refusal: KilnError | null = null;
+  #closed = false;
+  #due = false;
+
+  constructor(options: SchedulerOptions<V>) {
+    this.#options = options;
+    this.#line = new Line(() => this.#decideSoon());
+    for (const entry of options.kept.keys()) this.#pool(entry);
+  }
+
+  /** Builds that wait until a VM becomes free; not those whose VM is being made. */
+  get waiting(): number {
+    return Math.max(0, this.#line.length - this.#free);
+  }
+
+  /** By entry: those that are kept, and those a build has asked for. */
+  get status(): ReadonlyMap<string, PoolStatus> {
+    return new Map([...this.#pools].map(([entry, pool]) => [entry, pool.status]));
+  }
+
+  /** Begins to make what is kept. */
+  start(): void {
+    this.#decideSoon();
+  }
+
+  /**
+   * Resolves with a warm VM, as soon as there is one. What makes waiting pointless is thrown at once and not later.
+   * @throws KilnError NO_CAPACITY when the line is full, DRAINING when it is closed; later what kept a VM from being made, the signal's reason
+   */
+  enter(request: VmRequest): Promise<Lease<V>> {
+    request.signal.throwIfAborted();
+    this.refuseIfFull();
+    return this.#wait(request, false);
+  }
+
+  /** Another VM, for a build that lost the one it had: before all others, and also while newcomers are refused. */
+  enterAgain(request: VmRequest): Promise<Lease<V>> {
+    request.signal.throwIfAborted();
+    if (this.#closed && this.#refusal) throw this.#refusal;
+    return this.#wait(request, true);
+  }
+
+  /** For whoever would do work before entering in vain. @throws KilnError NO_CAPACITY, DRAINING */
+  refuseIfFull(): void {
+    if (this.#refusal) throw this.#refusal;
+    if (this.#line.length < this.#free || this.waiting < this.#options.limit) return;
+    throw new KilnError(
+      'NO_CAPACITY',
+      `${this.waiting} builds are waiting already; try again in ${retryAfterSeconds} seconds.`,
+      { details: { retryAfterSeconds } },
+    );
+  }
+
+  /** Refuses newcomers and whoever waits. */
+  refuseAll(): void {
+    const message = 'The service is stopping; send the build again in a moment.';
+    this.#refusal = new KilnError('DRAINING', message);
+    this.#line.refuse(this.#refusal);
+  }
+
+  /** Refuses all, and destroys the VMs that nobody has. */
+  async close(): Promise<void> {
+    this.refuseAll();
+    this.#closed = true;
+    await Promise.all([...this.#pools.values()].map((pool) => pool.close()));
+  }
+
+  #wait({ entry, signal, onPlace }: VmRequest, first: boolean): Promise<Lease<V>> {
+    this.#pool(entry);
+    const served = this.#line.enter({ kind: entry, signal, onPlace, first });
+    this.#decide();
+    return served;
+  }
+
+  /** How many of the line get a VM without waiting for a build to end. */
+  get #free(): number {
+    return this.#options.max - this.#sum(({ leased }) => leased);
+  }
+
+  #sum(count: (status: PoolStatus) => number): number {
+    let sum = 0;
+    for (const { status } of this.#pools.values()) sum += count(status);
+    return sum;
+  }
+
+  #pool(entry: string): Pool<V> {
+    const there = this.#pools.get(entry);
+    if (there) return there;
+    const { create, logger } = this.#options;
+    const pool = new Pool<V>({
+      create: (signal) => create(entry, signal),
+      owner: {
+        changed: () => this.#decideSoon(),
+        failed: (error) => this.#line.refuse(error, entry),
+      },
+      logger,
+    });
+    this.#pools.set(entry, pool);
+    return pool;
+  }
+
+  /** Once for all that happens in one turn of the event loop. */
+  #decideSoon(): void {
+    if (this.#due) return;
+    this.#due = true;
+    queueMicrotask(() => {
+      this.#due = false;
+      this.#decide();
+    });
+  }
+
+  #decide(): void {
+    this.#line.serve((entry) => this.#pool(entry).take());
+    const wants = this.#wants();
+    // Room that comes in a moment is some want's already.
+    let coming = this.#sum(({ ending }) => ending);
+    for (const want of wants) {
+      if (this.#mayMake(want)) want.pool.make(want.kind);
+      else if (coming > 0) coming -= 1;
+      else this.#makeRoom(want);
+    }
+    this.#line.announce(this.#free);
+  }
+
+  /** What is missing, the most pressing first; of each pool at most one, as it makes one at a time. */
+  #wants(): Want<V>[] {
+    const wants = new Map<Pool<V>, Want<V>>();
+    const add = (pool: Pool<V>, kind: Want<V>['kind'], urgent: boolean): void => {
+      if (!pool.busy && !wants.has(pool)) wants.set(pool, { pool, kind, urgent });
+    };
+    for (const entry of this.#line.kinds()) add(this.#pool(entry), 'warm', true);
+    for (const [entry, kept] of this.#options.kept) {
+      const pool = this.#pool(entry);
+      if (pool.status.warm < kept.warm) add(pool, 'warm', false);
+    }
+    for (const [entry, kept] of this.#options.kept) {
+      const pool = this.#pool(entry);
+      if (pool.status.frozen < kept.frozen) add(pool, 'frozen', false);
+    }
+    return [...wants.values()];
+  }
+
+  #mayMake({ pool, kind, urgent }: Want<V>): boolean {
+    // A frozen one that wakes is no further VM.
+    if (kind === 'warm' && pool.status.frozen > 0) return true;
+    const all = this.#sum(
+      ({ warm, frozen, leased, starting, ending }) => warm + frozen + leased + starting + ending,
+    );
+    const room = this.#options.max - all;
+    if (urgent) return room > 0;
+    // A pool makes one VM at a time, so that what is more pressing may have to come later; it finds its room all the same.
+    const starting = this.#sum((status) => status.starting);
+    const lineNeeds = Math.max(0, this.#line.length - starting);
+    return room > lineNeeds + (kind === 'frozen' ? this.#missingWarm : 0);
+  }
+
+  get #missingWarm(): number {
+    let missing = 0;
+    for (const [entry, kept] of this.#options.kept) {
+      const { warm, starting } = this.#pool(entry).status;
+      missing += Math.max(0, kept.warm - warm - starting);
+    }
+    return missing;
+  }
+
+  /** Ends a VM that nobody has, of an entry that nobody waits for; for what is only to be kept none that is kept itself. */
+  #makeRoom({ pool, kind, urgent }: Want<V>): void {
+    if (kind === 'frozen') return;
+    const awaited = new Set(this.#line.kinds());
+    const idle = [...this.#pools]
+      .filter(([entry, other]) => other !== pool && !awaited.has(entry))
+      .map(([entry, other]) => ({ other, spare: this.#spare(entry, other) }))
+      .filter(({ other, spare }) => spare > 0 || (urgent && other.status.warm + other.status.frozen > 0));
+    const [most] = idle.toSorted((a, b) => b.spare - a.spare);
+    most?.other.evict();
+  }
+
+  /** How many VMs of an entry nobody has, beyond what is kept of it. */
+  #spare(entry: string, { status }: Pool<V>): number {
+    const { warm, frozen } = this.#options.kept.get(entry) ?? nothing;
+    return status.warm + status.frozen - warm - frozen;
+  }
+}
