@@ -82,7 +82,7 @@ function decode(
 ): AsyncIterable<Buffer> {
   if (format === 'tar') return input.chunks();
   if (format === 'zip') return unzipToTar(input.chunks(), options);
-  return decompress(gather(input.chunks()), format, {
+  return decompress(input.chunks(), format, {
     ...options,
     decoders: options.decoders ?? new Decoders(),
   });

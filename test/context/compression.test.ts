@@ -108,6 +108,32 @@ test('bzip2 that takes long for what little it is, and is never silent, is refus
   await assert.rejects(decoded, { code: 'ARCHIVE_CORRUPT', message: /takes longer to unpack/ });
 });
 
+test('bzip2 whose block never ends, and never says a byte, is refused', async () => {
+  const { signal } = new AbortController();
+  const decoded = decodeInThread(new CompressedInput(endlessBlock()), 'bzip2', { signal, patienceMs: 500 });
+  await assert.rejects(decoded.next(), { code: 'ARCHIVE_CORRUPT', message: /takes longer to unpack/ });
+});
+
+/** A block that has one byte in use and begins a code of that byte, whose length then goes up and down by one for ever. */
+async function* endlessBlock(): AsyncGenerator<Buffer> {
+  const magic = Buffer.concat([Buffer.from('BZh9'), Buffer.from('314159265359', 'hex')]);
+  const inUse = '1'.padEnd(16, '0').repeat(2);
+  const [crc, randomised, origin] = ['0'.repeat(32), '0', '0'.repeat(24)];
+  const [groups, selectors, selector, length] = ['010', '1'.padStart(15, '0'), '0', '01010'];
+  const head = [crc, randomised, origin, inUse, groups, selectors, selector, length].join('');
+  const upAndDown = '1011';
+  const whole = Math.ceil(head.length / 8) * 8;
+  yield Buffer.concat([magic, fromBits(head.padEnd(whole, upAndDown))]);
+  const rest = fromBits(
+    upAndDown.repeat(3).slice((whole - head.length) % 4, 8 + ((whole - head.length) % 4)),
+  );
+  for (;;) yield Buffer.alloc(64 * 1024, rest);
+}
+
+function fromBits(bits: string): Buffer {
+  return Buffer.from(bits.match(/.{8}/g)?.map((byte) => Number.parseInt(byte, 2)) ?? []);
+}
+
 /** How many bytes come out. */
 async function decodeStreams(
   name: 'xz' | 'bzip2',

@@ -4,8 +4,8 @@ import { KilnError } from '../../model/error.ts';
 
 /** Together they may hold some 700 MB: one of xz up to 165 MB with its thread, one of zstd 128 MB. */
 const defaultSize = 4;
-/** Shorter than an upload that is not read may stall. */
-const defaultWaitMs = 10_000;
+/** All of an upload is there while it waits, and those before it depend on no sender. */
+const defaultWaitMs = 5 * 60_000;
 const retryAfterSeconds = 10;
 
 /** Bounds how many of the decoders that take much memory there are at once, in all uploads. */
@@ -28,7 +28,7 @@ export class Decoders {
   }
 
   #full(): KilnError {
-    const message = `No more than ${this.#size} archives of bzip2, xz and zstd are unpacked at once, and others are still being uploaded; try again in ${retryAfterSeconds} seconds, or send gzip.`;
+    const message = `No more than ${this.#size} archives of bzip2, xz and zstd are unpacked at once, and those before this one take long; try again in ${retryAfterSeconds} seconds, or send gzip.`;
     return new KilnError('NO_CAPACITY', message, { details: { retryAfterSeconds } });
   }
 }

@@ -1,16 +1,12 @@
 import { isUtf8 } from 'node:buffer';
-import { randomUUID } from 'node:crypto';
-import { type FileHandle, open } from 'node:fs/promises';
-import { join } from 'node:path';
+import type { FileHandle } from 'node:fs/promises';
 import { buffer } from 'node:stream/consumers';
 import { crc32 } from 'node:zlib';
 import { fromFdPromise, type ZipFile } from 'yauzl';
-import { RoomWatch } from '../../host/disk-room.ts';
-import { removeQuietly } from '../../lib/files.ts';
 import type { ContextLimits } from '../../model/context.ts';
 import { type Inflated, type InflateOptions, inflate } from '../compression/inflate.ts';
-import { gather } from '../gather.ts';
 import { maxTargetBytes, refuse, refuseCount } from '../member.ts';
+import { Spool, type SpoolOptions } from '../spool.ts';
 import { encodeTarHeader, tarEnd, tarPadding } from '../tar/tar-encode.ts';
 import type { Warnings } from '../warnings.ts';
 import { deflateMethod, pathOf, readZipDirectory, zipError } from './zip-directory.ts';
@@ -21,11 +17,8 @@ const readBytes = 256 * 1024;
 /** As little as zlib takes. */
 const minInflateBytes = 64;
 
-export type UnzipOptions = {
-  /** Holds the zip while it is read. */
-  readonly directory: string;
+export type UnzipOptions = SpoolOptions & {
   readonly limits: ContextLimits;
-  readonly minFreeBytes: number;
   readonly warnings: Warnings;
 };
 
@@ -38,17 +31,11 @@ const macosFolder = '__MACOSX';
  */
 export async function* unzipToTar(
   source: AsyncIterable<Buffer>,
-  { directory, limits, minFreeBytes, warnings }: UnzipOptions,
+  options: UnzipOptions,
 ): AsyncGenerator<Buffer> {
-  const path = join(directory, `${randomUUID()}.zip`);
-  await using undo = new AsyncDisposableStack();
-  undo.defer(() => removeQuietly(path));
-  const file = undo.use(await open(path, 'wx+', 0o600));
-  const room = new RoomWatch(directory, minFreeBytes);
-  for await (const block of gather(source)) {
-    await file.writeFile(block);
-    await room.wrote(block.length);
-  }
+  const { limits, warnings } = options;
+  await using spool = await Spool.fill(source, options);
+  const { file } = spool;
   const end = await readZipEnd(file);
   if (end.entries > limits.maxEntries) throw refuseCount(limits.maxEntries);
   const zip = await openZip(file);
