@@ -141,6 +141,12 @@ const cases: readonly Case[] = [
     tree: ['Icon\r -rw-r--r--', '\x1b[31m -rw-r--r--'],
     warnings: [`${again}: 'Icon\\r'.`],
   },
+  {
+    what: 'row 17: control characters in the names of a zip, which Finder makes of a folder with an icon',
+    upload: zip([{ name: 'd/Icon\r' }, { name: '\x1b[31m' }, { name: '\u009b' }]),
+    tree: ['d drwxr-xr-x', 'd/Icon\r -rwxr-xr-x', '\x1b[31m -rwxr-xr-x', '\u009b -rwxr-xr-x'],
+    warnings: [],
+  },
 ];
 
 for (const { what, upload, tree, warnings } of cases) {
