@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 import type { StagedContext } from '../../src/model/context.ts';
+import { tied } from '../tied.ts';
 import { senderFile } from './send-large-context.ts';
 import type { Staging } from './staging.ts';
 
@@ -16,7 +17,7 @@ export async function stageLarge(
   staging: Staging,
   { bytes, members, layout }: LargeContext,
 ): Promise<Figures & { readonly staged: StagedContext | Error }> {
-  const child = spawn(process.execPath, [senderFile, String(bytes), String(members), layout], {
+  const child = spawn(...tied(process.execPath, [senderFile, String(bytes), String(members), layout]), {
     stdio: ['ignore', 'pipe', 'ignore'],
   });
   const exited = once(child, 'exit');

@@ -7,6 +7,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { installTools } from '../install-tools.ts';
+import { tied } from '../tied.ts';
 import { build, curl, startForFile, waitFor } from './harness.ts';
 
 const run = promisify(execFile);
@@ -26,9 +27,9 @@ async function startDocker(): Promise<AsyncDisposable & { docker: (...args: stri
     `--pidfile=${directory}/pid`,
   ];
   const network = ['--bridge=none', '--iptables=false', '--ip6tables=false'];
-  const child = spawn('dockerd', ['--host', host, ...folders, ...network, '--storage-driver=vfs'], {
-    stdio: 'ignore',
-  });
+  const args = ['--host', host, ...folders, ...network, '--storage-driver=vfs'];
+  // It has a containerd to end.
+  const child = spawn(...tied('dockerd', args, { signal: 'TERM' }), { stdio: 'ignore' });
   const exited = once(child, 'exit');
   const docker = async (...args: string[]): Promise<string> =>
     (await run('docker', ['--host', host, ...args])).stdout.trim();

@@ -17,6 +17,7 @@ import { runTool } from '../../src/lib/process/run-tool.ts';
 import type { Lease, PoolStatus } from '../../src/pool/pool.ts';
 import { type Service, startService } from '../../src/service.ts';
 import { installTools } from '../install-tools.ts';
+import { tied } from '../tied.ts';
 
 const run = promisify(execFile);
 const never = new AbortController().signal;
@@ -158,7 +159,7 @@ export async function startRegistry(): Promise<AsyncDisposable & { url: string }
     config,
     `version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: ${directory}/data\nhttp:\n  addr: 127.0.0.1:${port}\n`,
   );
-  const child = spawn('docker-registry', ['serve', config], { stdio: 'ignore' });
+  const child = spawn(...tied('docker-registry', ['serve', config]), { stdio: 'ignore' });
   const exited = once(child, 'exit');
   const url = `http://127.0.0.1:${port}`;
   const up = async (): Promise<boolean> =>

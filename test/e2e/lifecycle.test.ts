@@ -6,6 +6,7 @@ import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
+import { tied } from '../tied.ts';
 import { createContext, curl, startRegistry, testData, waitFor, waitUntilReady } from './harness.ts';
 
 const run = promisify(execFile);
@@ -15,7 +16,7 @@ const root = dirname(dirname(import.meta.dirname));
 async function startProcess(
   env: Record<string, string> = {},
 ): Promise<{ child: ChildProcess; httpUrl: string }> {
-  const child = spawn(process.execPath, [join(root, 'src/main.ts')], {
+  const child = spawn(...tied(process.execPath, [join(root, 'src/main.ts')]), {
     env: {
       ...process.env,
       KILN_DATA_DIR: testData,
@@ -46,7 +47,8 @@ async function countVms(): Promise<number> {
 
 test('after SIGKILL no VM lives on, and the next start knows every build; SIGTERM leaves nothing', async () => {
   const first = await startProcess();
-  const decoy = spawn('sleep', ['600'], { argv0: 'qemu-system-x86_64 -name kiln-decoy' });
+  // It ends with its standard input, which ends with this process.
+  const decoy = spawn('cat', { argv0: 'qemu-system-x86_64 -name kiln-decoy' });
   try {
     await using context = await createContext({ Dockerfile: 'FROM scratch\nCOPY Dockerfile /\n' });
     const form = ['-H', 'Prefer: respond-async', '-F', `context=@${context.archive}`];
@@ -152,7 +154,8 @@ test('SIGTERM lets the running build finish and turns the others away; its log a
 });
 
 test('npm run demo builds examples/hello with the line that it prints, and stops', async () => {
-  const child = spawn(process.execPath, [join(root, 'scripts/demo.ts')], {
+  // It has a kiln to end.
+  const child = spawn(...tied(process.execPath, [join(root, 'scripts/demo.ts')], { signal: 'TERM' }), {
     env: { ...process.env, KILN_DATA_DIR: testData, KILN_REGISTRY_MIRRORS: 'docker.io=http://127.0.0.1:9' },
     stdio: ['ignore', 'pipe', 'ignore'],
   });

@@ -7,6 +7,7 @@ import { join, relative } from 'node:path';
 import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { after, before, test } from 'node:test';
+import { tied } from '../tied.ts';
 import { createContext, curl, waitUntilReady } from './harness.ts';
 
 /** kiln as whoever is not root runs it, with a home of its own; the VM image is root's, in /var/cache/kiln. */
@@ -26,8 +27,10 @@ function start(env: Record<string, string> = {}): ChildProcess {
   const project = join(home, 'kiln');
   const inside = relative(root, process.execPath);
   const node = inside.startsWith('..') ? process.execPath : join(project, inside);
-  const script = `mount --bind "$0" "$1" && cd "$1" && shift && exec setpriv --reuid=${user} --regid=${user} --clear-groups "$@"`;
-  return spawn('unshare', ['--mount', 'sh', '-c', script, root, project, node, 'src/main.ts'], {
+  const privileges = [`--reuid=${user}`, `--regid=${user}`, '--clear-groups'];
+  const kiln = tied(node, ['src/main.ts'], { privileges }).flat();
+  const script = 'mount --bind "$0" "$1" && cd "$1" && shift && exec "$@"';
+  return spawn('unshare', ['--mount', 'sh', '-c', script, root, project, ...kiln], {
     env: {
       ...{ HOME: home, PATH: process.env['PATH'], KILN_POOL_SIZE: '1', KILN_ACCEL: 'tcg' },
       ...{ KILN_LISTEN: '127.0.0.1:0', KILN_GRPC_LISTEN: '127.0.0.1:0' },

@@ -11,6 +11,7 @@ import type { EgressGateway } from '../../src/egress/gateway.ts';
 import { prepareNetworkPrograms } from '../../src/host-setup.ts';
 import { waitFor } from '../e2e/harness.ts';
 import { installTools } from '../install-tools.ts';
+import { tied } from '../tied.ts';
 
 const run = promisify(execFile);
 const networkScript = fileURLToPath(new URL('../../src/guest/programs/network.sh', import.meta.url));
@@ -127,7 +128,7 @@ async function createNamespace(): Promise<Staying> {
 
 /** A program that stays until it is disposed of. */
 function stay(command: string, args: readonly string[]): Staying {
-  const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(...tied(command, args), { stdio: ['ignore', 'pipe', 'inherit'] });
   let text = '';
   child.stdout.setEncoding('utf8').on('data', (piece: string) => {
     text += piece;

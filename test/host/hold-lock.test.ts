@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { holdLock } from '../../src/host/hold-lock.ts';
+import { tied } from '../tied.ts';
 
 const never = new AbortController().signal;
 const silent = { onWait: () => undefined, signal: never };
@@ -44,7 +45,7 @@ test('a process that is killed holds no lock any more', async () => {
     await holdLock(${JSON.stringify(path)}, { onWait() {}, signal: new AbortController().signal });
     console.log('held');
     setInterval(() => {}, 1000);`;
-  const holder = spawn(process.execPath, ['--input-type=module', '--eval', program], {
+  const holder = spawn(...tied(process.execPath, ['--input-type=module', '--eval', program]), {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   await once(holder.stdout, 'data');

@@ -7,6 +7,7 @@ import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { runStep } from '../../src/host/run-step.ts';
 import { createSmallDisk } from '../small-disk.ts';
+import { tied } from '../tied.ts';
 
 const progress = (): void => undefined;
 let logDirectory: string;
@@ -96,7 +97,8 @@ test('a step ends with all that it started when kiln is killed', async () => {
     const signal = new AbortController().signal;
     const context = { logDirectory: ${JSON.stringify(logDirectory)}, progress() {}, signal, name: 'killed' };
     await runStep('sh', ['-c', 'sleep 1000 & echo "pid=$!"; wait'], context);`;
-  const kiln = spawn(process.execPath, ['--input-type=module', '--eval', program], { stdio: 'inherit' });
+  const args = ['--input-type=module', '--eval', program];
+  const kiln = spawn(...tied(process.execPath, args), { stdio: 'inherit' });
   const pid = await waitForPid(join(logDirectory, 'killed.log'));
   kiln.kill('SIGKILL');
   await waitUntilGone(pid);

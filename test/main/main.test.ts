@@ -10,13 +10,15 @@ import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import manifest from '../../package.json' with { type: 'json' };
 import { openElsewhere, queuedRecord } from '../store/harness.ts';
+import { tied } from '../tied.ts';
 
 /** kiln as a process that must end by itself, before it has set up anything. */
 async function run(
   args: readonly string[],
   env: Record<string, string> = {},
 ): Promise<{ status: number; stdout: string; stderr: string }> {
-  const child = spawn(process.execPath, [join(import.meta.dirname, '../../src/main.ts'), ...args], {
+  const program = join(import.meta.dirname, '../../src/main.ts');
+  const child = spawn(...tied(process.execPath, [program, ...args]), {
     // Folders that it could not make: no case here may come that far.
     env: { ...process.env, KILN_DATA_DIR: '/dev/null/kiln', KILN_CACHE_DIR: '/dev/null/kiln', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],

@@ -9,6 +9,7 @@ import { addEntry } from '../../scripts/entry/add-entry.ts';
 import { commitFromRepository, removeRepositories } from '../../scripts/entry/source.ts';
 import { runTool } from '../../src/lib/process/run-tool.ts';
 import { installTools } from '../install-tools.ts';
+import { tied } from '../tied.ts';
 
 /** These ask the module proxy, as the tests do that build BuildKit. */
 const root = join(import.meta.dirname, '../..');
@@ -101,7 +102,7 @@ async function emptyCatalog(t: TestContext): Promise<string> {
 }
 
 async function runEntry(...args: readonly string[]): Promise<{ status: number | null; output: string }> {
-  const child = spawn(process.execPath, [join(root, 'scripts/entry.ts'), ...args]);
+  const child = spawn(...tied(process.execPath, [join(root, 'scripts/entry.ts'), ...args]));
   let output = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream.setEncoding('utf8').on('data', (text: string) => {

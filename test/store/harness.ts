@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { v7 as uuid } from 'uuid';
 import type { BuildRecord, Verdict } from '../../src/model/build.ts';
 import { parseSpec } from '../../src/model/spec.ts';
+import { tied } from '../tied.ts';
 
 export type TemporaryFolder = AsyncDisposable & { readonly path: string };
 
@@ -56,7 +57,7 @@ export async function openElsewhere(directory: string, record: BuildRecord): Pro
     console.log('open');
     setInterval(() => store, 1000);
   `;
-  const child = spawn(process.execPath, ['--input-type=module', '--eval', script], {
+  const child = spawn(...tied(process.execPath, ['--input-type=module', '--eval', script]), {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   await once(child.stdout, 'data');
