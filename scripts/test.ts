@@ -10,8 +10,12 @@ import { runTestFile, seconds } from './run-test-file.ts';
 const root = dirname(import.meta.dirname);
 
 /** These boot VMs, or build what is in them: one file after the other, so that they do not fight for the processors. */
-const vmFolders = ['vm', 'e2e', 'images', 'guest'];
-const isVmTest = (file: string): boolean => vmFolders.includes(relative(root, file).split('/')[1] ?? '');
+const vmTests = ['test/e2e', 'test/guest', 'test/images/vm-image.test.ts'];
+const isVmTest = (file: string): boolean => vmTests.some((path) => isUnder(file, join(root, path)));
+
+/** They wait more than they work: begun first, as in the end nothing else would be left to do meanwhile. */
+const longest = ['test/scripts/add-entry.test.ts', 'test/vm/accelerator.test.ts'];
+const rank = (file: string): number => (longest.includes(relative(root, file)) ? 0 : 1);
 
 const groups = [
   { title: 'without VMs', concurrency: 2, timeoutMs: 120_000, holds: (file: string) => !isVmTest(file) },
@@ -56,10 +60,13 @@ async function findTests(named: readonly string[]): Promise<string[]> {
   const found: string[] = [];
   for await (const name of glob('test/**/*.test.ts', { cwd: root })) {
     const file = join(root, name);
-    const under = (path: string): boolean => file === path || file.startsWith(`${path}/`);
-    if (wanted.length === 0 || wanted.some(under)) found.push(file);
+    if (wanted.length === 0 || wanted.some((path) => isUnder(file, path))) found.push(file);
   }
-  return found.sort();
+  return found.sort().sort((a, b) => rank(a) - rank(b));
+}
+
+function isUnder(file: string, path: string): boolean {
+  return file === path || file.startsWith(`${path}/`);
 }
 
 async function runGroup(group: (typeof groups)[number], chosen: readonly string[]): Promise<void> {

@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { vmTools } from '../../src/host/host-tools.ts';
 import {
   chooseAccelerator,
   createKvmProbe,
@@ -14,7 +15,9 @@ import { parseForwardedPort } from '../../src/vm/forwarded-port.ts';
 import { createHangMemory } from '../../src/vm/hang-memory.ts';
 import { findHostKey } from '../../src/vm/make-template.ts';
 import { kvmProcessors, type Processor } from '../../src/vm/qemu-arguments.ts';
+import { installTools } from '../install-tools.ts';
 
+await installTools(vmTools);
 const signal = new AbortController().signal;
 const qemu = await findQemu(process.env['PATH'] ?? '', signal);
 const [host] = kvmProcessors;

@@ -16,6 +16,7 @@ import {
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { vmTools } from '../../src/host/host-tools.ts';
 import { cloneVm } from '../../src/vm/clone-vm.ts';
 import { findQemu } from '../../src/vm/find-qemu.ts';
 import { createHotPlug } from '../../src/vm/hot-plug.ts';
@@ -24,7 +25,9 @@ import { emulatedProcessor, hotPlugPorts } from '../../src/vm/qemu-arguments.ts'
 import { startQemu } from '../../src/vm/qemu-process.ts';
 import { type Template, templateFiles } from '../../src/vm/template.ts';
 import { createVmFolder, type VmFolder } from '../../src/vm/vm-folder.ts';
+import { installTools } from '../install-tools.ts';
 
+await installTools(vmTools);
 const users = createProcessUsers(true);
 const { signal } = new AbortController();
 
