@@ -7,6 +7,8 @@ let thread: Worker | null = null;
 export class ThreadHash implements Disposable {
   readonly #port: MessagePort;
   #answered: PromiseWithResolvers<string> | null = null;
+  /** Nobody answers any more: the thread has died, or this was disposed. */
+  #ended = false;
 
   constructor() {
     const { port1, port2 } = new MessageChannel();
@@ -14,10 +16,16 @@ export class ThreadHash implements Disposable {
     thread.postMessage(port2, [port2]);
     this.#port = port1;
     this.#port.on('message', (answer: string) => this.#answered?.resolve(answer));
-    this.#port.on('close', () => this.#answered?.reject(new Error('The thread that hashes has ended.')));
+    this.#port.on('close', () => {
+      this.#ended = true;
+      this.#answered?.reject(ended());
+    });
   }
 
-  /** Until it resolves the bytes must stay as they are, and nothing else may be asked. Shared memory is not copied. */
+  /**
+   * Until it resolves the bytes must stay as they are, and nothing else may be asked. Shared memory is not copied.
+   * @throws Error once the thread has died, as `digest` does
+   */
   async update(bytes: Uint8Array): Promise<void> {
     await this.#ask(bytes);
   }
@@ -32,10 +40,15 @@ export class ThreadHash implements Disposable {
   }
 
   #ask(bytes: Uint8Array | null): Promise<string> {
+    if (this.#ended) return Promise.reject(ended());
     this.#answered = Promise.withResolvers<string>();
     this.#port.postMessage(bytes);
     return this.#answered.promise;
   }
+}
+
+function ended(): Error {
+  return new Error('The thread that hashes has ended.');
 }
 
 function startThread(): Worker {

@@ -25,3 +25,12 @@ test('who disposes a hash that is still asked hears that it has ended, and the n
   await assert.rejects(asked, /has ended/);
   assert.equal(await hashInThread([]), createHash('sha256').digest('hex'));
 });
+
+test('once the thread has died whoever asks hears it, before and after, and the next hash has a new thread', async () => {
+  using hash = new ThreadHash();
+  const noBytes: unknown = 1;
+  await assert.rejects(hash.update(noBytes as Uint8Array), /has ended/);
+  await assert.rejects(hash.update(randomBytes(1)), /has ended/);
+  await assert.rejects(hash.digest(), /has ended/);
+  assert.equal(await hashInThread([]), createHash('sha256').digest('hex'));
+});
