@@ -42,6 +42,8 @@ export class TemplateSource {
     signal.throwIfAborted();
     if (intact) {
       this.#current = { template, checked: true };
+      // Nobody has bad news to wait for: a promise that stays open would keep the VMs that did for as long as the service runs.
+      this.#damage = Promise.withResolvers();
       return;
     }
     const error = new KilnError('IMAGE_CORRUPT', 'The template of the VMs is damaged; another one is made.');

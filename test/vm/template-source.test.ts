@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { emulatedProcessor, kvmProcessors, type Processor } from '../../src/vm/qemu-arguments.ts';
 import { type Template, templateFiles } from '../../src/vm/template.ts';
 import { readHostProcessor, templateKey } from '../../src/vm/template-key.ts';
 import { TemplateSource } from '../../src/vm/template-source.ts';
+import { heapBytes } from '../heap-bytes.ts';
 
 const { signal } = new AbortController();
 const image = { entry: 'none', digest: '', versions: {}, kernel: '/none', initrd: '/none', disk: '/none' };
@@ -64,6 +66,25 @@ test('a damaged template is logged, thrown away and made anew, and the VM cloned
     'discarded first',
   ]);
 });
+
+test('a VM that is gone is not kept in memory by the wait for bad news of its template', async () => {
+  const { source, keys } = createSource({ checked: false, intact: true });
+  const vm = await watchDamage(source);
+  await keys(1);
+  await setImmediate();
+  heapBytes();
+  assert.equal(vm.deref(), undefined);
+});
+
+/** What stands for a VM that waits for bad news, and is then let go of by all others. */
+async function watchDamage(source: TemplateSource): Promise<WeakRef<object>> {
+  const { damaged } = await source.take(signal);
+  const vm = { reason: '' };
+  void damaged.then((reason) => {
+    vm.reason = reason;
+  });
+  return new WeakRef(vm);
+}
 
 /** The key of a template on this or another host. */
 function keyOn(processor: Processor, host: readonly string[]): string {

@@ -26,7 +26,7 @@ async function feed(stream: InflateRaw | ZstdDecompress, source: AsyncIterable<B
   stream.once('end', onEnd).once('close', onEnd);
   let rest: Buffer = Buffer.alloc(0);
   for await (const chunk of source) {
-    rest = await feedChunk(stream, chunk, ended);
+    rest = await feedChunk(stream, chunk);
     // Bytes that zlib left alone, which it does once the data has ended. Destroyed: whoever reads the output has refused it.
     if (rest.length > 0 || stream.destroyed) break;
   }
@@ -36,12 +36,27 @@ async function feed(stream: InflateRaw | ZstdDecompress, source: AsyncIterable<B
 }
 
 /** Resolves with what zlib did not take of the chunk. */
-async function feedChunk(
-  stream: InflateRaw | ZstdDecompress,
-  chunk: Buffer,
-  ended: Promise<void>,
-): Promise<Buffer> {
+async function feedChunk(stream: InflateRaw | ZstdDecompress, chunk: Buffer): Promise<Buffer> {
   const before = stream.bytesWritten;
-  await Promise.race([new Promise((resolve) => stream.write(chunk, resolve)), ended]);
+  await write(stream, chunk);
   return chunk.subarray(stream.bytesWritten - before);
+}
+
+/**
+ * Resolves when zlib is done with the chunk, or with all that it will ever take. Not as a race with one promise for the end of
+ * the stream: that would hold something of every chunk until the end.
+ */
+function write(stream: InflateRaw | ZstdDecompress, chunk: Buffer): Promise<void> {
+  return new Promise((resolve) => {
+    const done = (): void => {
+      stream.off('end', done).off('close', done);
+      resolve();
+    };
+    if (stream.readableEnded || stream.destroyed) {
+      resolve();
+      return;
+    }
+    stream.once('end', done).once('close', done);
+    stream.write(chunk, done);
+  });
 }
