@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { constants, type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
-import { removeQuietly } from '../lib/files.ts';
+import { exists, removeQuietly } from '../lib/files.ts';
 import { createSerial } from '../lib/serial.ts';
 import type { Artifact } from '../model/build.ts';
 import { KilnError } from '../model/error.ts';
@@ -21,9 +21,9 @@ export type ArtifactStore = {
   incomingPath(name: string): string;
   /**
    * Takes over the raw disk a guest wrote, on the file system of this store: cuts it to the length the guest claims, checks
-   * it, and moves it in. Nobody writes it any more. On failure the file is removed.
+   * it, and moves it in. Nobody writes it any more. On failure the file is removed, wherever it has come to.
    * @param record Notes who holds the artifact now. No removal comes between the file and that note.
-   * @throws KilnError ARTIFACT_INVALID
+   * @throws KilnError ARTIFACT_INVALID, STORAGE_FULL
    */
   keep(
     claim: ArtifactClaim,
@@ -53,11 +53,7 @@ export async function openArtifactStore(directory: string): Promise<ArtifactStor
         // A build that was cancelled meanwhile keeps nothing.
         signal.throwIfAborted();
         const artifact = { format, digest, size: bytes };
-        await inTurn(async () => {
-          await rename(file, path(digest));
-          await syncDirectory(kept);
-          await record(artifact);
-        });
+        await inTurn(() => moveIn({ file, target: path(digest), directory: kept }, () => record(artifact)));
         return artifact;
       } catch (error) {
         await removeQuietly(file);
@@ -70,6 +66,22 @@ export async function openArtifactStore(directory: string): Promise<ArtifactStor
         if (!(await isHeld())) await rm(path(digest), { force: true });
       }),
   };
+}
+
+/** What is not noted as somebody's is not kept, unless the same bytes were kept before. */
+async function moveIn(
+  { file, target, directory }: { file: string; target: string; directory: string },
+  record: () => Promise<void>,
+): Promise<void> {
+  const wasKept = await exists(target);
+  try {
+    await rename(file, target);
+    await syncDirectory(directory);
+    await record();
+  } catch (error) {
+    if (!wasKept) await removeQuietly(target);
+    throw error;
+  }
 }
 
 /** All through one handle, so that what is kept is the file that was checked. */

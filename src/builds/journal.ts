@@ -129,11 +129,22 @@ export class Journal {
     );
   }
 
-  /** Changes the record, in memory and in the store. @throws once the build ends; KilnError STORAGE_FULL */
+  /**
+   * Changes the record, in memory and in the store: what the store does not take is not so.
+   * @throws once the build ends; KilnError STORAGE_FULL
+   */
   async change(change: Partial<BuildRecord>): Promise<void> {
     this.#refuseAtEnd();
-    this.#record = { ...this.#record, ...change };
-    await this.#options.store.update(this.#record);
+    const before = this.#record;
+    this.#record = { ...before, ...change };
+    try {
+      await this.#options.store.update(this.#record);
+    } catch (error) {
+      const names = Object.keys(change) as (keyof BuildRecord)[];
+      // Of the changes that came meanwhile nothing is lost.
+      if (!this.#ending) this.#record = { ...this.#record, ...pick(before, names) };
+      throw error;
+    }
   }
 
   /** Tells whoever follows the build, and whoever reads its record later. */
@@ -175,4 +186,8 @@ export class Journal {
     if (this.#ending)
       throw new Error(`Build ${this.#record.id} ends; nothing of it is written down any more.`);
   }
+}
+
+function pick(record: BuildRecord, names: readonly (keyof BuildRecord)[]): Partial<BuildRecord> {
+  return Object.fromEntries(names.map((name) => [name, record[name]]));
 }

@@ -1,9 +1,9 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { access, mkdir, readdir, readFile, rename } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename } from 'node:fs/promises';
 import { join } from 'node:path';
 import { holdLock } from '../host/hold-lock.ts';
 import type { StepContext } from '../host/run-step.ts';
-import { removeQuietly } from '../lib/files.ts';
+import { exists, removeQuietly } from '../lib/files.ts';
 import { runTool } from '../lib/process/run-tool.ts';
 
 type Step = {
@@ -86,11 +86,4 @@ export async function readTree(directory: string): Promise<(string | Buffer)[]> 
 async function removeUnfinished(parent: string): Promise<void> {
   const left = (await readdir(parent)).filter((name) => name.startsWith('unfinished-'));
   await Promise.all(left.map((name) => removeQuietly(join(parent, name))));
-}
-
-async function exists(path: string): Promise<boolean> {
-  return access(path).then(
-    () => true,
-    () => false,
-  );
 }

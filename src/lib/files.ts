@@ -1,4 +1,4 @@
-import { rm } from 'node:fs/promises';
+import { access, rm } from 'node:fs/promises';
 
 /**
  * Removes a file or a folder with all it holds. Never rejects, as whoever tidies up must not fail by it: what stays is told as a
@@ -10,4 +10,12 @@ export async function removeQuietly(path: string): Promise<void> {
   } catch (cause) {
     process.emitWarning(new Error(`${path} could not be removed.`, { cause }));
   }
+}
+
+/** Whether there is anything of this name that this process can see. */
+export async function exists(path: string): Promise<boolean> {
+  return access(path).then(
+    () => true,
+    () => false,
+  );
 }

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import {
+  type FileHandle,
   link,
   mkdir,
   mkdtemp,
@@ -16,7 +17,7 @@ import {
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { buffer } from 'node:stream/consumers';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pack } from 'tar-stream';
 import { type ArtifactStore, openArtifactStore } from '../../src/artifacts/artifact-store.ts';
@@ -221,3 +222,43 @@ test('nothing is removed between the arrival of an artifact and the note of who 
   await removed;
   assert.deepEqual(await store.list(), [digest]);
 });
+
+/** What of the disk or the database fails while an artifact is kept, when its file has its name already. */
+const failures = ['the note of who holds it', 'the sync of its folder'] as const;
+
+for (const failure of failures) {
+  test(`where ${failure} fails nothing is kept, but what another build keeps stays (the failure is simulated)`, async (t) => {
+    await using harness = await createStore();
+    const { store } = harness;
+    const tar = await makeTar({ a: Buffer.from('a') });
+    const full = Object.assign(new Error('no space left on device'), { code: 'ENOSPC' });
+    const keep = async () => {
+      const claim = { file: await writeDisk(harness, tar), format: 'oci' as const, bytes: tar.length };
+      if (failure === 'the note of who holds it')
+        return store.keep(claim, () => Promise.reject(full), signal);
+      const restore = await failSync(t, join(harness.folder, 'artifacts/sha256'), full);
+      return store.keep(claim, assert.fail, signal).finally(restore);
+    };
+    await assert.rejects(keep(), { code: 'STORAGE_FULL' });
+    assert.deepEqual(await listAll(join(harness.folder, 'artifacts')), ['incoming', 'sha256']);
+    const claim = { file: await writeDisk(harness, tar), format: 'oci' as const, bytes: tar.length };
+    const { digest } = await store.keep(claim, noRecord, signal);
+    await assert.rejects(keep(), { code: 'STORAGE_FULL' });
+    assert.deepEqual(await store.list(), [digest]);
+    assert.deepEqual(await readFile(store.path(digest)), tar);
+    assert.deepEqual(await readdir(join(harness.folder, 'artifacts/incoming')), []);
+  });
+}
+
+/** Makes the sync of this folder fail, and no other. @returns what ends that */
+async function failSync(t: TestContext, folder: string, error: Error): Promise<() => void> {
+  await using handle = await open(folder, 'r');
+  const { ino } = await handle.stat();
+  const handles: FileHandle = Object.getPrototypeOf(handle);
+  const { sync } = handles;
+  const failing = t.mock.method(handles, 'sync', async function (this: FileHandle) {
+    if ((await this.stat()).ino === ino) throw error;
+    return sync.call(this);
+  });
+  return () => failing.mock.restore();
+}

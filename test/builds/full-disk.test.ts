@@ -56,6 +56,28 @@ test('a build whose end does not fit on a full disk ends once there is room: rec
   assert.equal((await read(events)).match(/"type":"verdict"/g)?.length, 1);
 });
 
+test('what a full disk does not take of a record is not said of the build either', async () => {
+  await using disk = await createSmallDisk(2);
+  await using store = await openBuildStore(disk.path);
+  const buildsDirectory = join(disk.path, 'builds');
+  await mkdir(buildsDirectory);
+  const options = { store, buildsDirectory, logger: createMemoryLogger(), maxLogBytes: MiB };
+  const journal = await Journal.open(queuedRecord(), options);
+  await journal.begin();
+  const ballast = join(disk.path, 'ballast');
+  await fillDisk(ballast);
+  const changeOn = async (): Promise<void> => {
+    for (let size = 0; ; size += 1)
+      await journal.change({ artifact: { format: 'oci', digest: `sha256:${'a'.repeat(64)}`, size } });
+  };
+  await assert.rejects(changeOn, { code: 'STORAGE_FULL' });
+  const { id, artifact } = journal.record;
+  assert.deepEqual(artifact, (await store.get(id)).artifact);
+  await rm(ballast);
+  await journal.finish(verdict, []);
+  assert.deepEqual((await store.get(id)).artifact, artifact);
+});
+
 test('a build whose log the disk lost at its end still ends, and says so once it has its verdict', async () => {
   await using folder = await createFolder();
   await using store = await openBuildStore(folder.path);
