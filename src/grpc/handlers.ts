@@ -6,7 +6,8 @@ import type {
   ServerWritableStream,
 } from '@grpc/grpc-js';
 import type { Logger } from '../lib/logger.ts';
-import { isOurs, KilnError } from '../model/error.ts';
+import { KilnError } from '../model/error.ts';
+import { logFailure } from '../model/log-failure.ts';
 import { toServiceError } from './error-table.ts';
 import { startOperation } from './operation.ts';
 import { createSend, type Send } from './send.ts';
@@ -74,9 +75,9 @@ async function answer<Request, Answer>(
   }
 }
 
-/** An error as the caller gets it; what is our own fault is logged with its cause. */
+/** An error as the caller gets it, once it is logged. */
 function explain(context: HandlerContext, method: string, thrown: unknown): KilnError {
   const error = KilnError.from(thrown);
-  if (isOurs(error.code)) context.logger.error({ method, error }, 'call failed');
+  logFailure(context.logger, { method }, error);
   return error;
 }

@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import type { ErrorRequestHandler, Request, Response } from 'express';
 import type { Logger } from '../lib/logger.ts';
 import { KilnError } from '../model/error.ts';
+import { logFailure } from '../model/log-failure.ts';
 import { cutOff } from './answer/cut-off.ts';
 import { toProblem } from './error-table.ts';
 
@@ -16,10 +17,8 @@ export function answerErrors(logger: Logger, stallMs: number): ErrorRequestHandl
   return (thrown: unknown, request, response, _next) => {
     const error = fromExpress(thrown);
     const requestId = String(response.getHeader('X-Request-Id'));
-    const { status, code, detail } = toProblem(error, requestId);
-    const fields = { requestId, method: request.method, path: request.path, status, code };
-    if (status >= 500) logger.error({ ...fields, error: error.cause ?? error }, detail);
-    else logger.info(fields, detail);
+    const { status, code } = toProblem(error, requestId);
+    logFailure(logger, { requestId, method: request.method, path: request.path, status }, error);
     if (code === 'CLIENT_GONE' || request.socket.destroyed) response.destroy();
     else if (response.headersSent) void cutOff(response, stallMs);
     else sendProblem(request, response, error);

@@ -69,7 +69,7 @@ export const errorKinds = {
   // The build and its VM
   TIMEOUT: 'deadline',
   INFRA: 'internal',
-  TRANSFER_STALLED: 'internal',
+  TRANSFER_STALLED: 'request-timeout',
   ARTIFACT_INVALID: 'internal',
   LOG_TOO_LARGE: 'too-large',
   DISK_FULL: 'storage-full',

@@ -23,6 +23,7 @@ const codes: readonly [ErrorCode, status][] = [
   ['NO_CAPACITY', status.UNAVAILABLE],
   ['STORAGE_FULL', status.RESOURCE_EXHAUSTED],
   ['TIMEOUT', status.DEADLINE_EXCEEDED],
+  ['TRANSFER_STALLED', status.DEADLINE_EXCEEDED],
   ['INTERNAL', status.INTERNAL],
 ];
 

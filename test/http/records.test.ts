@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import type { Builds } from '../../src/model/builds.ts';
 import { KilnError } from '../../src/model/error.ts';
 import { digest, endless, event, everyEvent, log, readiness, record } from '../simulated-builds.ts';
-import { assertProblem, curl, open, serve, waitFor } from './harness.ts';
+import { assertProblem, curl, type Logged, open, serve, waitFor } from './harness.ts';
 
 const build = `/v1/builds/${record.id}`;
 
@@ -151,7 +151,7 @@ test('a log that breaks off is cut, and so is known to be incomplete (simulated 
   assert.deepEqual([exit, body], [18, '#1\n']);
   const [entry] = harness.logged;
   assert.deepEqual(
-    [entry?.level, entry?.message, String(entry?.['error'])],
+    [entry?.level, entry?.message, causeOf(entry)],
     ['error', 'internal error', 'Error: the disk broke'],
   );
 });
@@ -242,5 +242,26 @@ test('an error that is not ours says nothing outside and everything in the log, 
   assert.equal(detail, 'internal error');
   assert.equal(harness.logged.length, 1);
   assert.equal(harness.logged[0]?.['requestId'], requestId);
-  assert.match(String(harness.logged[0]?.['error']), /TypeError: secret path/);
+  assert.match(causeOf(harness.logged[0]), /TypeError: secret path/);
 });
+
+for (const [code, status, level] of [
+  ['NO_CAPACITY', 503, 'info'],
+  ['DRAINING', 503, 'info'],
+  ['STORAGE_FULL', 507, 'error'],
+] as const) {
+  test(`an answer of ${status} that says ${code} is logged as ${level} (simulated builds)`, async () => {
+    const list: Builds['list'] = async () => {
+      throw new KilnError(code, 'Not now.', { cause: new Error('the cause') });
+    };
+    await using harness = await serve({ overrides: { list } });
+    assertProblem(await harness.api.get('/v1/builds'), status, code);
+    const [entry, ...others] = harness.logged;
+    assert.deepEqual([entry?.level, entry?.message, entry?.['code'], others], [level, 'Not now.', code, []]);
+  });
+}
+
+function causeOf(entry: Logged | undefined): string {
+  assert.ok(entry?.['error'] instanceof KilnError);
+  return String(entry['error'].cause);
+}

@@ -66,7 +66,7 @@ export const errorSentences: Readonly<Record<ErrorCode, string>> = {
   REQUIREMENT_MISSING: 'The machine lacks a program that the service needs.',
   TIMEOUT: 'The build took longer than it was given; set the field timeout.',
   INFRA: 'The VM of the build failed; send the build again.',
-  TRANSFER_STALLED: 'A transfer made no progress.',
+  TRANSFER_STALLED: 'The client read nothing of what was sent to it for too long; read on with WatchBuild.',
   ARTIFACT_INVALID: 'What the build put out is not the tar it should be.',
   LOG_TOO_LARGE: 'The build printed more than is kept of one build; let its steps print less.',
   DISK_FULL: 'The build wrote more in its VM than the disk of the service has room for.',
