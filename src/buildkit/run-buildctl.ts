@@ -1,11 +1,12 @@
 import { z } from 'zod';
-import { splitLines } from '../lib/lines.ts';
 import { printable } from '../lib/text.ts';
+import { together } from '../lib/together.ts';
 import { KilnError } from '../model/error.ts';
 import type { BuildSpec } from '../model/spec.ts';
 import type { StartedCommand } from '../ssh/exec.ts';
 import { buildctlArguments } from './buildctl-arguments.ts';
 import { copyLog, givingUp } from './copy-log.ts';
+import { guestLines } from './guest-lines.ts';
 import { refSchema, type StartCommand } from './history/build-history.ts';
 import { completeRun } from './history/complete-run.ts';
 import { KeptBytes } from './history/kept-bytes.ts';
@@ -28,6 +29,8 @@ export type BuildctlRun = {
   onStatus(status: unknown): Promise<void>;
   /** The guest has mounted the context. */
   onContextReady(): Promise<void>;
+  /** Why BuildKit's history could not be read to its end; the result has a warning. */
+  onHistoryLost(error: unknown): void;
 };
 
 /** What the guest says of the run. It is untrusted: a claim, to be checked where it matters. */
@@ -76,14 +79,16 @@ export async function runBuildctl(
   run: BuildctlRun,
   signal: AbortSignal,
 ): Promise<BuildctlResult> {
-  const { stdout, stderr, exitCode } = program.send(encodeInput(run), signal);
   const kept = new KeptBytes();
   const received = new Received(kept);
-  const [{ result, missingFrontend }, code, log] = await Promise.all([
-    readTrace(stdout, run, received),
-    exitCode,
-    copyLog(stderr, kept, (bytes) => run.onLog(bytes)),
-  ]);
+  const [{ result, missingFrontend }, code, log] = await together(signal, (linked) => {
+    const { stdout, stderr, exitCode } = program.send(encodeInput(run), linked);
+    return [
+      readTrace(stdout, { run, received }, linked),
+      exitCode,
+      copyLog(stderr, kept, (bytes) => run.onLog(bytes)),
+    ];
+  });
   if (!result) throw new KilnError('INFRA', `The guest did not say how buildctl ended (exit code ${code}).`);
   if (result.artifactExitCode !== 0) {
     throw new KilnError('ARTIFACT_INVALID', 'The artifact does not fit on the disk it was given.');
@@ -115,14 +120,16 @@ function encodeInput({
 
 async function readTrace(
   stdout: AsyncIterable<Buffer>,
-  run: BuildctlRun,
-  received: Received,
+  { run, received }: { run: BuildctlRun; received: Received },
+  signal: AbortSignal,
 ): Promise<{ result: z.infer<typeof resultSchema> | null; missingFrontend: string | null }> {
   let result: z.infer<typeof resultSchema> | null = null;
   let missingFrontend: string | null = null;
   let ready = false;
   // Read to its end also after the result: a channel closes only when nothing is left unread.
-  for await (const line of splitLines(stdout, maxTraceLine)) {
+  for await (const line of guestLines(stdout, maxTraceLine)) {
+    // One chunk may hold thousands.
+    signal.throwIfAborted();
     if (line.length === 0) continue;
     const message = parseLine(line);
     const own = ownLineSchema.safeParse(message);

@@ -14,6 +14,11 @@ export function reportRetry(logger: Logger, build: string, error: KilnError): vo
   logger.warn({ build, code: error.code, error }, 'a build lost its VM and gets another');
 }
 
+/** Where buildctl stopped reading, the rest of the log is missing: the record says so, and not why. */
+export function reportLostHistory(logger: Logger, build: string, error: unknown): void {
+  logger.warn({ build, error }, 'the history of a build could not be read to its end');
+}
+
 /** One line for each build: how it ended and where its time went, in ms; null for a phase that it did not reach. */
 export function reportEnd(logger: Logger, { id, verdict, times }: BuildRecord): void {
   const fields = {

@@ -2,11 +2,13 @@ import type { ArtifactClaim } from '../artifacts/artifact-store.ts';
 import { type BuildctlResult, runBuildctl } from '../buildkit/run-buildctl.ts';
 import type { WarmVm } from '../guest/warm-vm.ts';
 import type { Room } from '../host/disk-budget.ts';
+import type { Logger } from '../lib/logger.ts';
 import type { EgressDestination } from '../model/build.ts';
 import { KilnError } from '../model/error.ts';
 import type { Lease } from '../pool/pool.ts';
 import type { BlankDisk } from '../vm/vm.ts';
 import type { AcceptedBuild, RunDependencies } from './accepted-build.ts';
+import { reportLostHistory } from './report-end.ts';
 
 /** What one VM did for a build: where it connected to, and what came of it. */
 export type VmRun = { readonly egress: readonly EgressDestination[] } & (
@@ -78,7 +80,7 @@ async function runInGuest(
   const plugged = plugDisks(build, { vm, maxArtifactBytes: deps.maxArtifactBytes }, linked);
   plugged.catch((error: unknown) => over.abort(error));
   try {
-    const result = await runProgram(build, vm, linked);
+    const result = await runProgram(build, { vm, logger: deps.logger }, linked);
     for (const warning of result.warnings) await journal.warn(warning);
     const artifactDisk = await plugged;
     await journal.reach('buildFinished', { imageDigest: result.imageDigest });
@@ -96,7 +98,7 @@ async function runInGuest(
 
 function runProgram(
   { journal, context, dockerfile }: AcceptedBuild,
-  vm: WarmVm,
+  { vm, logger }: { vm: WarmVm; logger: Logger },
   signal: AbortSignal,
 ): Promise<BuildctlResult> {
   const { spec } = journal.record;
@@ -112,6 +114,7 @@ function runProgram(
       onLog: (bytes) => journal.log(bytes),
       onStatus: (status) => journal.status(status),
       onContextReady: () => journal.reach('contextReady'),
+      onHistoryLost: (error) => reportLostHistory(logger, journal.record.id, error),
     },
     signal,
   );

@@ -53,7 +53,7 @@ async function buildOnce(connection: SshConnection, signal: AbortSignal): Promis
       ...{ spec: parseSpec({}), contextDisk: null, artifactDisk: null },
       dockerfile: Buffer.from('FROM scratch\nCOPY . /\n'),
       start: (command, linked) => connection.start(command, linked),
-      ...{ onLog, onStatus: nothing, onContextReady: nothing },
+      ...{ onLog, onStatus: nothing, onContextReady: nothing, onHistoryLost: () => undefined },
     },
     signal,
   );

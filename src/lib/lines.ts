@@ -1,6 +1,14 @@
+export class LineTooLong extends Error {
+  override readonly name = 'LineTooLong';
+
+  constructor(maxBytes: number) {
+    super(`A line is longer than ${maxBytes} bytes.`);
+  }
+}
+
 /**
  * Splits bytes into lines without their newline, whatever the chunks are; a last line without a newline counts.
- * @throws Error when a line is longer than `maxBytes`: whoever sends it must not decide how much we hold.
+ * @throws LineTooLong beyond `maxBytes`: whoever sends a line must not decide how much we hold.
  */
 export async function* splitLines(chunks: AsyncIterable<Buffer>, maxBytes: number): AsyncGenerator<Buffer> {
   let rest: Buffer[] = [];
@@ -16,7 +24,7 @@ export async function* splitLines(chunks: AsyncIterable<Buffer>, maxBytes: numbe
     if (start === chunk.length) continue;
     hold(rest, chunk.subarray(start));
     restBytes += chunk.length - start;
-    if (restBytes > maxBytes) throw new Error(`A line is longer than ${maxBytes} bytes.`);
+    if (restBytes > maxBytes) throw new LineTooLong(maxBytes);
   }
   if (restBytes > 0) yield Buffer.concat(rest);
 }

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { type BuildctlResult, runBuildctl } from '../../src/buildkit/run-buildctl.ts';
+import { raceAbort } from '../../src/lib/abort.ts';
 import { parseSpec } from '../../src/model/spec.ts';
+import type { StartedCommand } from '../../src/ssh/exec.ts';
 
 const { signal } = new AbortController();
 const ref = 'xyrhojc6h4w2hyqvqfzmgsval';
@@ -70,12 +73,21 @@ type Guest = {
   ref?: string;
   /** What it sends of its history in place of `statuses`. */
   historyText?: string;
+  /** Says nothing of its history, and does not end; told once it is asked. */
+  hangs?: () => void;
+};
+
+type Heard = {
+  log: string;
+  statuses: unknown[];
+  asked: string[];
+  /** Why its history could not be read. */
+  lost: unknown[];
+  result: BuildctlResult;
 };
 
 /** A guest that says exactly this when buildctl ends, and when it is asked for its history; a real one is in test/e2e. */
-async function hear(
-  guest: Guest,
-): Promise<{ log: string; statuses: unknown[]; asked: string[]; result: BuildctlResult }> {
+async function hear(guest: Guest): Promise<Heard> {
   const answer = (stdout: string, stderr = '') => ({
     send: () => ({ stdout: bytewise(stdout), stderr: bytewise(stderr), exitCode: Promise.resolve(0) }),
   });
@@ -87,13 +99,14 @@ async function hear(
     metadata: null,
   };
   const trace = [...heard, { kiln: end }].map((line) => `${JSON.stringify(line)}\n`).join('');
-  const [log, statuses, asked]: [Buffer[], unknown[], string[]] = [[], [], []];
+  const [log, statuses, asked, lost]: [Buffer[], unknown[], string[], unknown[]] = [[], [], [], []];
   const result = await runBuildctl(
     answer(trace, guest.stderr),
     {
       ...{ spec: parseSpec({}), contextDisk: null, artifactDisk: null, dockerfile: null },
       async start(command) {
         asked.push(command);
+        if (guest.hangs) return silent(guest.hangs);
         const told = (guest.statuses ?? history).map((status) => `${JSON.stringify(status)}\n`).join('');
         const logs = guest.historyText ?? told;
         return answer(command.includes(' histories ') ? (guest.records ?? '') : logs);
@@ -101,10 +114,25 @@ async function hear(
       onLog: async (bytes) => void log.push(bytes),
       onStatus: async (status) => void statuses.push(status),
       onContextReady: async () => undefined,
+      onHistoryLost: (error) => void lost.push(error),
     },
     signal,
   );
-  return { log: Buffer.concat(log).toString(), statuses, asked, result };
+  return { log: Buffer.concat(log).toString(), statuses, asked, lost, result };
+}
+
+/** A command that says nothing and goes on until it is given up. */
+function silent(onAsked: () => void): StartedCommand {
+  return {
+    send(_input, signal) {
+      const never = raceAbort(new Promise<never>(() => undefined), signal);
+      async function* nothing(): AsyncGenerator<Buffer> {
+        onAsked();
+        yield await never;
+      }
+      return { stdout: nothing(), stderr: nothing(), exitCode: never };
+    },
+  };
 }
 
 async function* bytewise(text: string): AsyncGenerator<Buffer> {
@@ -166,6 +194,38 @@ test('with a guest simulated: a history that cannot be read to its end leaves th
   assert.equal(failed.result.exitCode, 1);
   assert.match(failed.result.warnings.join(), /could not be read to its end/);
   assert.match(failed.log, /#2 1.000 3\n#2 DONE 2.0s\n$/);
+  assert.match(String(failed.lost), /^KilnError: .*longer than 8388608 bytes/);
   const succeeded = await hear({ stderr: printed + givingUp, records: success, historyText });
   assert.deepEqual([succeeded.result.exitCode, succeeded.result.imageDigest], [0, digest]);
+  assert.equal(succeeded.lost.length, 1);
 });
+
+test('with a guest simulated: where what decides the verdict cannot be read, nobody knows how the build ended: INFRA', async () => {
+  const records = `${success}${'x'.repeat(8 * 1024 * 1024 + 8)}`;
+  await assert.rejects(hear({ stderr: printed + givingUp, records }), {
+    code: 'INFRA',
+    message: /longer than 8388608 bytes/,
+  });
+});
+
+for (const [what, guest] of [
+  ['leaves the verdict that is known as it is', { stderr: `${printed}\nerror: exit code: 3\n` }],
+  ['is INFRA where it decides the verdict', { stderr: printed + givingUp }],
+] as const) {
+  test(`with a guest simulated: a guest that hangs when it is asked for its history ${what}`, async (t) => {
+    t.mock.timers.enable({ apis: ['setTimeout'] });
+    const { promise: asked, resolve } = Promise.withResolvers<void>();
+    const heard = hear({ ...guest, hangs: resolve });
+    heard.catch(() => undefined);
+    await asked;
+    await setImmediate();
+    t.mock.timers.tick(60_000);
+    if (guest.stderr.endsWith(givingUp)) {
+      await assert.rejects(heard, { code: 'INFRA', message: /said nothing .* for 60 s/ });
+    } else {
+      const { result, lost } = await heard;
+      assert.equal(result.exitCode, 1);
+      assert.match(String(lost), /^KilnError: .*said nothing .* for 60 s/);
+    }
+  });
+}

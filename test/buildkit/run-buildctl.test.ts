@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { type BuildctlResult, runBuildctl } from '../../src/buildkit/run-buildctl.ts';
+import { raceAbort } from '../../src/lib/abort.ts';
 import { parseSpec } from '../../src/model/spec.ts';
 import type { StartedCommand } from '../../src/ssh/exec.ts';
 
@@ -15,7 +17,8 @@ const noOther = (): never => assert.fail('no other command is run');
 async function hear(stdout: string, stderr = ''): Promise<Heard> {
   const chunks = async function* (text: string): AsyncGenerator<Buffer> {
     // In pieces, as a connection delivers them.
-    for (let at = 0; at < text.length; at += 7) yield Buffer.from(text.slice(at, at + 7));
+    const step = text.length > 100_000 ? 32_768 : 7;
+    for (let at = 0; at < text.length; at += step) yield Buffer.from(text.slice(at, at + step));
   };
   const program: StartedCommand = {
     send: () => ({ stdout: chunks(stdout), stderr: chunks(stderr), exitCode: Promise.resolve(0) }),
@@ -30,6 +33,7 @@ async function hear(stdout: string, stderr = ''): Promise<Heard> {
       onContextReady: async () => {
         heard.ready += 1;
       },
+      onHistoryLost: assert.fail,
     },
     signal,
   );
@@ -70,6 +74,7 @@ for (const [what, stdout, code] of [
   ['a buildctl that could not be started', '{"kiln":{"problem":"the disk did not appear"}}\n', 'INFRA'],
   ['no end', '{"kiln":"ready"}\n', 'INFRA'],
   ['no JSON', `{\n${end}`, 'INFRA'],
+  ['a line that is longer than any of BuildKit', `"${'x'.repeat(9 * 1024 * 1024)}"\n${end}`, 'INFRA'],
   ['an exit code that is none', end.replace('"exitCode":0', '"exitCode":-1'), 'INFRA'],
   [
     'an artifact that is larger than its disk',
@@ -81,3 +86,62 @@ for (const [what, stdout, code] of [
     await assert.rejects(hear(stdout), { code });
   });
 }
+
+/** Two streams and an exit code that go on until they are given up, but for what is said here. */
+function createEndless({ stdout, stderr }: { stdout: string; stderr: string }): StartedCommand {
+  return {
+    send(_input, linked) {
+      const never = raceAbort(new Promise<never>(() => undefined), linked);
+      async function* say(text: string): AsyncGenerator<Buffer> {
+        yield Buffer.from(text);
+        yield await never;
+      }
+      return { stdout: say(stdout), stderr: say(stderr), exitCode: never };
+    },
+  };
+}
+
+const nothing = {
+  ...{ spec: parseSpec({}), contextDisk: null, artifactDisk: null, dockerfile: null, start: noOther },
+  ...{ onContextReady: async () => undefined, onHistoryLost: assert.fail },
+};
+
+test('with a guest simulated: when its trace fails, the run ends after the log that was being written, and writes no more', async () => {
+  const said: string[] = [];
+  const program = createEndless({ stdout: '{\n', stderr: '#1 x\n' });
+  const run = runBuildctl(
+    program,
+    {
+      ...nothing,
+      onLog: async () => {
+        said.push('log begun');
+        for (let turn = 0; turn < 10; turn += 1) await setImmediate();
+        said.push('log written');
+      },
+      onStatus: assert.fail,
+    },
+    signal,
+  );
+  await assert.rejects(run, { code: 'INFRA', message: /not JSON/ });
+  assert.deepEqual(said, ['log begun', 'log written']);
+});
+
+test('with a guest simulated: a long trace does not hold up the end of a build that is cancelled', async () => {
+  const cancel = new AbortController();
+  const reason = new Error('cancelled');
+  let statuses = 0;
+  const run = runBuildctl(
+    createEndless({ stdout: '{"vertexes":[]}\n'.repeat(1000), stderr: '' }),
+    {
+      ...nothing,
+      onLog: () => assert.fail(),
+      onStatus: async () => {
+        statuses += 1;
+        cancel.abort(reason);
+      },
+    },
+    cancel.signal,
+  );
+  await assert.rejects(run, reason);
+  assert.equal(statuses, 1);
+});

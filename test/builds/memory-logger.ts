@@ -16,12 +16,24 @@ export function createMemoryLogger(): Logger & { readonly said: readonly Said[] 
 /** Endings that are our fault, not the build's. */
 const ourCodes: readonly unknown[] = ['INFRA', 'ARTIFACT_INVALID', 'INTERNAL'];
 
-type Ended = { id: string; state: BuildState; code?: string | null; warnings?: number };
+type Ended = {
+  id: string;
+  state: BuildState;
+  code?: string | null;
+  warnings?: number;
+  lostHistory?: boolean;
+};
 
-/** Each failure that is ours once, with its cause and the build's id; each retry; and how the build ended. */
-export function assertSaid(said: readonly Said[], { id, state, code, warnings = 0 }: Ended): void {
+/** Each failure that is ours once, with its cause and the build's id; what each warning leaves out; and how the build ended. */
+export function assertSaid(
+  said: readonly Said[],
+  { id, state, code, warnings = 0, lostHistory = false }: Ended,
+): void {
   const failures = ourCodes.includes(code) ? ['a build failed by our fault'] : [];
-  const retries = Array.from({ length: warnings }, () => 'a build lost its VM and gets another');
+  const warned = lostHistory
+    ? 'the history of a build could not be read to its end'
+    : 'a build lost its VM and gets another';
+  const retries = Array.from({ length: warnings }, () => warned);
   assert.deepEqual(
     said.map(({ message }) => message),
     [...retries, ...failures, 'build ended'],
@@ -29,6 +41,6 @@ export function assertSaid(said: readonly Said[], { id, state, code, warnings = 
   for (const { level, fields } of said) {
     assert.ok('build' in fields && fields.build === id);
     if (level === 'info') assert.ok('state' in fields && fields.state === state);
-    else assert.ok('error' in fields && fields.error instanceof KilnError);
+    else assert.ok('error' in fields && fields.error instanceof (lostHistory ? Error : KilnError));
   }
 }

@@ -37,6 +37,7 @@ type Case = {
     readonly vms: number;
     readonly artifact?: boolean;
     readonly warnings?: number;
+    readonly lostHistory?: boolean;
     readonly egress?: readonly string[];
   };
 };
@@ -61,6 +62,11 @@ const cases: readonly Case[] = [
     title: 'a Dockerfile that fails',
     guests: [(guest) => guest.end({ exitCode: 1 })],
     expected: { state: 'failed', code: null, vms: 1 },
+  },
+  {
+    title: 'the rest of its log cannot be read, as the VM takes no further command',
+    guests: [(guest) => guest.end({ exitCode: 1, ref: 'xyrhojc6h4w2hyqvqfzmgsval' })],
+    expected: { state: 'failed', code: null, vms: 1, warnings: 1, lostHistory: true },
   },
   {
     title: 'cancelled before it has a VM',

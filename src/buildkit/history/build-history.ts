@@ -1,7 +1,8 @@
 import { z } from 'zod';
-import { splitLines } from '../../lib/lines.ts';
+import { withDeadline } from '../../lib/abort.ts';
 import { KilnError } from '../../model/error.ts';
 import type { StartedCommand } from '../../ssh/exec.ts';
+import { guestLines } from '../guest-lines.ts';
 import { type SolveStatus, statusSchema } from './solve-status.ts';
 
 /** Starts a command in the guest. */
@@ -18,6 +19,8 @@ const maxLineBytes = 8 * 1024 * 1024;
 const maxRecordsBytes = 64 * 1024 * 1024;
 /** JSON around each piece of a log is many times what a short piece holds. */
 const maxHistoryBytes = 1024 * 1024 * 1024;
+/** A busy machine under emulation takes some seconds to begin. */
+const patienceMs = 60_000;
 
 /** BuildHistoryEvent (api/services/control/control.proto of v0.20.2) as Go's encoding/json writes it. */
 const eventSchema = z.object({
@@ -73,13 +76,36 @@ async function* readLines(
   start: StartCommand,
   { command, maxBytes }: { command: string; maxBytes: number },
   signal: AbortSignal,
-): AsyncGenerator<Buffer> {
-  const { stdout, stderr, exitCode } = (await start(command, signal)).send(undefined, signal);
-  const dropped = drop(stderr);
-  dropped.catch(() => undefined);
-  yield* splitLines(upTo(maxBytes, stdout), maxLineBytes);
-  await dropped;
-  await exitCode;
+): AsyncGenerator<Buffer, void> {
+  const left = new AbortController();
+  const linked = AbortSignal.any([signal, left.signal]);
+  const { stdout, stderr, exitCode } = (await start(command, linked)).send(undefined, linked);
+  const rest = Promise.all([drop(stderr), exitCode]);
+  rest.catch(() => undefined);
+  try {
+    yield* guestLines(patiently(upTo(maxBytes, stdout), signal), maxLineBytes);
+    await withPatience(signal, () => rest);
+  } finally {
+    // Whoever stops reading ends the command.
+    left.abort();
+    await Promise.allSettled([rest]);
+  }
+}
+
+/** @throws KilnError INFRA when nothing comes for too long: the rest of the build's time is not for waiting */
+async function* patiently(chunks: AsyncIterable<Buffer>, signal: AbortSignal): AsyncGenerator<Buffer> {
+  const iterator = chunks[Symbol.asyncIterator]();
+  for (;;) {
+    const { done, value } = await withPatience(signal, () => iterator.next());
+    if (done) return;
+    yield value;
+  }
+}
+
+function withPatience<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+  const reason = (): Error =>
+    new KilnError('INFRA', `The guest said nothing of its history for ${patienceMs / 1000} s.`);
+  return withDeadline({ ms: patienceMs, signal, reason }, work);
 }
 
 /** @throws KilnError INFRA for more than `maxBytes` */

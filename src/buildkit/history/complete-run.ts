@@ -17,6 +17,8 @@ export type IncompleteRun = {
   readonly start: StartCommand;
   onLog(bytes: Buffer): Promise<void>;
   onStatus(status: unknown): Promise<void>;
+  /** Why the history could not be read to its end. */
+  onHistoryLost(error: unknown): void;
 };
 
 export type CompletedRun = {
@@ -59,8 +61,9 @@ const unknownEnd =
 async function addMissing(run: IncompleteRun & { ref: string }, signal: AbortSignal): Promise<string[]> {
   const progress = new PlainProgress(run.log.numbers, run.kept);
   let isBroken = false;
-  const history = untilBroken(readHistoryLog(run.start, run.ref, signal), signal, () => {
+  const history = untilBroken(readHistoryLog(run.start, run.ref, signal), signal, (error) => {
     isBroken = true;
+    run.onHistoryLost(error);
   });
   let isAdded = false;
   const write = async (text: string): Promise<void> => {
@@ -70,6 +73,7 @@ async function addMissing(run: IncompleteRun & { ref: string }, signal: AbortSig
     await run.onLog(Buffer.from(before + text, 'latin1'));
   };
   for await (const status of history) {
+    signal.throwIfAborted();
     progress.learn(status);
     const { missing, begun } = run.received.missing(status);
     const said = sayMissing(missing);
@@ -85,13 +89,13 @@ async function addMissing(run: IncompleteRun & { ref: string }, signal: AbortSig
 async function* untilBroken(
   statuses: AsyncIterable<SolveStatus>,
   signal: AbortSignal,
-  onBroken: () => void,
+  onBroken: (error: unknown) => void,
 ): AsyncGenerator<SolveStatus> {
   try {
     yield* statuses;
   } catch (error) {
     if (signal.aborted) throw error;
-    onBroken();
+    onBroken(error);
   }
 }
 
