@@ -10,6 +10,7 @@ export type FileReport = {
 };
 
 type TestEvent = TestsStream extends AsyncIterable<infer Event> ? Event : never;
+type EndedTest = { readonly name: string; readonly details: { readonly duration_ms: number } };
 type FailEvent = Extract<TestEvent, { type: 'test:fail' }>['data'];
 
 /**
@@ -18,7 +19,12 @@ type FailEvent = Extract<TestEvent, { type: 'test:fail' }>['data'];
  */
 export async function runTestFile(
   file: string,
-  options: { timeoutMs: number; signal: AbortSignal },
+  options: {
+    timeoutMs: number;
+    signal: AbortSignal;
+    /** Called at the end of each test, with one line for people. */
+    onTest?: (line: string) => void;
+  },
 ): Promise<FileReport> {
   const started = performance.now();
   const deadline = AbortSignal.timeout(options.timeoutMs);
@@ -36,9 +42,13 @@ export async function runTestFile(
       case 'test:pass':
         // Node lets a file without a test pass as a test of its own name.
         if (event.data.name === file) failures.push(`no test in ${file}\n`);
+        else options.onTest?.(describeTest('ok', event.data));
         break;
       case 'test:fail':
-        if (!failedInside(event.data)) failures.push(describeFailure(event.data));
+        if (!failedInside(event.data)) {
+          failures.push(describeFailure(event.data));
+          options.onTest?.(describeTest('FAIL', event.data));
+        }
         break;
       case 'test:summary': {
         const { counts, success } = event.data;
@@ -65,6 +75,10 @@ export function seconds(ms: number): string {
 /** A suite or file that fails only because a test in it did has nothing to add. */
 function failedInside({ details }: FailEvent): boolean {
   return 'failureType' in details.error && details.error.failureType === 'subtestsFailed';
+}
+
+function describeTest(how: string, { name, details }: EndedTest): string {
+  return `${how}  ${name}  ${seconds(details.duration_ms)}`;
 }
 
 function describeFailure({ name, line, details }: FailEvent): string {

@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process';
 import { glob } from 'node:fs/promises';
 import { dirname, join, relative, resolve } from 'node:path';
-import { runTestFile, seconds } from './run-test-file.ts';
+import { TestRun } from './test-run.ts';
 
 /**
  * `npm test`: the check, then every test; `npm test -- test/context` only what lies under the paths named.
@@ -18,17 +18,16 @@ const longest = ['test/scripts/add-entry.test.ts', 'test/vm/accelerator.test.ts'
 const rank = (file: string): number => (longest.includes(relative(root, file)) ? 0 : 1);
 
 const groups = [
-  { title: 'without VMs', concurrency: 2, timeoutMs: 120_000, holds: (file: string) => !isVmTest(file) },
-  { title: 'with VMs, one at a time', concurrency: 1, timeoutMs: 1_200_000, holds: isVmTest },
+  {
+    title: 'test files without VMs',
+    concurrency: 2,
+    timeoutMs: 120_000,
+    holds: (file: string) => !isVmTest(file),
+  },
+  { title: 'test files with VMs, one at a time', concurrency: 1, timeoutMs: 1_200_000, holds: isVmTest },
 ];
 
-const interrupted = new AbortController();
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => interrupted.abort());
-
-const times: { readonly name: string; readonly ms: number }[] = [];
-let passed = 0;
-let failed = 0;
-
+const testRun = new TestRun(root);
 const paths = process.argv.slice(2);
 if (paths.length === 0 && process.getuid?.() !== 0) {
   console.error(
@@ -36,23 +35,21 @@ if (paths.length === 0 && process.getuid?.() !== 0) {
   );
   process.exit(1);
 }
-if (paths.length === 0) await runCheck();
+if (paths.length === 0) testRun.count(await check(testRun.signal));
 const files = await findTests(paths);
-for (const group of groups) await runGroup(group, files.filter(group.holds));
-printTotals();
+for (const { holds, ...group } of groups) await testRun.runGroup({ ...group, files: files.filter(holds) });
+testRun.finish();
 
-async function runCheck(): Promise<void> {
+async function check(signal: AbortSignal): Promise<boolean> {
   console.log('── check: types, lint, format, layers, dead code, proto');
   const child = spawn(process.execPath, [join(root, 'scripts/check.ts')], {
     stdio: ['ignore', 'inherit', 'inherit'],
-    signal: interrupted.signal,
+    signal,
   });
-  const ok = await new Promise<boolean>((resolve) => {
+  return new Promise<boolean>((resolve) => {
     child.once('error', () => resolve(false));
     child.once('close', (status) => resolve(status === 0));
   });
-  if (ok) passed += 1;
-  else failed += 1;
 }
 
 async function findTests(named: readonly string[]): Promise<string[]> {
@@ -67,36 +64,4 @@ async function findTests(named: readonly string[]): Promise<string[]> {
 
 function isUnder(file: string, path: string): boolean {
   return file === path || file.startsWith(`${path}/`);
-}
-
-async function runGroup(group: (typeof groups)[number], chosen: readonly string[]): Promise<void> {
-  if (chosen.length === 0) return;
-  console.log(`\n── ${chosen.length} test files ${group.title}`);
-  const waiting = [...chosen];
-  const work = async (): Promise<void> => {
-    for (let file = waiting.shift(); file && !interrupted.signal.aborted; file = waiting.shift()) {
-      await runFile(file, group.timeoutMs);
-    }
-  };
-  await Promise.all(Array.from({ length: group.concurrency }, work));
-}
-
-async function runFile(file: string, timeoutMs: number): Promise<void> {
-  const name = relative(root, file);
-  const report = await runTestFile(file, { timeoutMs, signal: interrupted.signal });
-  passed += report.passed;
-  failed += report.failed;
-  times.push({ name, ms: report.ms });
-  const counts = `${report.passed} passed${report.failed > 0 ? `, ${report.failed} failed` : ''}`;
-  console.log(`${report.failed > 0 ? 'FAIL' : 'ok  '}  ${name}  ${counts}  ${seconds(report.ms)}`);
-  if (report.failed > 0) console.log(`\n${report.failures}`);
-}
-
-function printTotals(): void {
-  const slowest = times.sort((a, b) => b.ms - a.ms).slice(0, 5);
-  console.log(`\nslowest: ${slowest.map(({ name, ms }) => `${name} ${seconds(ms)}`).join(', ') || 'none'}`);
-  if (interrupted.signal.aborted) console.log('interrupted');
-  console.log(`${passed} passed, ${failed} failed`);
-  const ranAll = times.length > 0 && !interrupted.signal.aborted;
-  process.exitCode = failed === 0 && ranAll ? 0 : 1;
 }

@@ -39,7 +39,17 @@ for (const { kind, body, passed, failed } of cases) {
   });
 }
 
-async function countTests(source: string): Promise<{ passed: number; failed: number }> {
+test('each test is told with its time as it ends', async () => {
+  const { told } = await countTests(
+    "import { test } from 'node:test';\ntest('it passes', () => {});\ntest('it fails', () => { throw new Error('why'); });",
+  );
+  assert.deepEqual(
+    told.map((line) => line.replace(/[0-9.]+ s$/, 'some s')),
+    ['ok  it passes  some s', 'FAIL  it fails  some s'],
+  );
+});
+
+async function countTests(source: string): Promise<{ passed: number; failed: number; told: string[] }> {
   const directory = await mkdtemp(join(tmpdir(), 'kiln-run-test-file-'));
   try {
     const file = join(directory, 'a.test.ts');
@@ -47,15 +57,20 @@ async function countTests(source: string): Promise<{ passed: number; failed: num
     const script = join(import.meta.dirname, '../../scripts/run-test-file.ts');
     const program = `
       import { runTestFile } from ${JSON.stringify(script)};
-      const options = { timeoutMs: 2_000, signal: new AbortController().signal };
+      const told = [];
+      const options = { timeoutMs: 2_000, signal: new AbortController().signal, onTest: (line) => told.push(line) };
       const { passed, failed } = await runTestFile(${JSON.stringify(file)}, options);
-      console.log(JSON.stringify({ passed, failed }));`;
+      console.log(JSON.stringify({ passed, failed, told }));`;
     // Without NODE_TEST_CONTEXT: with it the inner run would report to the outer one and count nothing itself.
     const { NODE_TEST_CONTEXT: _, ...env } = process.env;
     const main = join(directory, 'main.ts');
     await writeFile(main, program);
     const { stdout } = await promisify(execFile)(process.execPath, [main], { env });
-    return JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as { passed: number; failed: number };
+    return JSON.parse(stdout.trim().split('\n').at(-1) ?? '') as {
+      passed: number;
+      failed: number;
+      told: string[];
+    };
   } finally {
     await rm(directory, { recursive: true, force: true });
   }
