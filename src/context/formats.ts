@@ -38,10 +38,13 @@ const refusedMagics: readonly (readonly [name: string, magic: Buffer])[] = [
   ['compress (.Z)', Buffer.from('1f9d', 'hex')],
   ['lzip', Buffer.from('LZIP')],
   ['lz4', Buffer.from('04224d18', 'hex')],
+  ['lz4', Buffer.from('02214c18', 'hex')],
   ['lzma', Buffer.from('5d0000', 'hex')],
   ['cpio', Buffer.from('07070')],
+  ['cpio', Buffer.from('c771', 'hex')],
   ['ar', Buffer.from('!<arch>')],
   ['cab', Buffer.from('MSCF')],
+  ['xar', Buffer.from('xar!')],
 ];
 
 /** What the bytes themselves say, which the sender's word must not contradict. @throws ARCHIVE_FORMAT, ARCHIVE_EMPTY */

@@ -158,6 +158,14 @@ for (const text of unnamed) {
   });
 }
 
+test('row 42: a Dockerfile of PowerShell, in UTF-16, is told of by that name', () => {
+  const text = '\ufeffFROM scratch\r\n';
+  for (const bytes of [Buffer.from(text, 'utf16le'), Buffer.from(text, 'utf16le').swap16()]) {
+    const message = 'The Dockerfile is UTF-16, which BuildKit cannot read; save it as UTF-8.';
+    assert.throws(() => checkDockerfileBytes(bytes, builtIn), { code: 'DOCKERFILE_INVALID', message });
+  }
+});
+
 test('row 43: a directive of 1 MiB of spaces takes no time', () => {
   const text = `# escape=${`x${' '.repeat(1000)}`.repeat(1000)}\n# syntax=${' '.repeat(20_000)}evil`;
   const started = performance.now();

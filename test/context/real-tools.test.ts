@@ -113,6 +113,7 @@ const recorded: readonly (readonly [name: string, entries: number])[] = [
   ['go.zip.gz', 7],
   ['python-pax.tar.gz', 7],
   ['python-gnu.tar.gz', 7],
+  ['node-tar.tar.gz', 8],
   ['python.zip.gz', 7],
   ['python-zip64.zip.gz', 2],
   ['python-zip64-piped.zip.gz', 2],

@@ -7,7 +7,13 @@ export const maxDockerfileBytes = 1024 * 1024;
 /** @returns the frontend it names, if any. @throws KilnError DOCKERFILE_INVALID, FRONTEND_NOT_ALLOWED */
 export function checkDockerfileBytes(bytes: Buffer, policy: DockerfilePolicy): string | null {
   if (bytes.length > maxDockerfileBytes) throw invalid(`is larger than ${maxDockerfileBytes} bytes`);
-  if (bytes.includes(0)) throw invalid('has NUL bytes; it must be text');
+  if (bytes.includes(0)) {
+    const mark = bytes.toString('hex', 0, 2);
+    const wide = mark === 'fffe' || mark === 'feff';
+    throw invalid(
+      wide ? 'is UTF-16, which BuildKit cannot read; save it as UTF-8' : 'has NUL bytes; it must be text',
+    );
+  }
   // Comments may be in Latin-1: BuildKit reads bytes, and what is no UTF-8 is part of no directive.
   const frontend = findSyntaxDirective(bytes.toString('utf8'));
   if (frontend !== null && !policy.customFrontends)

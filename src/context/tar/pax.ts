@@ -47,10 +47,15 @@ export function parsePaxHeader(data: Buffer): PaxHeader {
   };
 }
 
-/** A `g` header holds for all members after it: only a comment, which git archive writes, changes none of them. */
+/** Of no consequence for names, contents and owners: a comment, as git archive writes, times, names of owners, what a vendor notes for itself. */
+const harmlessKey =
+  /^(?:comment|mtime|atime|ctime|uname|gname|charset|(?!GNU\.|SCHILY\.|LIBARCHIVE\.|SUN\.)[A-Z0-9]+\..*)$/;
+
+/** A `g` header holds for all members after it, but not for docker, which passes over it: it may say only what makes no difference. */
 export function checkGlobalHeader(data: Buffer): void {
   for (const [key] of parsePaxRecords(data)) {
-    if (key !== 'comment') throw ambiguous(unnamed, `comes after a global PAX record '${printable(key)}'`);
+    if (!harmlessKey.test(key))
+      throw ambiguous(unnamed, `comes after a global PAX record '${printable(key)}'`);
   }
 }
 

@@ -27,9 +27,19 @@ const nameField: Field = [0, 100];
 const sizeField: Field = [124, 136];
 const checksumField: Field = [148, 156];
 const typeAt = 156;
+/** What is left of a member that began in another volume. */
+const continuedType = 0x4d;
+const sparseType = 0x53;
 const linkField: Field = [157, 257];
 const magicField: Field = [257, 265];
 const prefixField: Field = [345, 500];
+/** In the form of star, which node-tar writes too: a shorter prefix, the times of access and change behind it, and a mark. */
+const starPrefixField: Field = [345, 476];
+const starTimes: readonly Field[] = [
+  [476, 488],
+  [488, 500],
+];
+const starMark = Buffer.from('tar\0');
 const modeField: Field = [100, 108];
 const uidField: Field = [108, 116];
 const gidField: Field = [116, 124];
@@ -48,6 +58,8 @@ const gnuTimes: readonly Field[] = [
 export function parseTarHeader(block: Buffer): TarHeader {
   if (sumOf(block) !== parseOctal(block, checksumField))
     throw corrupt('has a header whose checksum is wrong');
+  if (block[typeAt] === continuedType)
+    throw new KilnError('ARCHIVE_CORRUPT', 'The tar is one part of several; send one whole file.');
   return {
     name: withPrefix(block, readText(block, nameField)),
     size: parseSize(block),
@@ -65,17 +77,25 @@ export function parseTarHeader(block: Buffer): TarHeader {
 function withPrefix(block: Buffer, name: Buffer): Buffer {
   const magic = block.toString('latin1', ...magicField);
   if (magic === 'ustar\x0000') {
-    if (!isZero(block, 500)) throw ambiguous(name, 'has a header of the form of star');
-    const prefix = readText(block, prefixField);
+    const star = isStar(block);
+    if (!star && !isZero(block, 500)) throw ambiguous(name, 'has a header of the form of star');
+    const prefix = readText(block, star ? starPrefixField : prefixField);
     return prefix.length > 0 ? Buffer.concat([prefix, Buffer.from('/'), name]) : name;
   }
   const gnu = magic === 'ustar  \0';
   if (!gnu && magic !== '\0'.repeat(8)) throw corrupt('has a header of an unknown kind');
   // Go takes GNU's times for a prefix when they are no numbers. A sparse file, type S, has its map there.
   const hasTimes = gnu && gnuTimes.every((field) => isNumber(block, field));
-  if (!isZero(block, hasTimes ? 369 : 345) && block[typeAt] !== 0x53)
+  if (!isZero(block, hasTimes ? 369 : 345) && block[typeAt] !== sparseType)
     throw ambiguous(name, 'has a name in two parts, in a form of header that has none');
   return name;
+}
+
+/** Whether the prefix ends where it does for star, and so before what the prefix of others would go on with. */
+function isStar(block: Buffer): boolean {
+  const ends = block[starPrefixField[1] - 1] === 0 && isZero(block, 500, 508);
+  const marked = isZero(block, 508) || block.subarray(508).equals(starMark);
+  return ends && marked && block[typeAt] !== sparseType && starTimes.every((field) => isNumber(block, field));
 }
 
 export function isZero(bytes: Buffer, start = 0, end = bytes.length): boolean {

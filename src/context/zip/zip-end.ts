@@ -1,5 +1,6 @@
 import type { FileHandle } from 'node:fs/promises';
 import { KilnError } from '../../model/error.ts';
+import { isZero } from '../tar/tar-header.ts';
 
 /** Sizes of the records at the end of a zip, without their variable parts (PKWARE APPNOTE 4.3). */
 const endRecordBytes = 22;
@@ -27,6 +28,7 @@ export type ZipEnd = {
  * @throws ARCHIVE_TRUNCATED, ARCHIVE_AMBIGUOUS, ARCHIVE_CORRUPT, ARCHIVE_EMPTY, ARCHIVE_HEADER_TOO_LARGE
  */
 export async function readZipEnd(file: FileHandle): Promise<ZipEnd> {
+  await removePadding(file);
   const { size } = await file.stat();
   const tailBytes = Math.min(size, endRecordBytes + maxCommentBytes + zip64LocatorBytes);
   const tail = await readAt(file, size - tailBytes, tailBytes);
@@ -46,6 +48,21 @@ export async function readZipEnd(file: FileHandle): Promise<ZipEnd> {
   if (end.entries === 0)
     throw new KilnError('ARCHIVE_EMPTY', 'The zip is empty; send a context with at least one file.');
   return end;
+}
+
+/** bsdtar, the tar of macOS and Windows, fills its last record with zeros when it writes to a pipe. */
+const recordBytes = 10_240;
+
+/** Cuts such zeros off, so that nobody takes them for a part of the zip. */
+async function removePadding(file: FileHandle): Promise<void> {
+  const { size } = await file.stat();
+  if (size % recordBytes !== 0) return;
+  const tailBytes = Math.min(size, 2 * recordBytes);
+  const tail = await readAt(file, size - tailBytes, tailBytes);
+  const last = tail.lastIndexOf(endSignature);
+  if (last < 0 || last + endRecordBytes > tail.length || reachesEnd(tail, last)) return;
+  const end = last + endRecordBytes + tail.readUInt16LE(last + 20);
+  if (end < tail.length && isZero(tail, end)) await file.truncate(size - tailBytes + end);
 }
 
 /** Offset of the last signature; its record must reach the end of the file, and no earlier one may do so as well. */
