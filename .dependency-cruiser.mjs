@@ -11,6 +11,7 @@ const rows = [
   ['catalog', 'context', 'vm', 'ssh', 'egress', 'logs', 'artifacts', 'store'],
   ['pool', 'buildkit'],
   ['guest', 'scheduler'],
+  ['fleet'],
   ['builds'],
   ['images'],
   ['http', 'grpc'],

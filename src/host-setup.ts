@@ -1,18 +1,25 @@
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { type Entry, listEntries } from './catalog/catalog.ts';
 import type { Config } from './config/config.ts';
+import { parseKeptEntries } from './fleet/kept-entries.ts';
 import { ensureHostTools, vmTools } from './host/host-tools.ts';
-import { ensureVmImage } from './images/ensure-vm-image.ts';
+import { ensureVmImage, findVmImages } from './images/ensure-vm-image.ts';
 import type { ImageRequest } from './images/image-request.ts';
 import { ensureNetworkPrograms } from './images/network.ts';
+import { openVmImage } from './images/vm-image-files.ts';
 import type { VmImage } from './model/vm-image.ts';
-
-/** The archive entry this version of kiln serves. */
-const entry = 'buildkit-v0.20.2';
+import type { Kept } from './scheduler/scheduler.ts';
 
 /** What VMs are made from. */
 export type HostSetup = {
+  readonly catalog: readonly Entry[];
+  /** What is kept ready, by entry, the first that of builds that ask for none. */
+  readonly kept: ReadonlyMap<string, Kept>;
+  /** The image of that first entry. */
   readonly image: VmImage;
+  /** By entry, how the image that this host has of it is opened. */
+  readonly images: ReadonlyMap<string, (signal: AbortSignal) => Promise<VmImage>>;
   /** Folder of the relay and the CNI plugins. */
   readonly networkPrograms: string;
 };
@@ -26,17 +33,35 @@ type HostOptions = {
 };
 
 /**
- * Everything that kiln may need root for: Debian packages, the VM image and the guest's programs. Whoever is not root is told
- * the one command.
- * @throws KilnError REQUIREMENT_MISSING
+ * Everything that kiln may need root for: Debian packages, the VM images of KILN_ENTRIES and the guest's programs. Whoever is not
+ * root is told the one command.
+ * @throws KilnError REQUIREMENT_MISSING, CONFIG_INVALID
  */
 export async function prepareHost(config: Config, options: HostOptions): Promise<HostSetup> {
   const request = imageRequest(config, options);
+  const catalog = await listEntries(request.imagesDirectory);
+  const standard = { warm: config.KILN_POOL_SIZE, frozen: config.KILN_POOL_FROZEN };
+  const kept = parseKeptEntries(config.KILN_ENTRIES, catalog, standard);
   // Before the tools: the one command that this prints to who is not root installs them, too.
-  const image = await ensureVmImage(request);
+  const [image, ...others] = await ensureImages([...kept.keys()], request);
   const networkPrograms = await prepareNetworkPrograms(config, options);
   await ensureHostTools(vmTools, request);
-  return { image, networkPrograms };
+  const images = new Map<string, (signal: AbortSignal) => Promise<VmImage>>();
+  for (const [entry, directory] of await findVmImages(catalog, request))
+    images.set(entry, (signal) => openVmImage(directory, signal));
+  for (const opened of [image, ...others]) images.set(opened.entry, async () => opened);
+  return { catalog, kept, image, images, networkPrograms };
+}
+
+/** One after the other: each takes all processors. */
+async function ensureImages(
+  [first, ...others]: readonly string[],
+  request: Omit<ImageRequest, 'entry'>,
+): Promise<[VmImage, ...VmImage[]]> {
+  if (first === undefined) throw new Error('There is an entry by default.');
+  const images: [VmImage, ...VmImage[]] = [await ensureVmImage({ ...request, entry: first })];
+  for (const entry of others) images.push(await ensureVmImage({ ...request, entry }));
+  return images;
 }
 
 /** Of `prepareHost`, the folder of the relay and the CNI plugins alone. */
@@ -45,11 +70,11 @@ export async function prepareNetworkPrograms(config: Config, options: HostOption
   return join(await ensureNetworkPrograms(imageRequest(config, options), relay), 'out');
 }
 
-function imageRequest(config: Config, options: HostOptions): ImageRequest {
+function imageRequest(config: Config, options: HostOptions): Omit<ImageRequest, 'entry'> {
   const { asRoot, cacheDirectory, sharedCacheDirectory } = config;
   return {
     ...options,
-    ...{ asRoot, cacheDirectory, sharedCacheDirectory, entry },
+    ...{ asRoot, cacheDirectory, sharedCacheDirectory },
     logDirectory: join(cacheDirectory, 'logs'),
     imagesDirectory: fileURLToPath(new URL('../images', import.meta.url)),
     sources: config.KILN_IMAGE_SOURCES,

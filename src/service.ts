@@ -8,6 +8,7 @@ import { refuseTakenAddress } from './config/addresses.ts';
 import { type Config, splitAddress } from './config/config.ts';
 import { createEgressPolicy } from './egress/egress-policy.ts';
 import { parseEgressRules, parseRegistryMirrors, registryConfig } from './egress/settings.ts';
+import { Fleet } from './fleet/fleet.ts';
 import { createGrpcServer, defaultGrpcSettings } from './grpc/server.ts';
 import { readGuestFiles } from './guest/guest-files.ts';
 import { createGuestPreparation } from './guest/prepare-guest.ts';
@@ -17,10 +18,12 @@ import { DiskBudget, describeSmallDisk } from './host/disk-budget.ts';
 import { prepareHost } from './host-setup.ts';
 import { createHttpServer } from './http/server.ts';
 import type { Logger } from './lib/logger.ts';
+import { KilnError } from './model/error.ts';
 import { Scheduler } from './scheduler/scheduler.ts';
 import { ensureKeyPair } from './ssh/keys.ts';
 import { openBuildStore } from './store/build-store.ts';
 import { chooseAccelerator, createKvmProbe } from './vm/accelerator.ts';
+import { removeForeignTemplates } from './vm/ensure-template.ts';
 import { findQemu } from './vm/find-qemu.ts';
 import { createHangMemory } from './vm/hang-memory.ts';
 import { createProcessUsers } from './vm/process-users.ts';
@@ -89,7 +92,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     }),
   );
 
-  const { image, networkPrograms } = await prepareHost(config, options);
+  const { catalog, kept, image, images, networkPrograms } = await prepareHost(config, options);
   const qemu = await findQemu(options.path, signal);
   const memory = createHangMemory({
     file: join(config.dataDirectory, 'kvm-hangs'),
@@ -125,12 +128,20 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     templatesDirectory: folders.templates,
   };
   const keys = await ensureKeyPair(config.dataDirectory);
-  const preparation = createGuestPreparation(
-    await readGuestFiles({ registryConfig: registryConfig(mirrors), networkPrograms }),
-    keys,
-  );
-  const request = { setup, image, authorizedKey: keys.publicKey, preparation, progress };
-  const templates = await openTemplateSource(request, logger, signal);
+  await removeForeignTemplates(folders.templates, [...images.keys()]);
+  const stopping = new AbortController();
+  undo.defer(() => stopping.abort(new KilnError('DRAINING', 'The service is stopping.')));
+  const fleet = new Fleet({
+    ...{ catalog, standard: image.entry, images },
+    openTemplates: async ({ capabilities }, { image: from, signal: linked }) => {
+      const guest = { registryConfig: registryConfig(mirrors), networkPrograms, capabilities };
+      const preparation = createGuestPreparation(await readGuestFiles(guest), keys, capabilities);
+      const request = { setup, image: from, authorizedKey: keys.publicKey, preparation, progress };
+      return openTemplateSource(request, logger, linked);
+    },
+    signal: AbortSignal.any([signal, stopping.signal]),
+  });
+  await fleet.open(image.entry);
 
   const disk = new DiskBudget({
     directory: folders.vms,
@@ -142,18 +153,20 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     bytes: config.KILN_VM_DISK_BYTES + config.KILN_ARTIFACT_MAX_BYTES,
   });
   if (smallDisk) progress(`note  ${smallDisk}`);
-  const kept = { warm: config.KILN_POOL_SIZE, frozen: config.KILN_POOL_FROZEN };
   const scheduler = new Scheduler<WarmVm>({
-    create: async (_entry, linked) =>
-      createFrozenVm({ ...(await templates.take(linked)), setup, keys, policy }, linked),
-    kept: new Map([[image.entry, kept]]),
+    create: async (entry, linked) => {
+      const source = await fleet.source(entry, linked);
+      const { capabilities } = fleet.find(entry);
+      return createFrozenVm({ ...source, setup, keys, policy, capabilities }, linked);
+    },
+    kept,
     max: config.KILN_MAX_VMS,
     limit: config.KILN_QUEUE_LIMIT,
     logger,
   });
   undo.defer(() => scheduler.close());
   const readiness = {
-    ...{ scheduler, poolSize: config.KILN_POOL_SIZE, maxVms: config.KILN_MAX_VMS },
+    ...{ scheduler, kept, maxVms: config.KILN_MAX_VMS },
     ...{ queueLimit: config.KILN_QUEUE_LIMIT, entry: image.entry },
     accelerator: { name: accelerator.processor.accelerator, note: accelerator.note },
   };
@@ -170,7 +183,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     maxLogBytes: config.KILN_LOG_MAX_BYTES,
     minFreeBytes: config.KILN_MIN_FREE_BYTES,
     defaultTimeoutSeconds: config.KILN_BUILD_TIMEOUT_SECONDS,
-    entry: { name: image.entry, imageDigest: image.digest, versions: image.versions },
+    fleet,
     limits: {
       maxBytes: config.KILN_CONTEXT_MAX_BYTES,
       maxEntries: config.KILN_CONTEXT_MAX_ENTRIES,

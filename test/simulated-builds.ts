@@ -2,11 +2,12 @@ import { attendBuild } from '../src/builds/attend-build.ts';
 import { checkWithoutContext, sealRequest } from '../src/builds/check-request.ts';
 import { stageContext } from '../src/context/stage-context.ts';
 import { type BuildRecord, type EgressDestination, isTerminal, type Verdict } from '../src/model/build.ts';
-import type { BuildRequest, Builds, Readiness } from '../src/model/builds.ts';
+import type { BuildRequest, Builds } from '../src/model/builds.ts';
 import type { ArchiveUpload, StagedContext } from '../src/model/context.ts';
 import { KilnError } from '../src/model/error.ts';
 import type { BuildEvent, EventItem, WatchItem } from '../src/model/event.ts';
 import { parseSpec } from '../src/model/spec.ts';
+import { catalog, readiness } from './simulated-service.ts';
 
 export const digest = `sha256:${'a'.repeat(64)}` as const;
 export const at = '2026-11-23T10:00:00.000Z';
@@ -104,10 +105,16 @@ export type SimulatedOptions = {
   readonly overrides?: Partial<Builds>;
 };
 
+function findEntry(asked: string | undefined): void {
+  if (asked === undefined || asked === record.entry.name) return;
+  const details = { field: 'entry' };
+  throw new KilnError('BUILDKIT_UNKNOWN', `There is no archive entry ${asked}.`, { details });
+}
+
 /** Use-cases without VMs, for what an edge makes of them. There is one build, `record`, from the beginning. */
 export function simulateBuilds(options: SimulatedOptions = {}): SimulatedBuilds {
   const build = new SimulatedBuild(options.script ?? everyEvent);
-  const rules = { policy: { customFrontends: true }, builtinFrontend: false, served: record.entry.name };
+  const rules = { policy: { customFrontends: true }, builtinFrontend: false, findEntry };
   const logger = { info: () => undefined, warn: () => undefined, error: () => undefined };
   const { promise: firstCancel, resolve } = Promise.withResolvers<void>();
   const simulated: SimulatedBuilds = {
@@ -161,22 +168,11 @@ export function simulateBuilds(options: SimulatedOptions = {}): SimulatedBuilds 
         ? new KilnError('NOT_FOUND', 'The build kept no artifact.')
         : new KilnError('NOT_READY', 'The build has not ended yet.');
     },
+    catalog: async () => catalog,
     readiness: () => readiness(true),
     ...options.overrides,
   };
   return simulated;
-}
-
-export function readiness(ready: boolean): Readiness {
-  return {
-    ready,
-    reason: ready ? null : 'The first VM is starting.',
-    draining: false,
-    entry: 'buildkit-v0.20.2',
-    accelerator: { name: 'tcg', note: 'no KVM here' },
-    pool: { warm: 1, frozen: 0, leased: 0, starting: 0, size: 1, max: 1 },
-    queue: { waiting: 0, limit: 10 },
-  };
 }
 
 /** Says `items` and then nothing, until the signal aborts: a build that goes on. */

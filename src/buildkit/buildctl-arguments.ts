@@ -1,4 +1,5 @@
 import { posix } from 'node:path';
+import type { Capabilities } from '../catalog/capabilities.ts';
 import type { BuildSpec } from '../model/spec.ts';
 
 /** Folders of the guest; build.sh fills them. */
@@ -18,7 +19,11 @@ const noForwarding = 'cmdline=';
  */
 export function buildctlArguments(
   spec: BuildSpec,
-  options: { contextFolder?: string; dockerfileApart: boolean },
+  options: {
+    capabilities: Pick<Capabilities, 'metadataFile' | 'refFile'>;
+    contextFolder?: string;
+    dockerfileApart: boolean;
+  },
 ): string[] {
   const context = posix.join(contextDirectory, options.contextFolder ?? '');
   const local = options.dockerfileApart ? dockerfileDirectory : context;
@@ -38,8 +43,8 @@ export function buildctlArguments(
     `--local=dockerfile=${local}`,
     '--progress=plain',
     `--trace=${traceFile}`,
-    `--metadata-file=${metadataFile}`,
-    `--ref-file=${refFile}`,
+    ...(options.capabilities.metadataFile ? [`--metadata-file=${metadataFile}`] : []),
+    ...(options.capabilities.refFile ? [`--ref-file=${refFile}`] : []),
     ...frontendOptions.map((option) => `--opt=${option}`),
     ...outputArguments(spec),
   ];

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import type { Capabilities } from '../catalog/capabilities.ts';
 import { printable } from '../lib/text.ts';
 import { together } from '../lib/together.ts';
 import { KilnError } from '../model/error.ts';
@@ -15,6 +16,8 @@ import { findMissingFrontend } from './missing-frontend.ts';
 
 /** One run of buildctl: its inputs, by the serial numbers of the disks that are plugged in. */
 export type BuildctlRun = {
+  /** Of the BuildKit that runs. */
+  readonly capabilities: Capabilities;
   readonly spec: BuildSpec;
   readonly contextDisk: string | null;
   /** The folder on that disk that is the context; the root by default. */
@@ -103,6 +106,7 @@ export async function runBuildctl(
 
 /** The format is described at the top of guest/programs/build.sh. */
 function encodeInput({
+  capabilities,
   spec,
   contextDisk,
   contextFolder = '',
@@ -110,7 +114,10 @@ function encodeInput({
   dockerfile,
 }: BuildctlRun): Buffer {
   const header = [contextDisk ?? '-', artifactDisk ?? '-', dockerfile?.length ?? '-'].join('\n');
-  const args = buildctlArguments(spec, { contextFolder, dockerfileApart: dockerfile !== null });
+  const args = buildctlArguments(spec, {
+    ...{ capabilities, contextFolder },
+    dockerfileApart: dockerfile !== null,
+  });
   return Buffer.concat([
     Buffer.from(`${header}\n`),
     dockerfile ?? Buffer.alloc(0),

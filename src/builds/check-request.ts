@@ -9,8 +9,8 @@ export type RequestRules = {
   readonly policy: DockerfilePolicy;
   /** Whether all builds use BuildKit's own frontend. */
   readonly builtinFrontend: boolean;
-  /** The archive entry that builds run on here. */
-  readonly served: string;
+  /** @throws KilnError BUILDKIT_UNKNOWN, BUILDKIT_NOT_MADE */
+  readonly findEntry: (asked: string | undefined) => unknown;
 };
 
 /** A request whose every part was checked. */
@@ -22,16 +22,12 @@ export type SealedRequest = {
   readonly warnings: readonly string[];
 };
 
-/** Checks what can be told before the context is there. @throws KilnError PARAM_INVALID, FRONTEND_NOT_ALLOWED, DOCKERFILE_INVALID */
+/** Checks what can be told before the context is there. @throws KilnError BUILDKIT_UNKNOWN, BUILDKIT_NOT_MADE, PARAM_INVALID, FRONTEND_NOT_ALLOWED, DOCKERFILE_INVALID */
 export function checkWithoutContext(
   { spec, dockerfile }: Omit<BuildRequest, 'context'>,
   rules: RequestRules,
 ): { frontend: string | null } {
-  const { served } = rules;
-  if (spec.entry !== undefined && spec.entry !== served) {
-    const message = `There is no archive entry '${printable(spec.entry)}' here; this service builds with ${served}.`;
-    throw new KilnError('PARAM_INVALID', message, { details: { field: 'entry' } });
-  }
+  rules.findEntry(spec.entry);
   const policy = policyFor(spec, rules);
   checkFrontendArgument(spec.buildArgs, policy);
   return { frontend: dockerfile && checkDockerfileBytes(dockerfile, policy) };

@@ -5,6 +5,7 @@ import { validate as isUuid, v7 as uuid } from 'uuid';
 import { Decoders } from '../context/compression/decoders.ts';
 import { SharedMemory } from '../context/memory-budget.ts';
 import { stageContext } from '../context/stage-context.ts';
+import type { Fleet } from '../fleet/fleet.ts';
 import type { WarmVm } from '../guest/warm-vm.ts';
 import type { Logger } from '../lib/logger.ts';
 import {
@@ -22,7 +23,7 @@ import type { Lease } from '../pool/pool.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
 import type { RunDependencies } from './accepted-build.ts';
 import { attendBuild } from './attend-build.ts';
-import { checkWithoutContext, type SealedRequest, sealRequest } from './check-request.ts';
+import { checkWithoutContext, type RequestRules, type SealedRequest, sealRequest } from './check-request.ts';
 import { Journal, type JournalOptions } from './journal.ts';
 import { requestFor } from './request-vm.ts';
 import type { Retention } from './retention.ts';
@@ -34,7 +35,7 @@ export type BuildsOptions = Omit<RunDependencies, 'stopping'> &
     readonly retention: Pick<Retention, 'makeRoom' | 'ended'>;
     readonly stagingDirectory: string;
     readonly minFreeBytes: number;
-    readonly entry: EntrySummary;
+    readonly fleet: Pick<Fleet, 'find' | 'summary' | 'list'>;
     readonly limits: ContextLimits & { readonly maxUploadBytes: number };
     readonly policy: DockerfilePolicy;
     /** Whether all builds use BuildKit's own frontend. */
@@ -64,9 +65,12 @@ export type RunningBuilds = Builds & {
 };
 
 export function createBuilds(options: BuildsOptions): RunningBuilds {
-  const { store, scheduler, artifacts, retention, buildsDirectory, logger } = options;
+  const { store, scheduler, fleet, artifacts, retention, buildsDirectory, logger } = options;
   const { policy, builtinFrontend } = options;
-  const rules = { policy, builtinFrontend, served: options.entry.name };
+  const rules: RequestRules = {
+    ...{ policy, builtinFrontend },
+    findEntry: (asked) => fleet.find(asked),
+  };
   const active = new Map<string, ActiveBuild>();
   const stopping = new AbortController();
   /** Builds that are being accepted: they have no end to wait for yet. */
@@ -93,7 +97,7 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
     await retention.makeRoom();
     const sealed = await sealRequest(request, rules);
     undo.use(sealed.context);
-    const journal = await Journal.open(newRecord(sealed, options.entry), options);
+    const journal = await Journal.open(newRecord(sealed, await fleet.summary(sealed.spec.entry)), options);
     undo.defer(() => journal.discard());
     const cancel = new AbortController();
     const signal = AbortSignal.any([cancel.signal, stopping.signal]);
@@ -177,6 +181,7 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
       return { artifact: record.artifact, path };
     },
 
+    catalog: () => fleet.list(),
     readiness: () => options.readiness(draining),
 
     async drain() {

@@ -105,6 +105,7 @@ function runProgram(
   return runBuildctl(
     vm.program,
     {
+      capabilities: vm.capabilities,
       spec,
       contextDisk: context && contextSerial,
       contextFolder: context?.directory ?? '',

@@ -20,10 +20,10 @@ const count = (smallest: number, fallback: number) =>
 const maxSeconds = 2_147_483;
 const seconds = (smallest: number, fallback: number) => whole(smallest, maxSeconds).default(fallback);
 /** Words separated by commas. */
-const list = () =>
+const list = (fallback = '') =>
   z
     .string()
-    .default('')
+    .default(fallback)
     .transform((text) =>
       text
         .split(',')
@@ -61,9 +61,14 @@ const settings = z.object({
     .enum(['auto', 'kvm', 'tcg'])
     .default('auto')
     .describe('What VMs run on: KVM, software emulation, or KVM with emulation as a loopback-only fallback.'),
-  KILN_POOL_SIZE: count(0, 2).describe('Warm VMs kept ready.'),
+  KILN_ENTRIES: list('buildkit-v0.20.2').describe(
+    'Archive entries that are made at the start and kept ready, each with its number of warm VMs or without: v0.20.2,v0.12.5=1,… The first is that of builds that ask for none; others that this host has an image of are started when they are asked for.',
+  ),
+  KILN_POOL_SIZE: count(0, 2).describe(
+    'Warm VMs kept ready of each entry in KILN_ENTRIES that says no number.',
+  ),
   KILN_POOL_FROZEN: count(0, 2).describe(
-    'VMs kept behind the warm ones that do not run yet, as far as `KILN_MAX_VMS` leaves room: they take little memory and wake when a warm one is taken.',
+    'VMs kept behind the warm ones of each of them that do not run yet, as far as `KILN_MAX_VMS` leaves room: they take little memory and wake when a warm one is taken.',
   ),
   KILN_MAX_VMS: count(1, 4).describe('VMs at once: warm, frozen and building together.'),
   KILN_VM_CPUS: count(1, 2).describe('Processors of a VM.'),

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { Capabilities } from '../catalog/capabilities.ts';
 import { type GuestFile, readProgram } from './guest-file.ts';
 import { readNetworkFiles } from './network-files.ts';
 import { cniConfigPath, cniPluginsDirectory, networksAhead } from './step-network.ts';
@@ -12,13 +13,16 @@ export const prepareScript = '/usr/local/lib/kiln/prepare';
  * The image itself knows nothing of them, so that changing one does not change the archive.
  * @param options.registryConfig Lines of buildkitd.toml that name the mirrors.
  * @param options.networkPrograms Folder of the relay and the CNI plugins.
+ * @param options.capabilities Of the VM's BuildKit.
  */
 export async function readGuestFiles({
   registryConfig,
   networkPrograms,
+  capabilities,
 }: {
   registryConfig: string;
   networkPrograms: string;
+  capabilities: Capabilities;
 }): Promise<GuestFile[]> {
   return [
     ...(await Promise.all(programs.map(readProgram))),
@@ -26,7 +30,7 @@ export async function readGuestFiles({
     {
       path: '/etc/buildkit/buildkitd.toml',
       mode: 0o644,
-      content: Buffer.from(buildkitdConfig(registryConfig)),
+      content: Buffer.from(buildkitdConfig(registryConfig, networksAhead(capabilities))),
     },
     {
       path: '/etc/systemd/system/buildkit.service.d/kiln.conf',
@@ -51,15 +55,13 @@ const programs = [
 ];
 
 /** `native` copies whole trees per step: a daemon that cannot use overlayfs must not start. */
-function buildkitdConfig(registryConfig: string): string {
+function buildkitdConfig(registryConfig: string, ahead: number): string {
   return `[worker.oci]
   snapshotter = "overlayfs"
   networkMode = "cni"
   cniConfigPath = "${cniConfigPath}"
   cniBinaryPath = "${cniPluginsDirectory}"
-  # Made ahead, in the template.
-  cniPoolSize = ${networksAhead}
-
+${ahead > 0 ? `  # Made ahead, in the template.\n  cniPoolSize = ${ahead}\n` : ''}
 [worker.containerd]
   enabled = false
 

@@ -2,6 +2,7 @@ import { buffer } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pack } from 'tar-stream';
 import { runBuildctl } from '../buildkit/run-buildctl.ts';
+import type { Capabilities } from '../catalog/capabilities.ts';
 import { KilnError } from '../model/error.ts';
 import { parseSpec } from '../model/spec.ts';
 import { capture } from '../ssh/capture.ts';
@@ -19,13 +20,17 @@ const retryMs = 200;
 const restart = `systemctl daemon-reload
 systemctl stop systemd-resolved.service systemd-timesyncd.service
 systemctl restart ssh.service kiln-relay.service buildkit.service`;
-const prepare = `${prepareScript} ${networksAhead}`;
 
 /**
  * What is done to a freshly booted guest before its template is taken: kiln's files, buildkitd started with its way out, and
  * one build, so that each clone wakes with a daemon that has built before and a page cache that holds its programs.
  */
-export function createGuestPreparation(files: readonly GuestFile[], keys: SshKeyPair): GuestPreparation {
+export function createGuestPreparation(
+  files: readonly GuestFile[],
+  keys: SshKeyPair,
+  capabilities: Capabilities,
+): GuestPreparation {
+  const prepare = `${prepareScript} ${networksAhead(capabilities)}`;
   return {
     fingerprint: fingerprintOf(files),
     async prepare(endpoint, signal) {
@@ -34,14 +39,18 @@ export function createGuestPreparation(files: readonly GuestFile[], keys: SshKey
       await copyFiles(connection, files, signal);
       await capture(connection, restart, { signal });
       await capture(connection, prepare, { signal });
-      await buildOnce(connection, signal);
+      await buildOnce(connection, capabilities, signal);
       await capture(connection, prepare, { signal });
     },
   };
 }
 
 /** The way every build goes, but for its disks. */
-async function buildOnce(connection: SshConnection, signal: AbortSignal): Promise<void> {
+async function buildOnce(
+  connection: SshConnection,
+  capabilities: Capabilities,
+  signal: AbortSignal,
+): Promise<void> {
   const nothing = async (): Promise<void> => undefined;
   let log = '';
   const onLog = async (bytes: Buffer): Promise<void> => {
@@ -50,7 +59,7 @@ async function buildOnce(connection: SshConnection, signal: AbortSignal): Promis
   const { exitCode } = await runBuildctl(
     await connection.start(buildScript, signal),
     {
-      ...{ spec: parseSpec({}), contextDisk: null, artifactDisk: null },
+      ...{ capabilities, spec: parseSpec({}), contextDisk: null, artifactDisk: null },
       dockerfile: Buffer.from('FROM scratch\nCOPY . /\n'),
       start: (command, linked) => connection.start(command, linked),
       ...{ onLog, onStatus: nothing, onContextReady: nothing, onHistoryLost: () => undefined },

@@ -1,3 +1,4 @@
+import type { Capabilities } from '../catalog/capabilities.ts';
 import type { StepNetwork } from '../model/build.ts';
 
 /** What RUN steps have in the VMs that this kiln prepares. */
@@ -9,5 +10,10 @@ export const wayOutSocket = '/run/kiln/way-out.sock';
 export const cniConfigPath = '/etc/buildkit/cni.json';
 export const cniPluginsDirectory = '/usr/local/lib/kiln/cni';
 
-/** Networks of steps that a VM wakes with: the next one takes a few processes to make. prepare.sh waits for them. */
-export const networksAhead = 4;
+/**
+ * Networks of steps that a VM wakes with, where its BuildKit makes them ahead: each takes a few processes. prepare.sh waits
+ * for them.
+ */
+export function networksAhead({ networkPool }: Pick<Capabilities, 'networkPool'>): number {
+  return networkPool ? 4 : 0;
+}

@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import type { Capabilities } from '../catalog/capabilities.ts';
 import type { EgressPolicy } from '../egress/egress-policy.ts';
 import { createEgressGateway, type EgressGateway } from '../egress/gateway.ts';
 import type { StepNetwork } from '../model/build.ts';
@@ -22,12 +23,15 @@ export type WarmVm = PooledVm &
     /** Closed until it is leased to a build. */
     readonly egress: EgressGateway;
     readonly stepNetwork: StepNetwork;
+    /** Of its BuildKit. */
+    readonly capabilities: Capabilities;
   };
 
 export type WarmVmOptions = CloneSource & {
   readonly setup: VmSetup;
   readonly keys: SshKeyPair;
   readonly policy: EgressPolicy;
+  readonly capabilities: Capabilities;
 };
 
 /** A clone of the template that does not run yet. */
@@ -67,6 +71,7 @@ async function warmUp(frozen: FrozenVm, options: WarmVmOptions, signal: AbortSig
     program,
     egress,
     stepNetwork,
+    capabilities: options.capabilities,
     gone: Promise.race([
       vm.exited.then((reason) => `QEMU ${reason}`),
       connection.closed.then((reason) => `its ssh connection was lost: ${reason}`),

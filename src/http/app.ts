@@ -7,7 +7,7 @@ import { getArtifact } from './artifact.ts';
 import { type BuildEdge, postBuild } from './build.ts';
 import { createDocs } from './docs/docs.ts';
 import { guardBrowsers, guardHeaders } from './guards.ts';
-import { getReadiness, getVersion } from './probes.ts';
+import { getCatalog, getReadiness, getVersion } from './probes.ts';
 import { cancelBuild, getBuild, getEvents, getLog, listBuilds } from './records.ts';
 
 type Methods = Partial<Record<'get' | 'post' | 'delete', RequestHandler>>;
@@ -22,6 +22,7 @@ export function createRoutes(edge: BuildEdge): Readonly<Record<string, Methods>>
     '/v1/builds/:id/log': { get: getLog(edge) },
     '/v1/builds/:id/events': { get: getEvents(edge) },
     '/v1/builds/:id/artifact': { get: getArtifact(edge) },
+    '/catalog': { get: getCatalog(edge.builds) },
     '/livez': { get: (_request, response) => void response.json({ alive: true }) },
     '/readyz': { get: getReadiness(edge.builds) },
     '/version': { get: getVersion(edge.builds) },

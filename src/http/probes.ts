@@ -10,6 +10,11 @@ export function getReadiness(builds: Builds): RequestHandler {
   };
 }
 
+/** Every archive entry, and what this host has of it. */
+export function getCatalog(builds: Builds): RequestHandler {
+  return async (_request, response) => void response.json({ entries: await builds.catalog() });
+}
+
 export function getVersion(builds: Builds): RequestHandler {
   const { name, version } = manifest;
   return (_request, response) => void response.json({ name, version, entry: builds.readiness().entry });

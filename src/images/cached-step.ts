@@ -13,25 +13,23 @@ type Step = {
   readonly make: (directory: string) => Promise<void>;
 };
 
+type Caches = { readonly cacheDirectory: string; readonly sharedCacheDirectory: string | null };
+
 /**
  * A step whose result is a folder named by the content of what it is made from: never made twice, never half there, also
  * not where two processes share the cache. A result is made in a temporary folder and renamed; what an interrupted run left
  * there is removed by the next.
  */
-export async function cachedStep(
-  step: Step,
-  context: StepContext & { cacheDirectory: string; sharedCacheDirectory: string | null },
-): Promise<string> {
+export async function cachedStep(step: Step, context: StepContext & Caches): Promise<string> {
   const parent = join(context.cacheDirectory, step.name);
-  const key = contentKey(step.inputs);
-  const result = join(parent, key);
+  const result = join(parent, contentKey(step.inputs));
   const title = `${step.name}  ${step.what}`;
-  const shared = context.sharedCacheDirectory && join(context.sharedCacheDirectory, step.name, key);
-  if (shared && (await exists(shared))) {
-    context.progress(`${title}: there already, in ${shared}`);
-    return shared;
+  const there = await findResult(step, context);
+  if (there !== null && there !== result) {
+    context.progress(`${title}: there already, in ${there}`);
+    return there;
   }
-  if (!(await exists(result))) {
+  if (there === null) {
     await mkdir(parent, { recursive: true });
     await using _lock = await holdLock(`${parent}.lock`, {
       onWait: () => context.progress(`${title}: another kiln is making it, waiting for that`),
@@ -44,6 +42,18 @@ export async function cachedStep(
   }
   context.progress(`${title}: there already`);
   return result;
+}
+
+/** The result of a step that was made before, another user's before one's own; null where there is none. */
+export async function findResult(
+  { name, inputs }: Pick<Step, 'name' | 'inputs'>,
+  { cacheDirectory, sharedCacheDirectory }: Caches,
+): Promise<string | null> {
+  for (const cache of [sharedCacheDirectory, cacheDirectory]) {
+    const result = cache && join(cache, name, contentKey(inputs));
+    if (result && (await exists(result))) return result;
+  }
+  return null;
 }
 
 async function makeResult(

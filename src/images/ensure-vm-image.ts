@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { findEntry, listEntries } from '../catalog/catalog.ts';
+import { type Entry, findEntry, listEntries } from '../catalog/catalog.ts';
 import type { Pins } from '../catalog/pins.ts';
 import { ensureHostTools, imageTools } from '../host/host-tools.ts';
 import { runStep } from '../host/run-step.ts';
@@ -10,7 +10,7 @@ import type { VmImage } from '../model/vm-image.ts';
 import { ensureBase } from './base.ts';
 import { binariesRecipe, ensureBinaries } from './binaries.ts';
 import { startBuilder, useBuilder } from './builder.ts';
-import { cachedStep, readTree } from './cached-step.ts';
+import { cachedStep, findResult, readTree } from './cached-step.ts';
 import { chooseSource } from './choose-source.ts';
 import type { ImageRequest } from './image-request.ts';
 import { openVmImage, writeManifest } from './vm-image-files.ts';
@@ -24,9 +24,9 @@ export async function ensureVmImage(request: ImageRequest): Promise<VmImage> {
   const { pins } = findEntry(await listEntries(request.imagesDirectory), request.entry);
   const directory = await cachedStep(
     {
-      name: 'image',
+      name: stepName,
       what: request.entry,
-      inputs: await imageInputs(request, pins),
+      inputs: imageInputs(await readRecipe(request), pins),
       make: (unfinished) => makeImage(request, pins, unfinished),
     },
     request,
@@ -34,16 +34,33 @@ export async function ensureVmImage(request: ImageRequest): Promise<VmImage> {
   return openVmImage(directory, request.signal);
 }
 
-/** Pins, recipe and files. What a registry or a package archive serves today is no input: an image stays until one of these changes. */
-async function imageInputs(request: ImageRequest, pins: Pins): Promise<(string | Buffer)[]> {
-  const recipe = ['Dockerfile', ...binariesRecipe, 'configure.sh', 'make-disk.sh', 'packages.txt'];
-  const files = await Promise.all(recipe.map((name) => readFile(join(request.imagesDirectory, name))));
-  return [
-    request.sources,
-    JSON.stringify(pins),
-    ...files,
-    ...(await readTree(join(request.imagesDirectory, 'rootfs'))),
-  ];
+/** The folders of the VM images that were made before, by entry; none is made. `openVmImage` checks one. */
+export async function findVmImages(
+  catalog: readonly Entry[],
+  request: Omit<ImageRequest, 'entry'>,
+): Promise<Map<string, string>> {
+  const recipe = await readRecipe(request);
+  const found = new Map<string, string>();
+  for (const { name, pins } of catalog) {
+    const directory = await findResult({ name: stepName, inputs: imageInputs(recipe, pins) }, request);
+    if (directory !== null) found.set(name, directory);
+  }
+  return found;
+}
+
+const stepName = 'image';
+
+type Recipe = { readonly sources: string; readonly files: readonly (string | Buffer)[] };
+
+/** Recipe and files. What a registry or a package archive serves today is no input: an image stays until one of these changes. */
+async function readRecipe({ imagesDirectory, sources }: Omit<ImageRequest, 'entry'>): Promise<Recipe> {
+  const names = ['Dockerfile', ...binariesRecipe, 'configure.sh', 'make-disk.sh', 'packages.txt'];
+  const files = await Promise.all(names.map((name) => readFile(join(imagesDirectory, name))));
+  return { sources, files: [...files, ...(await readTree(join(imagesDirectory, 'rootfs')))] };
+}
+
+function imageInputs({ sources, files }: Recipe, pins: Pins): (string | Buffer)[] {
+  return [sources, JSON.stringify(pins), ...files];
 }
 
 async function makeImage(request: ImageRequest, pins: Pins, directory: string): Promise<void> {

@@ -1,4 +1,5 @@
 import type { Artifact, BuildRecord } from './build.ts';
+import type { CatalogItem } from './catalog-item.ts';
 import type { ArchiveUpload, StagedContext } from './context.ts';
 import type { EventItem, WatchItem } from './event.ts';
 import type { BuildSpec } from './spec.ts';
@@ -47,6 +48,9 @@ export type Builds = {
   /** @throws NOT_READY before the build is finished, NOT_FOUND when it kept none, GONE when that was removed to make room. */
   artifact(id: string): Promise<{ readonly artifact: Artifact; readonly path: string }>;
 
+  /** All archive entries, oldest BuildKit first. @throws IMAGE_CORRUPT */
+  catalog(): Promise<readonly CatalogItem[]>;
+
   /** Whether a build can run now, and on what. */
   readiness(): Readiness;
 };
@@ -72,20 +76,26 @@ export type WatchOptions = {
   readonly signal: AbortSignal;
 };
 
+type PoolCounts = {
+  readonly warm: number;
+  readonly frozen: number;
+  readonly leased: number;
+  readonly starting: number;
+  /** Warm ones that are kept. */
+  readonly size: number;
+};
+
 export type Readiness = {
   readonly ready: boolean;
   /** Why not, in one sentence; null when ready. */
   readonly reason: string | null;
   readonly draining: boolean;
+  /** Of builds that ask for none. */
   readonly entry: string;
   readonly accelerator: { readonly name: 'kvm' | 'tcg'; readonly note: string | null };
-  readonly pool: {
-    readonly warm: number;
-    readonly leased: number;
-    readonly frozen: number;
-    readonly starting: number;
-    readonly size: number;
-    readonly max: number;
-  };
+  /** VMs of all entries together. */
+  readonly pool: PoolCounts & { readonly max: number };
+  /** Those of each entry that is kept ready, or that a build has asked for. */
+  readonly pools: readonly (PoolCounts & { readonly entry: string })[];
   readonly queue: { readonly waiting: number; readonly limit: number };
 };

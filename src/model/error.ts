@@ -53,6 +53,7 @@ export const errorKinds = {
   METHOD_NOT_ALLOWED: 'method-not-allowed',
   NOT_FOUND: 'not-found',
   BUILDKIT_UNKNOWN: 'not-found',
+  BUILDKIT_NOT_MADE: 'conflict',
   BUILD_TERMINAL: 'conflict',
   NOT_READY: 'conflict',
   GONE: 'gone',

@@ -1,4 +1,4 @@
-import { readdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { type FileSeal, fileSealSchema, isSealed, looksSealed, sealFile } from '../lib/file-seal.ts';
@@ -23,7 +23,7 @@ export type EnsuredTemplate = {
 
 /**
  * Returns the template of this image on this host: the one on disk when it looks unchanged, else a new one.
- * Templates with other keys are removed: nothing can start from them any more.
+ * Templates of its entry with other keys are removed: nothing can start from them any more.
  */
 export async function ensureTemplate(
   request: TemplateRequest,
@@ -31,8 +31,10 @@ export async function ensureTemplate(
 ): Promise<EnsuredTemplate> {
   const { image, authorizedKey, setup, progress } = request;
   const key = templateKey(request, await readHostProcessor());
-  const files = templateFiles(join(setup.templatesDirectory, key));
-  await removeOthers(setup.templatesDirectory, key);
+  const directory = join(setup.templatesDirectory, image.entry);
+  const files = templateFiles(join(directory, key));
+  await mkdir(directory, { recursive: true, mode: 0o711 });
+  await removeAllBut(directory, [key]);
   const describe = (hostKey: string): Template => ({ key, image, authorizedKey, files, hostKey });
   const kept = await readManifest(files);
   if (kept && (await allParts(files, kept, looksSealed))) {
@@ -63,8 +65,13 @@ export async function discardTemplate({ files }: Template): Promise<void> {
   await removeQuietly(files.directory);
 }
 
-async function removeOthers(directory: string, key: string): Promise<void> {
-  const others = (await readdir(directory)).filter((name) => name !== key);
+/** Removes whatever is in the templates' folder and is none of these entries': it would stay there for ever. */
+export function removeForeignTemplates(directory: string, entries: readonly string[]): Promise<void> {
+  return removeAllBut(directory, entries);
+}
+
+async function removeAllBut(directory: string, kept: readonly string[]): Promise<void> {
+  const others = (await readdir(directory)).filter((name) => !kept.includes(name));
   await Promise.all(others.map((name) => removeQuietly(join(directory, name))));
 }
 

@@ -1,4 +1,5 @@
 import { buildctlArguments } from '../../src/buildkit/buildctl-arguments.ts';
+import type { WarmVm } from '../../src/guest/warm-vm.ts';
 import { parseSpec } from '../../src/model/spec.ts';
 import { createContext, type TestService } from '../e2e/harness.ts';
 import { type Bench, median, plainSsh, shell, time, waitUntilWarm } from './measure.ts';
@@ -20,15 +21,15 @@ async function compareBuilds(
     await waitUntilWarm(service);
     await using lease = await service.pool.acquire(signal);
     await using ssh = await plainSsh(lease.vm);
-    const remote = `mkdir -p ${directory} && tar -xzC ${directory} && ${buildctlLine()} 2>&1`;
+    const remote = `mkdir -p ${directory} && tar -xzC ${directory} && ${buildctlLine(lease.vm)} 2>&1`;
     baseline.push(await time(() => shell(`${ssh.command} "${remote}" <${context.archive}`)));
   }
   return { kiln, baseline };
 }
 
 /** What kiln runs in the guest, without the trace and the metadata that only kiln asks for. */
-function buildctlLine(): string {
-  const words = buildctlArguments(parseSpec({}), { dockerfileApart: false });
+function buildctlLine({ capabilities }: Pick<WarmVm, 'capabilities'>): string {
+  const words = buildctlArguments(parseSpec({}), { capabilities, dockerfileApart: false });
   const plain = words.filter((word) => !word.startsWith('--trace') && !word.startsWith('--metadata'));
   return `buildctl ${plain.map((word) => `'${word}'`).join(' ')}`;
 }

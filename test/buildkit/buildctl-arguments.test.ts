@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { buildctlArguments } from '../../src/buildkit/buildctl-arguments.ts';
+import { capabilitiesOf } from '../../src/catalog/capabilities.ts';
+import type { Version } from '../../src/catalog/version.ts';
 import { parseSpec } from '../../src/model/spec.ts';
+import { capabilities } from '../fleet/fleet-of-one.ts';
 
 const context = '/var/lib/kiln/build/context';
 
@@ -11,7 +14,7 @@ for (const [contextFolder, dockerfileApart, locals] of [
   ['proj', true, [`context=${context}/proj`, 'dockerfile=/var/lib/kiln/build/dockerfile']],
 ] as const) {
   test(`the context is the folder '${contextFolder}'${dockerfileApart ? ', the Dockerfile apart' : ''}`, () => {
-    const words = buildctlArguments(parseSpec({}), { contextFolder, dockerfileApart });
+    const words = buildctlArguments(parseSpec({}), { capabilities, contextFolder, dockerfileApart });
     const given = words.filter((word) => word.startsWith('--local='));
     assert.deepEqual(
       given,
@@ -19,3 +22,19 @@ for (const [contextFolder, dockerfileApart, locals] of [
     );
   });
 }
+
+test('an old buildctl is not asked for files that it does not know', () => {
+  const files = (version: Version): string[] => {
+    const words = buildctlArguments(parseSpec({}), {
+      capabilities: capabilitiesOf(version),
+      dockerfileApart: false,
+    });
+    return words
+      .filter((word) => /^--(metadata|ref)-file=/.test(word))
+      .map((word) => word.split('=')[0] ?? '');
+  };
+  assert.deepEqual(files([0, 8, 3]), []);
+  assert.deepEqual(files([0, 9, 0]), ['--metadata-file']);
+  assert.deepEqual(files([0, 11, 1]), ['--metadata-file']);
+  assert.deepEqual(files([0, 11, 2]), ['--metadata-file', '--ref-file']);
+});

@@ -5,6 +5,7 @@ import { type BuildctlResult, runBuildctl } from '../../src/buildkit/run-buildct
 import { raceAbort } from '../../src/lib/abort.ts';
 import { parseSpec } from '../../src/model/spec.ts';
 import type { StartedCommand } from '../../src/ssh/exec.ts';
+import { capabilities } from '../fleet/fleet-of-one.ts';
 
 const { signal } = new AbortController();
 const ref = 'xyrhojc6h4w2hyqvqfzmgsval';
@@ -103,7 +104,7 @@ async function hear(guest: Guest): Promise<Heard> {
   const result = await runBuildctl(
     answer(trace, guest.stderr),
     {
-      ...{ spec: parseSpec({}), contextDisk: null, artifactDisk: null, dockerfile: null },
+      ...{ capabilities, spec: parseSpec({}), contextDisk: null, artifactDisk: null, dockerfile: null },
       async start(command) {
         asked.push(command);
         if (guest.hangs) return silent(guest.hangs);

@@ -5,6 +5,7 @@ import { type BuildctlResult, runBuildctl } from '../../src/buildkit/run-buildct
 import { raceAbort } from '../../src/lib/abort.ts';
 import { parseSpec } from '../../src/model/spec.ts';
 import type { StartedCommand } from '../../src/ssh/exec.ts';
+import { capabilities } from '../fleet/fleet-of-one.ts';
 
 const { signal } = new AbortController();
 const end = '{"kiln":{"exitCode":0,"artifactExitCode":0,"artifactBytes":0,"metadata":null}}\n';
@@ -27,7 +28,14 @@ async function hear(stdout: string, stderr = ''): Promise<Heard> {
   const result = await runBuildctl(
     program,
     {
-      ...{ spec: parseSpec({}), contextDisk: null, artifactDisk: null, dockerfile: null, start: noOther },
+      ...{
+        capabilities,
+        spec: parseSpec({}),
+        contextDisk: null,
+        artifactDisk: null,
+        dockerfile: null,
+        start: noOther,
+      },
       onLog: async (bytes) => void heard.log.push(bytes.toString()),
       onStatus: async (status) => void heard.statuses.push(status),
       onContextReady: async () => {
@@ -102,7 +110,14 @@ function createEndless({ stdout, stderr }: { stdout: string; stderr: string }): 
 }
 
 const nothing = {
-  ...{ spec: parseSpec({}), contextDisk: null, artifactDisk: null, dockerfile: null, start: noOther },
+  ...{
+    capabilities,
+    spec: parseSpec({}),
+    contextDisk: null,
+    artifactDisk: null,
+    dockerfile: null,
+    start: noOther,
+  },
   ...{ onContextReady: async () => undefined, onHistoryLost: assert.fail },
 };
 

@@ -4,11 +4,12 @@ import { buildctlArguments } from '../../src/buildkit/buildctl-arguments.ts';
 import { type RequestRules, sealRequest } from '../../src/builds/check-request.ts';
 import { verdictOfExit } from '../../src/builds/verdict.ts';
 import { type BuildSpecInput, parseSpec } from '../../src/model/spec.ts';
+import { capabilities } from '../fleet/fleet-of-one.ts';
 
 const rules: RequestRules = {
   policy: { customFrontends: true },
   builtinFrontend: false,
-  served: 'buildkit-v0.20.2',
+  findEntry: () => undefined,
 };
 const forbidden = { ...rules, policy: { customFrontends: false } };
 const always = { ...rules, builtinFrontend: true };
@@ -43,7 +44,7 @@ for (const [title, spec, dockerfile, under, warnings] of [
     const sealed = await sealRequest({ spec: parseSpec(spec), context: null, dockerfile }, under);
     assert.equal(sealed.spec.builtinFrontend, true);
     assert.deepEqual(sealed.warnings, warnings);
-    const words = buildctlArguments(sealed.spec, { dockerfileApart: true });
+    const words = buildctlArguments(sealed.spec, { capabilities, dockerfileApart: true });
     assert.ok(words.includes('--opt=cmdline='));
   });
 }
@@ -52,7 +53,7 @@ test("without it the Dockerfile's frontend builds, unless it is forbidden", asyn
   const request = { spec: parseSpec({}), context: null, dockerfile: syntax };
   const sealed = await sealRequest(request, rules);
   assert.deepEqual([sealed.spec.builtinFrontend, sealed.warnings], [false, []]);
-  const words = buildctlArguments(sealed.spec, { dockerfileApart: true });
+  const words = buildctlArguments(sealed.spec, { capabilities, dockerfileApart: true });
   assert.ok(!words.some((word) => word.includes('cmdline')));
   await assert.rejects(sealRequest(request, forbidden), { code: 'FRONTEND_NOT_ALLOWED' });
 });

@@ -1,9 +1,11 @@
 import { createBuilds } from '../../src/builds/create-builds.ts';
 import { DiskBudget } from '../../src/host/disk-budget.ts';
+import { fleetOfOne } from '../fleet/fleet-of-one.ts';
 import { asleep } from '../scheduler/asleep.ts';
 import { scheduleOne } from '../scheduler/schedule-one.ts';
-import { endless, everyEvent, log, readiness, simulateBuilds } from '../simulated-builds.ts';
-import { createFolder, queuedRecord } from '../store/harness.ts';
+import { endless, everyEvent, log, simulateBuilds } from '../simulated-builds.ts';
+import { readiness } from '../simulated-service.ts';
+import { createFolder } from '../store/harness.ts';
 import { type Ending, type OpenedBuilds, testContract } from './contract.ts';
 import { openDataFolder } from './data-folder.ts';
 import { type Guest, simulateVms } from './simulated-vms.ts';
@@ -32,7 +34,7 @@ async function openReal(ending: Ending): Promise<OpenedBuilds> {
   const { scheduler } = pool;
   const builds = createBuilds({
     ...{ store, artifacts, retention, scheduler, logger, buildsDirectory },
-    ...{ stagingDirectory: path, entry: queuedRecord().entry },
+    ...{ stagingDirectory: path, fleet: await fleetOfOne() },
     ...{ maxArtifactBytes: 1, maxLogBytes: 1024 * 1024, minFreeBytes: 0, defaultTimeoutSeconds: 60 },
     ...{ disk: new DiskBudget({ directory: path, keepFreeBytes: 0 }), vmDiskBytes: 1 },
     policy: { customFrontends: true },

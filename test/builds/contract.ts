@@ -177,7 +177,7 @@ const assertions: readonly Assertion[] = [
     'succeeds',
     async (builds) => {
       const refused: readonly (readonly [Omit<BuildRequest, 'context'>, string])[] = [
-        [{ ...request, spec: parseSpec({ entry: 'buildkit-v0.1.0' }) }, 'PARAM_INVALID'],
+        [{ ...request, spec: parseSpec({ entry: 'buildkit-v0.1.0' }) }, 'BUILDKIT_UNKNOWN'],
         [{ ...request, dockerfile: Buffer.from('FROM a\0b') }, 'DOCKERFILE_INVALID'],
       ];
       builds.check(request);

@@ -9,6 +9,7 @@ import { createBuildFiles, endBuildFiles } from '../../src/logs/build-files.ts';
 import { parseSpec } from '../../src/model/spec.ts';
 import type { Lease } from '../../src/pool/pool.ts';
 import type { BuildStore } from '../../src/store/build-store.ts';
+import { fleetOfOne } from '../fleet/fleet-of-one.ts';
 import { asleep } from '../scheduler/asleep.ts';
 import { type OneEntry, scheduleOne } from '../scheduler/schedule-one.ts';
 import { createFolder, queuedRecord, type TemporaryFolder, verdict } from '../store/harness.ts';
@@ -47,7 +48,7 @@ async function createParts(
   };
   const store = { ...opened, insert };
   const builds = createBuilds({
-    ...{ store, scheduler, logger, entry: queuedRecord().entry, buildsDirectory, stagingDirectory: path },
+    ...{ store, scheduler, logger, fleet: await fleetOfOne(), buildsDirectory, stagingDirectory: path },
     artifacts,
     retention: await openRetention({ minFreeBytes }),
     ...{
@@ -136,11 +137,14 @@ test('a build that asks for another archive entry than the one served is refused
   await using folder = await createFolder();
   const { builds, buildsDirectory, store } = await createParts(folder, noVms());
   await using _store = store;
-  const other = { ...request, spec: parseSpec({ entry: 'buildkit-v0.12.5' }) };
+  const other = { ...request, spec: parseSpec({ entry: 'v0.12.5' }) };
   await assert.rejects(builds.start(other), {
-    code: 'PARAM_INVALID',
-    message: /'buildkit-v0\.12\.5'.*builds with buildkit-v0\.20\.2\.$/,
+    code: 'BUILDKIT_NOT_MADE',
+    message:
+      /^This host has no VM image of buildkit-v0\.12\.5 yet; .*KILN_ENTRIES=buildkit-v0\.20\.2,buildkit-v0\.12\.5 /,
   });
+  const unknown = { ...request, spec: parseSpec({ entry: 'buildkit-v0.12.99' }) };
+  await assert.rejects(builds.start(unknown), { code: 'BUILDKIT_UNKNOWN', message: /buildkit-v0\.12\.5/ });
   await assertNothingLeft(buildsDirectory);
   const same = { ...request, spec: parseSpec({ entry: queuedRecord().entry.name }) };
   const { id } = await builds.start(same);

@@ -7,10 +7,10 @@ import { createBuilds, type RunningBuilds } from '../../src/builds/create-builds
 import { DiskBudget } from '../../src/host/disk-budget.ts';
 import { type BuildRecord, isTerminal } from '../../src/model/build.ts';
 import { parseSpec } from '../../src/model/spec.ts';
+import { fleetOfOne } from '../fleet/fleet-of-one.ts';
 import { asleep } from '../scheduler/asleep.ts';
 import { scheduleOne } from '../scheduler/schedule-one.ts';
 import { createSmallDisk, fillDisk } from '../small-disk.ts';
-import { queuedRecord } from '../store/harness.ts';
 import { openDataFolder } from './data-folder.ts';
 import { createMemoryLogger } from './memory-logger.ts';
 import { type Script, simulateVms } from './simulated-vms.ts';
@@ -34,7 +34,7 @@ async function createService(path: string, scripts: readonly Script[]) {
   const { scheduler } = pool;
   const builds = createBuilds({
     ...{ store, artifacts, retention, scheduler, logger, buildsDirectory, minFreeBytes },
-    ...{ stagingDirectory: path, entry: queuedRecord().entry },
+    ...{ stagingDirectory: path, fleet: await fleetOfOne() },
     ...{ maxArtifactBytes: MiB, maxLogBytes: 100 * MiB, defaultTimeoutSeconds: 60 },
     ...{ disk: new DiskBudget({ directory: path, keepFreeBytes: 0 }), vmDiskBytes: MiB },
     policy: { customFrontends: true },

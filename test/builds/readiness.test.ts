@@ -16,7 +16,8 @@ const none: PoolStatus = {
 function ready(status: Partial<PoolStatus>, poolSize = 1, draining = false): string | true {
   const entry = 'buildkit-v0.20.2';
   const scheduler = { status: new Map([[entry, { ...none, ...status }]]), waiting: 0 };
-  const rest = { poolSize, maxVms: 1, queueLimit: 10, entry };
+  const kept = new Map([[entry, { warm: poolSize }]]);
+  const rest = { kept, maxVms: 1, queueLimit: 10, entry };
   const { reason } = describeReadiness(
     { ...rest, scheduler, accelerator: { name: 'kvm', note: null } },
     draining,
@@ -32,4 +33,25 @@ test('the service is ready while VMs can be made, also in the moment in which th
   assert.equal(ready({ leased: 1, problem: 'no memory' }), true);
   assert.equal(ready({}, 0), true, 'VMs are made when they are asked for');
   assert.equal(ready({ warm: 1, proven: true }, 1, true), 'The service is stopping.');
+});
+
+test('the VMs of all entries are told one by one and together; what keeps another entry from being made does not count', () => {
+  const [entry, other] = ['buildkit-v0.20.2', 'buildkit-v0.12.5'];
+  const status = new Map([
+    [entry, { ...none, warm: 1, frozen: 2, proven: true }],
+    [other, { ...none, leased: 1, starting: 1, problem: 'no memory' }],
+  ]);
+  const { ready, pool, pools } = describeReadiness(
+    {
+      ...{ kept: new Map([[entry, { warm: 2 }]]), maxVms: 5, queueLimit: 10, entry },
+      ...{ scheduler: { status, waiting: 0 }, accelerator: { name: 'kvm', note: null } },
+    },
+    false,
+  );
+  assert.equal(ready, true);
+  assert.deepEqual(pool, { warm: 1, frozen: 2, leased: 1, starting: 1, size: 2, max: 5 });
+  assert.deepEqual(pools, [
+    { entry, warm: 1, frozen: 2, leased: 0, starting: 0, size: 2 },
+    { entry: other, warm: 0, frozen: 0, leased: 1, starting: 1, size: 0 },
+  ]);
 });

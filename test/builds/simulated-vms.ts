@@ -7,6 +7,7 @@ import type { WarmVm } from '../../src/guest/warm-vm.ts';
 import { raceAbort } from '../../src/lib/abort.ts';
 import type { EgressDestination } from '../../src/model/build.ts';
 import { emulatedProcessor } from '../../src/vm/qemu-arguments.ts';
+import { capabilities } from '../fleet/fleet-of-one.ts';
 
 /** What a simulated guest may do while its build program runs. */
 export type Guest = {
@@ -106,7 +107,7 @@ function createVm(vm: {
       },
       ...{ accept: notThere, destinations: () => destinations, [Symbol.dispose]: () => undefined },
     },
-    stepNetwork: 'vm',
+    ...{ capabilities, stepNetwork: 'vm' },
     program: {
       send(_input, signal) {
         const [stdout, stderr] = [new PassThrough(), new PassThrough()];

@@ -79,7 +79,7 @@ test('each clone wakes as its own: random state, machine-id, the time of the hos
 });
 
 test("a clone's memory is its own: the template's file is the same after one took and gave back 300 MB", async () => {
-  const templates = join(testData, 'templates');
+  const templates = join(testData, 'templates', service.entry);
   const [key = ''] = await readdir(templates);
   const ram = join(templates, key, 'ram');
   const before = await hashFile(ram, signal);

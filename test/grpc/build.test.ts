@@ -197,7 +197,7 @@ test('a start that cannot be built is refused before its context is read (simula
   call.write(context('x'));
   // The client has not sent the end of its context yet.
   await assert.rejects(collect(call), (error) => {
-    assert.equal(reasonOf(error), 'PARAM_INVALID');
+    assert.equal(reasonOf(error), 'BUILDKIT_UNKNOWN');
     return true;
   });
 });

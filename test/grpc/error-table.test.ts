@@ -17,6 +17,7 @@ const codes: readonly [ErrorCode, status][] = [
   ['HOST_NOT_ALLOWED', status.PERMISSION_DENIED],
   ['NOT_FOUND', status.NOT_FOUND],
   ['BUILDKIT_UNKNOWN', status.NOT_FOUND],
+  ['BUILDKIT_NOT_MADE', status.FAILED_PRECONDITION],
   ['GONE', status.NOT_FOUND],
   ['BUILD_TERMINAL', status.FAILED_PRECONDITION],
   ['CANCELLED', status.CANCELLED],

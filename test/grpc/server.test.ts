@@ -14,7 +14,8 @@ import type { GetBuildResponse } from '../../src/grpc/generated/kiln/v1/build_se
 import type { Builds } from '../../src/model/builds.ts';
 import { KilnError } from '../../src/model/error.ts';
 import type { WatchItem } from '../../src/model/event.ts';
-import { digest, log, readiness, record, simulateBuilds, succeeded, verdict } from '../simulated-builds.ts';
+import { digest, log, record, simulateBuilds, succeeded, verdict } from '../simulated-builds.ts';
+import { readiness } from '../simulated-service.ts';
 import { collect, context, goesOn, type Harness, items, reasonOf, serve, start } from './harness.ts';
 
 const buf = join(import.meta.dirname, '../../node_modules/.bin/buf');

@@ -7,7 +7,8 @@ import { errorSentences } from '../../src/http/docs/error-sentences.ts';
 import { createOpenApiDocument } from '../../src/http/docs/openapi.ts';
 import { completeSettings } from '../../src/http/settings.ts';
 import { errorKinds } from '../../src/model/error.ts';
-import { endless, everyEvent, readiness, record, simulateBuilds } from '../simulated-builds.ts';
+import { endless, everyEvent, record, simulateBuilds } from '../simulated-builds.ts';
+import { readiness } from '../simulated-service.ts';
 import { archive, serve } from './harness.ts';
 
 type Operation = {
@@ -69,13 +70,10 @@ test('the document and its pages name every code a request can get', () => {
     ...[
       'ARTIFACT_INVALID',
       'BODY_INVALID',
-      // No field asks for an entry yet.
-      'BUILDKIT_UNKNOWN',
       'CANCELLED',
       'CLIENT_GONE',
       'CONFIG_INVALID',
       'DISK_FULL',
-      'IMAGE_CORRUPT',
       'INFRA',
       'LOG_TOO_LARGE',
     ],
@@ -125,7 +123,8 @@ test('answers are what the document says (simulated builds)', async () => {
   validator('/v1/builds/{id}', 'get', 200).parse(await json(id));
   await using running = await serve({ script: (signal) => endless([], signal) });
   validator('/v1/builds/{id}', 'delete', 200).parse((await running.api.delete(id)).body);
-  for (const path of ['/livez', '/readyz', '/version']) validator(path, 'get', 200).parse(await json(path));
+  for (const path of ['/livez', '/readyz', '/version', '/catalog'])
+    validator(path, 'get', 200).parse(await json(path));
   validator('/readyz', 'get', 503).parse(readiness(false));
   const accepted = await harness.api.post('/build?async=1').attach('context', archive, 'ctx.tar');
   validator('/build', 'post', 202).parse(accepted.body);

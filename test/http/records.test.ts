@@ -5,7 +5,8 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import type { Builds } from '../../src/model/builds.ts';
 import { KilnError } from '../../src/model/error.ts';
-import { digest, endless, event, everyEvent, log, readiness, record } from '../simulated-builds.ts';
+import { digest, endless, event, everyEvent, log, record } from '../simulated-builds.ts';
+import { catalog, readiness } from '../simulated-service.ts';
 import { assertProblem, curl, type Logged, open, serve, waitFor } from './harness.ts';
 
 const build = `/v1/builds/${record.id}`;
@@ -225,6 +226,7 @@ test('probes tell whether the service lives and can build, and what it is (simul
   await using harness = await serve();
   await harness.api.get('/livez').expect(200, { alive: true });
   await harness.api.get('/readyz').expect(200, readiness(true));
+  await harness.api.get('/catalog').expect(200, { entries: catalog });
   await using starting = await serve({ overrides: { readiness: () => readiness(false) } });
   await starting.api.get('/readyz').expect(503, readiness(false));
   const { name, version, entry } = (await harness.api.get('/version')).body;

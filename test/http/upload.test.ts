@@ -28,7 +28,9 @@ for (const [query, status, code] of [
   ['?timeout=soon', 422, 'PARAM_INVALID'],
   ['?context-dir=../x', 422, 'PARAM_INVALID'],
   ['?context-dir=/etc', 422, 'PARAM_INVALID'],
-  ['?entry=buildkit-v0.1.0', 422, 'PARAM_INVALID'],
+  ['?entry=buildkit-v0.1.0', 404, 'BUILDKIT_UNKNOWN'],
+  ['?buildkit=v0.1.0', 404, 'BUILDKIT_UNKNOWN'],
+  ['?buildkit=v0.1.0&entry=v0.1.0', 422, 'PARAM_INVALID'],
 ] as const) {
   test(`a body with ${query} in the URL is refused before it is asked for (simulated builds)`, async () => {
     await using harness = await serve();
@@ -42,7 +44,7 @@ for (const [query, status, code] of [
 const before: Record<string, readonly [parts: readonly Part[], code: string]> = {
   'a wrong value': [[text('target', 'a b')], 'PARAM_INVALID'],
   'an unknown field': [[text('dockerfle')], 'MULTIPART_FIELD'],
-  'an archive entry that is not there': [[text('entry', 'buildkit-v0.1.0')], 'PARAM_INVALID'],
+  'an archive entry that is not there': [[text('entry', 'buildkit-v0.1.0')], 'BUILDKIT_UNKNOWN'],
   'a Dockerfile that is none': [
     [{ name: 'dockerfile', value: 'FROM a\0b', filename: 'Dockerfile' }],
     'DOCKERFILE_INVALID',

@@ -50,6 +50,8 @@ export const errorSentences: Readonly<Record<ErrorCode, string>> = {
   ORIGIN_NOT_ALLOWED: 'A web page of another site made the request.',
   METHOD_NOT_ALLOWED: 'The address does not take this method; Allow lists those it takes.',
   NOT_FOUND: 'There is nothing at this address, or no build with this id.',
+  BUILDKIT_NOT_MADE:
+    'The catalog has this entry, and this service has no VM image of it yet; the answer says how it is made.',
   BUILDKIT_UNKNOWN: 'The catalog has no such BuildKit; the answer names the nearest it has.',
   BUILD_TERMINAL: 'The build has ended, so that it cannot be cancelled.',
   NOT_READY: 'The build has not ended yet.',

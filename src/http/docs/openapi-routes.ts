@@ -4,6 +4,7 @@ import { type ErrorCode, errorKinds } from '../../model/error.ts';
 import { archiveTypes } from '../upload/archive-types.ts';
 import { fieldInfos } from '../upload/fields.ts';
 import {
+  catalogSchema,
   eventSchema,
   listQuery,
   pageSchema,
@@ -32,7 +33,7 @@ const ofBuild: ErrorCode[] = [...always, 'NOT_FOUND'];
 
 /** What comes of an upload: everything about the archive, the form and the state of the service. */
 const ofUpload = (Object.keys(errorKinds) as ErrorCode[]).filter((code) =>
-  /^(ENTRY|ARCHIVE|HARDLINK|DOCKER|FRONTEND|CONTENT|FILE|MULTIPART|PARAM|REF|PLATFORM|UPLOAD|NO_CAPACITY|DRAINING|STORAGE)/.test(
+  /^(ENTRY|ARCHIVE|HARDLINK|DOCKER|FRONTEND|CONTENT|FILE|MULTIPART|PARAM|REF|PLATFORM|BUILDKIT|UPLOAD|NO_CAPACITY|DRAINING|STORAGE)/.test(
     code,
   ),
 );
@@ -97,6 +98,12 @@ export function describeRoutes(): readonly RouteDescription[] {
         200: json('It can.', readinessSchema),
         503: json('Not yet; `reason` says why.', readinessSchema),
       },
+    },
+    {
+      ...{ id: 'catalog', method: 'get', path: '/catalog' },
+      summary: 'The archive entries to build with, and what this host has of each',
+      errors: [...always, 'IMAGE_CORRUPT'],
+      responses: { 200: json('The catalog.', catalogSchema) },
     },
     {
       ...{ id: 'version', method: 'get', path: '/version', summary: 'What runs here' },

@@ -92,6 +92,27 @@ export const recordSchema = z
   })
   .meta({ id: 'Build', description: 'The record of a build.' });
 
+export const catalogSchema = z
+  .strictObject({
+    entries: z.array(
+      z
+        .strictObject({
+          entry: z.string().meta({ description: 'Such as buildkit-v0.20.2.' }),
+          state: z.enum(['checked', 'unbuilt']).meta({ description: 'Whether it was built and tested.' }),
+          standard: z.boolean().meta({ description: 'Whether builds that ask for none run on it.' }),
+          pins: z.record(z.string(), z.string()).meta({
+            description: 'All that it is made of, by exact version and hash.',
+          }),
+          image: z
+            .strictObject({ imageDigest: digest, versions: z.record(z.string(), z.string()) })
+            .nullable()
+            .meta({ description: 'Its VM image on this host; null where none was made.' }),
+        })
+        .meta({ id: 'CatalogItem' }),
+    ),
+  })
+  .meta({ id: 'Catalog', description: 'The archive entries, oldest BuildKit first.' });
+
 export const pageSchema = z.strictObject({ builds: z.array(recordSchema) }).meta({ id: 'BuildPage' });
 
 const at = z.iso.datetime();
@@ -125,6 +146,8 @@ export const problemSchema = z
   })
   .meta({ id: 'Problem', description: 'A refusal, as RFC 9457 has it.' });
 
+const poolCounts = { warm: bytes, frozen: bytes, leased: bytes, starting: bytes, size: bytes };
+
 export const readinessSchema = z
   .strictObject({
     ready: z.boolean(),
@@ -132,14 +155,8 @@ export const readinessSchema = z
     draining: z.boolean(),
     entry: z.string(),
     accelerator: z.strictObject({ name: z.enum(['kvm', 'tcg']), note: z.string().nullable() }),
-    pool: z.strictObject({
-      warm: bytes,
-      frozen: bytes,
-      leased: bytes,
-      starting: bytes,
-      size: bytes,
-      max: bytes,
-    }),
+    pool: z.strictObject({ ...poolCounts, max: bytes }).meta({ description: 'VMs of all entries together.' }),
+    pools: z.array(z.strictObject({ entry: z.string(), ...poolCounts })),
     queue: z.strictObject({ waiting: bytes, limit: bytes }),
   })
   .meta({ id: 'Readiness' });

@@ -13,6 +13,7 @@ const of = (name: keyof typeof shape): string => shape[name].meta()?.description
 /** Every field there is. */
 export const fieldInfos: Readonly<Record<string, FieldInfo>> = {
   entry: { description: of('entry') },
+  buildkit: { description: 'The same as entry; the version alone will do, such as v0.12.5.' },
   dockerfile: { description: of('dockerfile') },
   'context-dir': { description: of('contextDir') },
   target: { description: of('target') },
@@ -72,7 +73,7 @@ export function parseFields(fields: Fields): { spec: BuildSpec; answer: AnswerOp
   const many = (name: string): readonly string[] => fields.get(name) ?? [];
   const spec = parseSpec(
     withoutUndefined({
-      entry: given('entry'),
+      entry: oneOf(given, 'entry', 'buildkit'),
       dockerfile: given('dockerfile'),
       contextDir: given('context-dir'),
       target: given('target'),
@@ -103,6 +104,14 @@ export function joinFields(first: Fields, second: Fields): Fields {
     );
   }
   return new Map([...first, ...second]);
+}
+
+/** A field of two names, of which one may be used. */
+function oneOf(given: (name: string) => string | undefined, name: string, other: string): string | undefined {
+  if (given(name) !== undefined && given(other) !== undefined) {
+    throw new KilnError('PARAM_INVALID', `Fields '${name}' and '${other}' are the same; give one of them.`);
+  }
+  return given(name) ?? given(other);
 }
 
 function unknownField(name: string): KilnError {

@@ -1,0 +1,107 @@
+import { type Entry, findEntry } from '../catalog/catalog.ts';
+import type { EntrySummary } from '../model/build.ts';
+import type { CatalogItem } from '../model/catalog-item.ts';
+import { KilnError } from '../model/error.ts';
+import type { VmImage } from '../model/vm-image.ts';
+import type { CloneSource, TemplateSource } from '../vm/template-source.ts';
+
+export type FleetOptions = {
+  readonly catalog: readonly Entry[];
+  /** The entry of builds that ask for none. */
+  readonly standard: string;
+  /** By entry, how the VM image that this host has of it is opened. Others have not been made here. */
+  readonly images: ReadonlyMap<string, (signal: AbortSignal) => Promise<VmImage>>;
+  /** Makes the template where there is none. */
+  readonly openTemplates: (
+    entry: Entry,
+    from: { image: VmImage; signal: AbortSignal },
+  ) => Promise<TemplateSource>;
+  /** Ends what was begun for more than one build. */
+  readonly signal: AbortSignal;
+};
+
+/**
+ * The archive entries that this host can build with: of each the VM image and the template, opened or made when they are first
+ * asked for, and then kept.
+ */
+export class Fleet {
+  readonly #options: FleetOptions;
+  readonly #images = new Map<string, Promise<VmImage>>();
+  readonly #templates = new Map<string, Promise<TemplateSource>>();
+
+  constructor(options: FleetOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * The entry that a build runs on.
+   * @param asked By its caller; undefined for the standard one.
+   * @throws KilnError BUILDKIT_UNKNOWN, BUILDKIT_NOT_MADE
+   */
+  find(asked: string | undefined): Entry {
+    const { catalog, standard, images } = this.#options;
+    const entry = findEntry(catalog, asked ?? standard);
+    if (images.has(entry.name)) return entry;
+    throw new KilnError(
+      'BUILDKIT_NOT_MADE',
+      `This host has no VM image of ${entry.name} yet; whoever runs it can make one: KILN_ENTRIES=${[...images.keys(), entry.name].join(',')} npm start.`,
+      { details: { field: 'entry' } },
+    );
+  }
+
+  /** What the record of a build says of its entry. @throws KilnError as `find`, IMAGE_CORRUPT */
+  async summary(asked: string | undefined): Promise<EntrySummary> {
+    const { name } = this.find(asked);
+    return { name, ...imageSummary(await this.#openImage(name)) };
+  }
+
+  /** What the next VM of an entry is cloned from. One call at a time for each entry. @throws KilnError */
+  async source(name: string, signal: AbortSignal): Promise<CloneSource> {
+    const templates = await this.#openTemplates(this.find(name));
+    return templates.take(signal);
+  }
+
+  /** So that its first VM need not wait for that. */
+  async open(name: string): Promise<void> {
+    await this.#openTemplates(this.find(name));
+  }
+
+  /** The whole catalog, oldest first. @throws KilnError IMAGE_CORRUPT */
+  async list(): Promise<CatalogItem[]> {
+    const { catalog, images, standard } = this.#options;
+    const describe = async ({ name, state, pins }: Entry): Promise<CatalogItem> => ({
+      ...{ entry: name, state, pins, standard: name === standard },
+      image: images.has(name) ? imageSummary(await this.#openImage(name)) : null,
+    });
+    return Promise.all(catalog.map(describe));
+  }
+
+  #openImage(name: string): Promise<VmImage> {
+    return once(this.#images, name, async () => {
+      const open = this.#options.images.get(name);
+      if (!open) throw new Error(`${name} was not looked for with find()`);
+      return open(this.#options.signal);
+    });
+  }
+
+  #openTemplates(entry: Entry): Promise<TemplateSource> {
+    return once(this.#templates, entry.name, async () => {
+      const image = await this.#openImage(entry.name);
+      return this.#options.openTemplates(entry, { image, signal: this.#options.signal });
+    });
+  }
+}
+
+function imageSummary({ digest, versions }: VmImage): Omit<EntrySummary, 'name'> {
+  return { imageDigest: digest, versions };
+}
+
+/** Kept once it is there; what failed is tried again by the next who asks. */
+function once<T>(kept: Map<string, Promise<T>>, name: string, make: () => Promise<T>): Promise<T> {
+  const there = kept.get(name);
+  if (there) return there;
+  const made = make();
+  kept.set(name, made);
+  made.catch(() => kept.delete(name));
+  return made;
+}

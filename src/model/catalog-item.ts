@@ -1,0 +1,15 @@
+import type { EntrySummary } from './build.ts';
+
+/** An archive entry, and what this host has of it. */
+export type CatalogItem = {
+  /** Such as `buildkit-v0.20.2`. */
+  readonly entry: string;
+  /** Whether somebody has built and tested it. */
+  readonly state: 'checked' | 'unbuilt';
+  /** Whether it is that of builds that ask for none. */
+  readonly standard: boolean;
+  /** Everything it is made of, by exact version and hash, under the names of its `.env`. */
+  readonly pins: Readonly<Record<string, string>>;
+  /** Its VM image; null where none was made here. */
+  readonly image: Omit<EntrySummary, 'name'> | null;
+};

@@ -1,0 +1,98 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { type Entry, listEntries } from '../../src/catalog/catalog.ts';
+import { Fleet, type FleetOptions } from '../../src/fleet/fleet.ts';
+import { parseKeptEntries } from '../../src/fleet/kept-entries.ts';
+import { KilnError } from '../../src/model/error.ts';
+import type { VmImage } from '../../src/model/vm-image.ts';
+import type { CloneSource, TemplateSource } from '../../src/vm/template-source.ts';
+
+const catalog = await listEntries(join(import.meta.dirname, '../../images'));
+const signal = new AbortController().signal;
+const [standard, other] = ['buildkit-v0.20.2', 'buildkit-v0.12.5'];
+
+/** Images and templates that only count how often they are opened; real ones are in test/e2e. */
+function createFleet(made: readonly string[], failures = 0): { fleet: Fleet; opened: string[] } {
+  const opened: string[] = [];
+  let left = failures;
+  const image = (entry: string) => async (): Promise<VmImage> => {
+    opened.push(`image ${entry}`);
+    const digest = `sha256:${entry}`;
+    return { entry, digest, versions: { buildkit: entry }, kernel: '', initrd: '', disk: '' };
+  };
+  const openTemplates: FleetOptions['openTemplates'] = async ({ name }, { image: from }) => {
+    assert.equal(from.entry, name);
+    opened.push(`template ${name}`);
+    if (left-- > 0) throw new KilnError('INFRA', 'it did not boot');
+    const take = async (): Promise<CloneSource> => ({ template: { image: from } }) as CloneSource;
+    return { take } as unknown as TemplateSource;
+  };
+  const images = new Map(made.map((entry) => [entry, image(entry)] as const));
+  return { fleet: new Fleet({ catalog, standard, images, openTemplates, signal }), opened };
+}
+
+test('a build runs on the entry it asks for, by name or version, else on the standard one', () => {
+  const { fleet } = createFleet([standard, other]);
+  assert.equal(fleet.find(undefined).name, standard);
+  assert.equal(fleet.find('v0.12.5').name, other);
+  assert.equal(fleet.find(other).name, other);
+});
+
+test('an entry that nobody knows is told with the nearest; one that this host has not made with how it is made', async () => {
+  const { fleet } = createFleet([standard]);
+  assert.throws(() => fleet.find('v0.12.99'), { code: 'BUILDKIT_UNKNOWN', message: /buildkit-v0\.12\.5/ });
+  assert.throws(() => fleet.find('v0.12.5'), {
+    code: 'BUILDKIT_NOT_MADE',
+    message: /KILN_ENTRIES=buildkit-v0\.20\.2,buildkit-v0\.12\.5 npm start/,
+  });
+  const items = await fleet.list();
+  const made = items.filter(({ image }) => image !== null);
+  assert.deepEqual([items.length, made.map(({ entry }) => entry)], [catalog.length, [standard]]);
+});
+
+test('image and template are opened when they are first asked for, once for all who ask (simulated images)', async () => {
+  const { fleet, opened } = createFleet([standard, other]);
+  await Promise.all([fleet.summary('v0.12.5'), fleet.source(other, signal), fleet.source(other, signal)]);
+  assert.deepEqual(opened, [`image ${other}`, `template ${other}`]);
+  assert.deepEqual(await fleet.summary('v0.12.5'), {
+    name: other,
+    imageDigest: `sha256:${other}`,
+    versions: { buildkit: other },
+  });
+});
+
+test('a template that could not be made is tried again by the next who asks (simulated images)', async () => {
+  const { fleet, opened } = createFleet([standard], 1);
+  await assert.rejects(fleet.source(standard, signal), { code: 'INFRA' });
+  await fleet.source(standard, signal);
+  assert.deepEqual(opened, [`image ${standard}`, `template ${standard}`, `template ${standard}`]);
+});
+
+const kept = (...texts: string[]): [string, unknown][] => [
+  ...parseKeptEntries(texts, catalog, { warm: 2, frozen: 3 }),
+];
+
+test('KILN_ENTRIES: entries in their order, with a number of warm VMs or the usual one', () => {
+  assert.deepEqual(kept('v0.20.2', 'buildkit-v0.12.5=1', 'v0.10.6=0'), [
+    [standard, { warm: 2, frozen: 3 }],
+    [other, { warm: 1, frozen: 3 }],
+    ['buildkit-v0.10.6', { warm: 0, frozen: 0 }],
+  ]);
+});
+
+for (const [texts, message] of [
+  [['v0.20.3'], /^KILN_ENTRIES: There is no archive entry v0\.20\.3; the nearest: buildkit-v0\.20\.2,/],
+  [['v0.20.2', 'buildkit-v0.20.2=1'], /^KILN_ENTRIES: buildkit-v0\.20\.2 is named twice\.$/],
+  [['v0.20.2=many'], /^KILN_ENTRIES: 'v0\.20\.2=many' is not an entry, or an entry=number\.$/],
+  [['=1'], /'=1' is not an entry/],
+] as const) {
+  test(`KILN_ENTRIES=${texts.join(',')} is refused`, () => {
+    assert.throws(() => kept(...texts), { code: 'CONFIG_INVALID', message });
+  });
+}
+
+test('the entries of the catalog have names of their own', () => {
+  const names = catalog.map(({ name }: Entry) => name);
+  assert.equal(new Set(names).size, names.length);
+});
