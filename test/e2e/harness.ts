@@ -202,7 +202,7 @@ async function createBusyboxLayout(directory: string): Promise<string> {
   return layout;
 }
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
   const address = server.address();

@@ -14,6 +14,8 @@ const run = promisify(execFile);
 export type Origin = AsyncDisposable & {
   /** `/hello`; `/zeros?bytes=N`; `/repo.git` by git's own protocol, with one file `read-me`. */
   readonly httpPort: number;
+  /** Path of that repository. */
+  readonly repository: string;
   /** Answers each piece with `<piece>`, and once the other end has said all, with a full stop. */
   readonly echoPort: number;
   /** Connections to the echo that are open, and the most that were at once. */
@@ -37,7 +39,7 @@ export async function startOrigin(): Promise<Origin> {
   const httpPort = await listen(http);
   const echoPort = await listen(echo);
   return {
-    ...{ httpPort, echoPort, echoes },
+    ...{ httpPort, echoPort, echoes, repository: join(directory, 'repo.git') },
     async [Symbol.asyncDispose]() {
       http.closeAllConnections();
       http.close();

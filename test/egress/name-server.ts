@@ -15,9 +15,10 @@ const largestUdp = 512;
 const flags = 0x0180;
 const nameError = 3;
 
-/** A name server on loopback, over UDP and TCP. */
+/** A name server on loopback, over UDP and TCP; on a free port, where none is asked for. */
 export async function startNameServer(
   records: Records,
+  on: { readonly host: string; readonly port: number } = { host: '127.0.0.1', port: 0 },
 ): Promise<AsyncDisposable & { readonly address: string }> {
   const tcp = createServer((socket) => {
     let seen = Buffer.alloc(0);
@@ -36,7 +37,7 @@ export async function startNameServer(
       }
     });
   });
-  tcp.listen(0, '127.0.0.1');
+  tcp.listen(on);
   await once(tcp, 'listening');
   const { port } = tcp.address() as AddressInfo;
   const udp = createSocket('udp4');
@@ -46,10 +47,10 @@ export async function startNameServer(
     const cut = answer.length > largestUdp ? truncated(query) : answer;
     udp.send(cut, from.port, from.address);
   });
-  udp.bind(port, '127.0.0.1');
+  udp.bind(port, on.host);
   await once(udp, 'listening');
   return {
-    address: `127.0.0.1:${port}`,
+    address: `${on.host}:${port}`,
     async [Symbol.asyncDispose]() {
       udp.close();
       tcp.close();

@@ -1,0 +1,7 @@
+/** What `npm run soak` has, in its order: each is the file NAME.soak.ts beside this one, with its time limit in minutes. */
+export const subjects: Readonly<Record<string, number>> = {
+  names: 10,
+  'whole-paths': 20,
+  'many-connections': 30,
+  'real-programs': 60,
+};
