@@ -1,8 +1,9 @@
 import { buffer } from 'node:stream/consumers';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pack } from 'tar-stream';
-import { runBuildctl } from '../buildkit/run-buildctl.ts';
+import { type BuildctlRun, runBuildctl } from '../buildkit/run-buildctl.ts';
 import type { Capabilities } from '../catalog/capabilities.ts';
+import { withDeadline } from '../lib/abort.ts';
 import { KilnError } from '../model/error.ts';
 import { parseSpec } from '../model/spec.ts';
 import { capture } from '../ssh/capture.ts';
@@ -15,6 +16,7 @@ import { buildScript, fingerprintOf, prepareScript } from './guest-files.ts';
 import { networksAhead } from './step-network.ts';
 
 const retryMs = 200;
+const firstBuildMs = 180_000;
 
 /** Names are kiln's business, and the time is what kiln says: nothing of the VM itself asks anybody. */
 const restart = `systemctl daemon-reload
@@ -56,15 +58,16 @@ async function buildOnce(
   const onLog = async (bytes: Buffer): Promise<void> => {
     log += bytes.toString('utf8');
   };
-  const { exitCode } = await runBuildctl(
-    await connection.start(buildScript, signal),
-    {
-      ...{ capabilities, spec: parseSpec({}), contextDisk: null, artifactDisk: null },
-      dockerfile: Buffer.from('FROM scratch\nCOPY . /\n'),
-      start: (command, linked) => connection.start(command, linked),
-      ...{ onLog, onStatus: nothing, onContextReady: nothing, onHistoryLost: () => undefined },
-    },
-    signal,
+  const run: BuildctlRun = {
+    ...{ capabilities, spec: parseSpec({}), contextDisk: null, artifactDisk: null },
+    dockerfile: Buffer.from('FROM scratch\nCOPY . /\n'),
+    start: (command, linked) => connection.start(command, linked),
+    ...{ onLog, onStatus: nothing, onContextReady: nothing, onHistoryLost: () => undefined },
+  };
+  const reason = (): Error =>
+    new KilnError('INFRA', `The guest's first build did not end within ${firstBuildMs / 1000} s.`);
+  const { exitCode } = await withDeadline({ ms: firstBuildMs, signal, reason }, async (linked) =>
+    runBuildctl(await connection.start(buildScript, linked), run, linked),
   );
   if (exitCode !== 0) throw new KilnError('INFRA', `The guest's first build failed: ${log.slice(-2000)}`);
 }
@@ -107,5 +110,6 @@ async function copyFiles(
   const archive = pack();
   for (const { path, mode, content } of files) archive.entry({ name: path.slice(1), mode }, content);
   archive.finalize();
-  await capture(connection, 'tar --extract --directory=/', { input: await buffer(archive), signal });
+  const input = await buffer(archive);
+  await capture(connection, 'tar --extract --directory=/', { input, signal });
 }

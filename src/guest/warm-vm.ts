@@ -14,6 +14,9 @@ import type { FrozenVm, Vm, VmSetup } from '../vm/vm.ts';
 import { buildScript, reseedScript } from './guest-files.ts';
 import { stepNetwork, wayOutSocket } from './step-network.ts';
 
+/** It takes a fraction of a second; this is for a machine that is thrashing. */
+const reseedDeadlineMs = 30_000;
+
 /** A VM that can be offered: its own random state, clock and machine-id, its one connection open, its way out in place. */
 export type WarmVm = PooledVm &
   Pick<Vm, 'processor' | 'ssh' | 'plugFile' | 'plugBlank' | 'usedBytes'> & {
@@ -55,7 +58,10 @@ async function warmUp(frozen: FrozenVm, options: WarmVmOptions, signal: AbortSig
   const vm = await frozen.wake(signal);
   const target = { ...vm.ssh, privateKey: options.keys.privateKey };
   const connection = undo.use(await connectSsh(target, signal));
-  await capture(connection, reseedScript, { input: reseedInput(), signal });
+  await capture(connection, reseedScript, {
+    ...{ input: reseedInput(), signal },
+    deadlineMs: reseedDeadlineMs,
+  });
   const egress = undo.use(createEgressGateway({ policy: options.policy }));
   await connection.forwardIn(wayOutSocket, (stream) => egress.accept(stream), signal);
   const program = await connection.start(buildScript, signal);

@@ -28,9 +28,7 @@ export async function startCommand(
   command: string,
   signal: AbortSignal,
 ): Promise<StartedCommand> {
-  const channel = budget.bound(await openChannel(client, command, signal));
-  const exited = exitOf(channel);
-  exited.catch(() => undefined);
+  const { channel, exited } = await openChannel({ client, budget }, command, signal);
   return {
     send(input, linked) {
       const exitCode = killOnAbort(exited, channel, linked);
@@ -45,16 +43,37 @@ export async function startCommand(
   };
 }
 
-async function openChannel(client: Client, command: string, signal: AbortSignal): Promise<ClientChannel> {
+type OpenChannel = { readonly channel: ClientChannel; readonly exited: Promise<number> };
+
+async function openChannel(
+  { client, budget }: { client: Client; budget: ChannelBudget },
+  command: string,
+  signal: AbortSignal,
+): Promise<OpenChannel> {
   const reason = (): Error =>
     new KilnError('INFRA', `The guest did not start a command within ${openDeadlineMs} ms.`);
   return withDeadline(
     { ms: openDeadlineMs, signal, reason },
-    () =>
-      new Promise<ClientChannel>((resolve, reject) => {
-        client.exec(command, (error, channel) => (error ? reject(refused(error)) : resolve(channel)));
+    (linked) =>
+      new Promise<OpenChannel>((resolve, reject) => {
+        client.exec(command, (error, channel) => {
+          if (error) {
+            reject(refused(error));
+            return;
+          }
+          resolve(watchChannel(channel, budget));
+          // Nobody waits for it any more.
+          if (linked.aborted) kill(channel);
+        });
       }),
   );
+}
+
+/** At once: how a short command ended may have come together with the channel. */
+function watchChannel(channel: ClientChannel, budget: ChannelBudget): OpenChannel {
+  const exited = exitOf(budget.bound(channel));
+  exited.catch(() => undefined);
+  return { channel, exited };
 }
 
 function refused(cause: Error): KilnError {
