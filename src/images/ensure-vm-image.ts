@@ -72,14 +72,22 @@ async function makeImage(request: ImageRequest, pins: Pins, directory: string): 
   }
   await ensureHostTools(imageTools, request);
   const bins = join(await ensureBinaries(request, pins), 'out');
+  const tools = join(await ensureBinaries(request, await builderPins(request)), 'out');
   await using builder =
-    request.buildkitHost === undefined ? await startBuilder(bins, request) : useBuilder(request.buildkitHost);
-  const builtBy = { buildctl: join(bins, 'buildctl'), address: builder.address };
+    request.buildkitHost === undefined ? await startBuilder(tools, request) : useBuilder(request.buildkitHost);
+  const builtBy = { buildctl: join(tools, 'buildctl'), address: builder.address };
   const source = await chooseSource(request, pins, builtBy);
   const base = source === 'packages' ? await ensureBase(request, pins) : null;
   const contexts = [...binsContext(bins), ...(base ? baseContext(base) : [])];
   await buildImage({ request, pins, contexts, ...builtBy }, directory);
   await writeManifest({ directory, entry: request.entry, source }, request.signal);
+}
+
+/** One BuildKit makes the images of all entries: old ones cannot, `buildctl build --oci-layout` and named contexts are younger. */
+const builderEntry = 'buildkit-v0.20.2';
+
+async function builderPins({ imagesDirectory }: ImageRequest): Promise<Pins> {
+  return findEntry(await listEntries(imagesDirectory), builderEntry).pins;
 }
 
 /** Not by npm, which in versions 7 and 8 runs a folder's scripts as its owner. What the image depends on passes through sudo. */
