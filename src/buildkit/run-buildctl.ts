@@ -13,6 +13,7 @@ import { completeRun } from './history/complete-run.ts';
 import { KeptBytes } from './history/kept-bytes.ts';
 import { Received } from './history/received.ts';
 import { findMissingFrontend } from './missing-frontend.ts';
+import { asToday } from './old-status.ts';
 
 /** One run of buildctl: its inputs, by the serial numbers of the disks that are plugged in. */
 export type BuildctlRun = {
@@ -141,9 +142,10 @@ async function readTrace(
     const message = parseLine(line);
     const own = ownLineSchema.safeParse(message);
     if (!own.success) {
-      received.add(message);
-      missingFrontend ??= findMissingFrontend(message);
-      await run.onStatus(message);
+      const status = asToday(message);
+      received.add(status);
+      missingFrontend ??= findMissingFrontend(status);
+      await run.onStatus(status);
     } else if (own.data.kiln === 'ready') {
       // Once: a guest that says so without end must not make us write it down without end.
       if (!ready) await run.onContextReady();

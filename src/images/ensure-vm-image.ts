@@ -74,7 +74,9 @@ async function makeImage(request: ImageRequest, pins: Pins, directory: string): 
   const bins = join(await ensureBinaries(request, pins), 'out');
   const tools = join(await ensureBinaries(request, await builderPins(request)), 'out');
   await using builder =
-    request.buildkitHost === undefined ? await startBuilder(tools, request) : useBuilder(request.buildkitHost);
+    request.buildkitHost === undefined
+      ? await startBuilder(tools, request)
+      : useBuilder(request.buildkitHost);
   const builtBy = { buildctl: join(tools, 'buildctl'), address: builder.address };
   const source = await chooseSource(request, pins, builtBy);
   const base = source === 'packages' ? await ensureBase(request, pins) : null;

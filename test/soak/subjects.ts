@@ -2,6 +2,7 @@
 export const subjects: Readonly<Record<string, number>> = {
   names: 10,
   'whole-paths': 20,
+  entries: 90,
   'many-connections': 30,
   'real-programs': 60,
 };
