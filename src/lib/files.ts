@@ -5,10 +5,17 @@ import { access, rm } from 'node:fs/promises';
  * warning of the process, and swept at the next start.
  */
 export async function removeQuietly(path: string): Promise<void> {
+  await tryToRemove(path);
+}
+
+/** The same. @returns whether nothing is left of it */
+export async function tryToRemove(path: string): Promise<boolean> {
   try {
     await rm(path, { recursive: true, force: true });
+    return true;
   } catch (cause) {
     process.emitWarning(new Error(`${path} could not be removed.`, { cause }));
+    return false;
   }
 }
 

@@ -1,7 +1,8 @@
-import { open, rm } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { v7 as uuid } from 'uuid';
 import { withDeadline } from '../lib/abort.ts';
+import { tryToRemove } from '../lib/files.ts';
 import { KilnError } from '../model/error.ts';
 import { readForwardedPort } from './forwarded-port.ts';
 import { createHotPlug } from './hot-plug.ts';
@@ -26,7 +27,7 @@ export async function cloneVm(setup: VmSetup, template: Template, signal: AbortS
   const destroy = async (qemu?: QemuProcess): Promise<void> => {
     await qemu?.kill();
     // A user whose files stay is not given to another VM. The next start removes them.
-    await rm(directory, { recursive: true, force: true }).then(release, () => undefined);
+    if (await tryToRemove(directory)) release();
   };
   let qemu: QemuProcess | undefined;
   try {

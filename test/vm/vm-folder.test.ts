@@ -1,29 +1,15 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { readdirSync } from 'node:fs';
-import {
-  chmod,
-  mkdir,
-  mkdtemp,
-  readdir,
-  readFile,
-  rm,
-  stat,
-  symlink,
-  truncate,
-  writeFile,
-} from 'node:fs/promises';
+import { chmod, mkdtemp, readdir, readFile, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { vmTools } from '../../src/host/host-tools.ts';
-import { cloneVm } from '../../src/vm/clone-vm.ts';
 import { findQemu } from '../../src/vm/find-qemu.ts';
 import { createHotPlug } from '../../src/vm/hot-plug.ts';
 import { createProcessUsers, type ProcessUsers } from '../../src/vm/process-users.ts';
-import { emulatedProcessor, hotPlugPorts } from '../../src/vm/qemu-arguments.ts';
+import { hotPlugPorts } from '../../src/vm/qemu-arguments.ts';
 import { startQemu } from '../../src/vm/qemu-process.ts';
-import { type Template, templateFiles } from '../../src/vm/template.ts';
 import { createVmFolder, type VmFolder } from '../../src/vm/vm-folder.ts';
 import { installTools } from '../install-tools.ts';
 
@@ -171,49 +157,4 @@ test('a file that was moved out is as it was written, and its name is free', asy
   await folder.moveOut('artifact', destination);
   assert.equal(await readFile(destination, 'utf8'), 'kept');
   assert.deepEqual(await readdir(folder.path), ['disk.qcow2']);
-});
-
-test('the user of a VM is given back after its folder is gone', async () => {
-  const base = await mkdtemp(join(tmpdir(), 'kiln-clone-'));
-  const [vmsDirectory, templatesDirectory] = [join(base, 'vms'), join(base, 'templates')];
-  for (const path of [vmsDirectory, templatesDirectory]) await mkdir(path);
-  const files = templateFiles(templatesDirectory);
-  for (const path of [files.overlay, files.state]) await writeFile(path, '');
-  /** What was left of VMs' folders each time a user was given back. */
-  const seen: string[][] = [];
-  const watched: ProcessUsers = {
-    template: users.template,
-    acquire: () => ({ user: null, release: () => void seen.push(readdirSync(vmsDirectory)) }),
-  };
-  const setup = {
-    ...{
-      installation: 'test',
-      processor: emulatedProcessor,
-      cpus: 1,
-      memoryMiB: 1,
-      diskBytes: 1,
-      users: watched,
-    },
-    ...{ vmsDirectory, templatesDirectory },
-    qemu: {
-      binary: '/bin/false',
-      img: '/bin/false',
-      setpriv: '/bin/false',
-      version: '7.2.0',
-      major: 7,
-      minor: 2,
-    },
-  };
-  const image = {
-    entry: 'none',
-    digest: '',
-    versions: {},
-    kernel: '/none',
-    initrd: '/none',
-    disk: '/none',
-  };
-  const template: Template = { key: 'none', image, authorizedKey: '', files, hostKey: '' };
-  await assert.rejects(cloneVm(setup, template, signal), { code: 'INFRA' });
-  assert.deepEqual(seen, [[]]);
-  await rm(base, { recursive: true });
 });
