@@ -19,6 +19,7 @@ import { type BuildRecord, type EntrySummary, isTerminal, phases } from '../mode
 import type { BuildRequest, Builds, Readiness } from '../model/builds.ts';
 import type { ContextLimits, DockerfilePolicy } from '../model/context.ts';
 import { KilnError } from '../model/error.ts';
+import { orGone, readOrGone } from '../model/gone.ts';
 import type { Lease } from '../pool/pool.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
 import type { RunDependencies } from './accepted-build.ts';
@@ -159,16 +160,17 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
     attend: (id) => attendBuild(id, { cancel: builds.cancel, logger }),
 
     async readLog(id, range) {
-      return (await filesOf(id)).log.read(range);
+      return readOrGone(id, (await filesOf(id)).log.read(range));
     },
     async watch(id, range) {
-      return watchBuildFiles(await filesOf(id), range);
+      return readOrGone(id, await orGone(id, watchBuildFiles(await filesOf(id), range)));
     },
     async events(id, range) {
       const running = active.get(id);
       if (running) return readBuildEvents(running.journal.files.events, range);
       await getRecord(id);
-      return readBuildEvents(await orGone(id, openBuildEvents(join(buildsDirectory, id))), range);
+      const events = await orGone(id, openBuildEvents(join(buildsDirectory, id)));
+      return readOrGone(id, await orGone(id, readBuildEvents(events, range)));
     },
 
     async artifact(id) {
@@ -193,17 +195,6 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
     abort: () => stopping.abort(new KilnError('DRAINING', 'The service was stopped.')),
   };
   return builds;
-}
-
-/** A file that a record promises was removed to make room. @throws KilnError GONE */
-async function orGone<T>(id: string, opening: Promise<T>): Promise<T> {
-  try {
-    return await opening;
-  } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'ENOENT')) throw error;
-    const message = `What build ${id} left was removed to make room; its record is all that is kept.`;
-    throw new KilnError('GONE', message, { cause: error });
-  }
 }
 
 function reasonForNone({ state, spec }: BuildRecord): string {

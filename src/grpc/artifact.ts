@@ -1,5 +1,6 @@
-import { createReadStream } from 'node:fs';
+import { open } from 'node:fs/promises';
 import type { Builds } from '../model/builds.ts';
+import { orGone } from '../model/gone.ts';
 import type { DownloadArtifactResponse } from './generated/kiln/v1/build_service.ts';
 import { toArtifact } from './messages.ts';
 import type { Send } from './send.ts';
@@ -14,7 +15,11 @@ export async function downloadArtifact(
   signal: AbortSignal,
 ): Promise<void> {
   const { artifact, path } = await builds.artifact(id);
+  // Before anything is sent: it may have been removed meanwhile.
+  await using handle = await orGone(id, open(path, 'r'));
   await send({ part: { $case: 'artifact', value: toArtifact(artifact) } });
-  const file: AsyncIterable<Buffer> = createReadStream(path, { highWaterMark: chunkBytes, signal });
+  const file: AsyncIterable<Buffer> = handle.createReadStream({
+    ...{ highWaterMark: chunkBytes, signal, autoClose: false },
+  });
   for await (const chunk of file) await send({ part: { $case: 'chunk', value: chunk } });
 }

@@ -1,9 +1,10 @@
-import type { RequestHandler } from 'express';
+import type { RequestHandler, Response } from 'express';
+import { asGone } from '../model/gone.ts';
 import { idOf, type RecordEdge } from './records.ts';
 
 /** The file a build kept: whole or a range of it, named by its digest. */
 export function getArtifact({ builds, settings }: RecordEdge): RequestHandler {
-  return async (request, response) => {
+  return async (request, response, next) => {
     const id = idOf(request);
     const { artifact, path } = await builds.artifact(id);
     response.setTimeout(settings.readerStallMs, () => response.destroy());
@@ -14,6 +15,26 @@ export function getArtifact({ builds, settings }: RecordEdge): RequestHandler {
       ETag: `"${artifact.digest}"`,
     });
     // Express would refuse a path with a folder whose name begins with a dot; this path is ours.
-    response.sendFile(path, { dotfiles: 'allow', etag: false, lastModified: false, cacheControl: false });
+    const options = { dotfiles: 'allow', etag: false, lastModified: false, cacheControl: false } as const;
+    response.sendFile(path, options, (error: unknown) => {
+      // As Express has it without a function: a client that left is no error.
+      if (!error || isOfClient(error)) return;
+      if (!response.headersSent) describeNothing(response);
+      next(asGone(id, error));
+    });
   };
+}
+
+function isOfClient(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  return (
+    ('code' in error && error.code === 'ECONNABORTED') || ('syscall' in error && error.syscall === 'write')
+  );
+}
+
+/** What was said of the file is not true of an error, and nobody may keep that. */
+function describeNothing(response: Response): void {
+  for (const name of ['ETag', 'Content-Disposition', 'Content-Length', 'Accept-Ranges'])
+    response.removeHeader(name);
+  response.set('Cache-Control', 'no-store');
 }

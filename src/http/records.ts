@@ -34,13 +34,22 @@ export function getLog({ builds, settings }: RecordEdge): RequestHandler {
     using client = watchClient(request);
     const { signal } = client;
     const { offset, follow } = readQuery(rangeQuery, request.query);
+    const { state } = await builds.get(idOf(request));
     const chunks = await builds.readLog(idOf(request), { offset, follow, signal });
     const type = 'text/plain';
     if (endHead(request, response, type)) return;
+    await using reader = fromIterable(chunks);
+    // While a refusal can still be said: the log of a build that has ended may be removed at any moment.
+    const first = isTerminal(state) ? await reader.next() : undefined;
     const writer = openStream(response, { type, stallMs: settings.readerStallMs }, signal);
-    for await (const chunk of chunks) await writer.write(chunk);
+    if (first && !first.done) await writer.write(first.value);
+    for await (const chunk of reader) await writer.write(chunk);
     response.end();
   };
+}
+
+async function* fromIterable<T>(items: AsyncIterable<T>): AsyncGenerator<T, void> {
+  yield* items;
 }
 
 /** The events as NDJSON, or as server-sent events that a browser resumes by itself. */

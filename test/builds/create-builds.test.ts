@@ -205,3 +205,24 @@ test('the events of a build that has ended are read without its log', async () =
     seen.push(event.type);
   assert.deepEqual(seen, ['verdict']);
 });
+
+test('what is removed between its opening and its reading is gone, and no fault of ours', async () => {
+  await using folder = await createFolder();
+  const { builds, buildsDirectory, store } = await createParts(folder, noVms());
+  await using _store = store;
+  const record = { ...queuedRecord(), state: 'failed' as const, verdict };
+  await store.insert(record);
+  const { log, events } = await createBuildFiles(join(buildsDirectory, record.id));
+  await log.append(Buffer.from('#1 x\n'));
+  await Promise.all([log.end(), events.end()]);
+  await endBuildFiles(join(buildsDirectory, record.id), { at: '', type: 'verdict', verdict });
+  const range = { offset: 0, follow: false, signal };
+  const opened = {
+    log: await builds.readLog(record.id, range),
+    events: await builds.events(record.id, range),
+    both: await builds.watch(record.id, { logOffset: 0, eventOffset: 0, follow: false, signal }),
+  };
+  await rm(join(buildsDirectory, record.id), { recursive: true });
+  for (const [what, items] of Object.entries(opened))
+    await assert.rejects(Array.fromAsync(items as AsyncIterable<unknown>), { code: 'GONE' }, what);
+});

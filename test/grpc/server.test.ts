@@ -122,6 +122,20 @@ test('DownloadArtifact sends what it is, then its bytes (simulated builds)', asy
   }
 });
 
+test('an artifact that was removed before it was opened is NOT_FOUND, and nothing is sent of it (simulated builds)', async () => {
+  const artifact = { format: 'docker', digest, size: 1 } as const;
+  const overrides = { artifact: async () => ({ artifact, path: '/nowhere/artifact' }) };
+  await using harness = await serve(simulateBuilds({ overrides }));
+  const call = harness.client.downloadArtifact({ id: record.id });
+  let sent = 0;
+  call.on('data', () => {
+    sent += 1;
+  });
+  const [error] = await once(call, 'error');
+  assert.deepEqual([error.code, reasonOf(error), sent], [status.NOT_FOUND, 'GONE', 0]);
+  assert.deepEqual(harness.errors, []);
+});
+
 test('health follows whether a build can run (simulated builds)', async () => {
   let ready = false;
   await using harness = await serve(simulateBuilds({ overrides: { readiness: () => readiness(ready) } }));

@@ -219,7 +219,12 @@ test('an artifact is a file with length, digest and name, in ranges too (simulat
   assertProblem(await ask({ Range: 'bytes=99-' }), 416, 'OUT_OF_RANGE');
   assertProblem(await ask({ 'If-Match': '"other"' }), 400, 'REQUEST_INVALID');
   await rm(directory, { recursive: true });
-  assertProblem(await ask(), 404, 'NOT_FOUND');
+  const gone = await ask();
+  assertProblem(gone, 410, 'GONE');
+  assert.deepEqual(
+    ['etag', 'content-disposition', 'cache-control'].map((name) => gone.headers[name]),
+    [undefined, undefined, 'no-store'],
+  );
 });
 
 test('probes tell whether the service lives and can build, and what it is (simulated builds)', async () => {
@@ -267,3 +272,13 @@ function causeOf(entry: Logged | undefined): string {
   assert.ok(entry?.['error'] instanceof KilnError);
   return String(entry['error'].cause);
 }
+
+test('a log that was removed before its first byte was read gets 410 (simulated builds)', async () => {
+  const readLog: Builds['readLog'] = async () =>
+    (async function* () {
+      yield* [];
+      throw new KilnError('GONE', 'It was removed.');
+    })();
+  await using harness = await serve({ overrides: { readLog } });
+  assertProblem(await harness.api.get(`${build}/log`), 410, 'GONE');
+});
