@@ -22,6 +22,8 @@ export function templateKey(request: TemplateRequest, hostProcessor: HostProcess
   const { image, setup, preparation } = request;
   const machine = qemuArguments({
     ...commonMachineOptions(request, 'ID'),
+    // No guest sees it, and data folders may share a template.
+    name: 'NAME',
     disk: 'DISK',
     ram: { path: 'RAM', mapping: 'private' },
     console: 'ring',

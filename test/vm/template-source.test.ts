@@ -87,9 +87,9 @@ async function watchDamage(source: TemplateSource): Promise<WeakRef<object>> {
 }
 
 /** The key of a template on this or another host. */
-function keyOn(processor: Processor, host: readonly string[]): string {
+function keyOn(processor: Processor, host: readonly string[], installation = 'test'): string {
   const setup = {
-    ...{ installation: 'test', processor, cpus: 1, memoryMiB: 1, diskBytes: 1 },
+    ...{ installation, processor, cpus: 1, memoryMiB: 1, diskBytes: 1 },
     ...{ vmsDirectory: '/none', templatesDirectory: '/none' },
     qemu: { binary: '/none', img: '/none', setpriv: '/none', version: '7.2.0', major: 7, minor: 2 },
     users: { template: null, acquire: assert.fail },
@@ -106,4 +106,8 @@ test("under KVM a template is its host's: another processor, microcode or kernel
   assert.equal(new Set(keys).size, 4);
   assert.equal(keyOn(kvm, here), keys[0]);
   assert.equal(keyOn(emulatedProcessor, here), keyOn(emulatedProcessor, ['other', 'other', 'other']));
+});
+
+test('a template serves every installation on its host: data folders that share it do not each make their own', async () => {
+  assert.equal(keyOn(emulatedProcessor, [], 'one'), keyOn(emulatedProcessor, [], 'other'));
 });
