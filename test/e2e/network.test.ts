@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { after, test } from 'node:test';
+import { after, describe, test } from 'node:test';
 import type { EgressDestination } from '../../src/model/build.ts';
 import { build, startForFile } from './harness.ts';
 import { startOrigin } from './origin.ts';
@@ -24,94 +24,109 @@ function brief({ name, port, allowed, reason, connections }: EgressDestination) 
   return { name, port, allowed, reason, connections };
 }
 
-test('programs that know of no proxy reach what is open, by name; the record says what, how often and how much', async () => {
-  const { exit, body, id } = await build(
-    service,
-    step(
-      'set +u; echo "proxies [$(env | grep -i proxy)] [$HTTP_PROXY]"; set -u',
-      `wget -qO- ${url}/hello`,
-      `wget -qO- ${url}/hello >/dev/null`,
-      `echo "half-closed $(echo -n hello | nc host.kiln.internal ${echoPort})"`,
-      'nslookup -type=a host.kiln.internal 8.8.8.8 | tail -n 3',
-    ),
-  );
-  assert.equal(exit, 0, body);
-  assert.match(body, / proxies \[\] \[\]\n/);
-  assert.match(body, / hello from the origin\n/);
-  assert.match(body, / half-closed <hello>\.\n/);
-  assert.match(body, /Address: 198\.1[89]\./);
-  const { egress, vm } = await service.builds.get(id);
-  assert.equal(vm?.network, 'bridge');
-  const seen = egress.filter(({ name }) => name === 'host.kiln.internal');
-  assert.deepEqual(seen.map(brief), [
-    { name: 'host.kiln.internal', port: httpPort, allowed: true, reason: null, connections: 2 },
-    { name: 'host.kiln.internal', port: echoPort, allowed: true, reason: null, connections: 1 },
-  ]);
-  const [, echoed] = seen;
-  assert.deepEqual([echoed?.address, echoed?.bytesIn, echoed?.bytesOut], ['127.0.0.1', 8, 5]);
-});
-
-test('a step that serves on its own address is reached there, on any port; two stages may listen on one', async () => {
-  const serve = (word: string): string =>
-    script(
-      `mkdir /srv && echo ${word} >/srv/word`,
-      'for port in 22 3128 8000; do httpd -p $port -h /srv; done',
-      'sleep 2',
-      'for port in 22 3128 8000; do for host in 127.0.0.1 localhost; do',
-      `  wget -qO- http://$host:$port/word >>/${word}`,
-      'done; done',
+// Two at once, as one alone leaves processors idle.
+describe('builds with a network', { concurrency: 2 }, () => {
+  test('programs that know of no proxy reach what is open, by name; the record says what, how often and how much', async () => {
+    const { exit, body, id } = await build(
+      service,
+      step(
+        'set +u; echo "proxies [$(env | grep -i proxy)] [$HTTP_PROXY]"; set -u',
+        `wget -qO- ${url}/hello`,
+        `wget -qO- ${url}/hello >/dev/null`,
+        `echo "half-closed $(echo -n hello | nc host.kiln.internal ${echoPort})"`,
+        'nslookup -type=a host.kiln.internal 8.8.8.8 | tail -n 3',
+      ),
     );
-  const Dockerfile = [
-    ...['FROM busybox AS one', serve('one'), 'FROM busybox AS two', serve('two')],
-    ...['FROM busybox', 'COPY --from=one /one /', 'COPY --from=two /two /'],
-    'RUN echo "words $(cat /one /two | tr -d "\\n")"',
-  ].join('\n');
-  const { exit, body } = await build(service, { Dockerfile });
-  assert.equal(exit, 0, body);
-  assert.match(body, new RegExp(` words ${'one'.repeat(6)}${'two'.repeat(6)}\\n`));
+    assert.equal(exit, 0, body);
+    assert.match(body, / proxies \[\] \[\]\n/);
+    assert.match(body, / hello from the origin\n/);
+    assert.match(body, / half-closed <hello>\.\n/);
+    assert.match(body, /Address: 198\.1[89]\./);
+    const { egress, vm } = await service.builds.get(id);
+    assert.equal(vm?.network, 'bridge');
+    const seen = egress.filter(({ name }) => name === 'host.kiln.internal');
+    assert.deepEqual(seen.map(brief), [
+      { name: 'host.kiln.internal', port: httpPort, allowed: true, reason: null, connections: 2 },
+      { name: 'host.kiln.internal', port: echoPort, allowed: true, reason: null, connections: 1 },
+    ]);
+    const [, echoed] = seen;
+    assert.deepEqual([echoed?.address, echoed?.bytesIn, echoed?.bytesOut], ['127.0.0.1', 8, 5]);
+  });
+
+  test('a step that serves on its own address is reached there, on any port; two stages may listen on one', async () => {
+    const serve = (word: string): string =>
+      script(
+        `mkdir /srv && echo ${word} >/srv/word`,
+        'for port in 22 3128 8000; do httpd -p $port -h /srv; done',
+        'sleep 2',
+        'for port in 22 3128 8000; do for host in 127.0.0.1 localhost; do',
+        `  wget -qO- http://$host:$port/word >>/${word}`,
+        'done; done',
+      );
+    const Dockerfile = [
+      ...['FROM busybox AS one', serve('one'), 'FROM busybox AS two', serve('two')],
+      ...['FROM busybox', 'COPY --from=one /one /', 'COPY --from=two /two /'],
+      'RUN echo "words $(cat /one /two | tr -d "\\n")"',
+    ].join('\n');
+    const { exit, body } = await build(service, { Dockerfile });
+    assert.equal(exit, 0, body);
+    assert.match(body, new RegExp(` words ${'one'.repeat(6)}${'two'.repeat(6)}\\n`));
+  });
+
+  test('what is refused is refused at once, told at the end of the log with its cure, and on record with its reason', async () => {
+    const { exit, body, id } = await build(
+      service,
+      step(
+        'nc 10.0.0.5 5432 </dev/null || echo "no database"',
+        'nc 169.254.169.254 80 </dev/null || echo "no metadata"',
+        `nc host.kiln.internal ${echoPort - 1} </dev/null || echo "not that port"`,
+        'wget -qO- http://nobody.invalid/ || echo "no such name"',
+        'echo | nc -u -w 1 8.8.8.8 443 || echo "no UDP"',
+      ),
+    );
+    assert.equal(exit, 0, body);
+    for (const words of ['no database', 'no metadata', 'not that port', 'no such name'])
+      assert.match(body, new RegExp(` ${words}\n`), words);
+    assert.match(body, /kiln: refused: .*10\.0\.0\.5:5432.*not public.*KILN_EGRESS_ALLOW=10\.0\.0\.5:5432/);
+    const { egress } = await service.builds.get(id);
+    const reasons = Object.fromEntries(egress.map(({ name, address, reason }) => [name ?? address, reason]));
+    assert.deepEqual(
+      [reasons['10.0.0.5'], reasons['169.254.169.254'], reasons['host.kiln.internal']],
+      ['not-public', 'not-public', 'not-public'],
+    );
+    assert.match(String(reasons['nobody.invalid']), /^name-un(known|resolved)$/);
+  });
+
+  test('buildkitd needs no proxy either: ADD of a URL, of a repository, and pulls', async () => {
+    const Dockerfile = [
+      'FROM busybox',
+      `ADD ${url}/hello /hello`,
+      `ADD ${url}/repo.git /repository`,
+      'RUN cat /hello /repository/read-me',
+    ].join('\n');
+    const { exit, body, id } = await build(service, { Dockerfile });
+    assert.equal(exit, 0, body);
+    assert.match(body, / hello from the origin\n(?:.*\n)?.* from git\n/);
+    const { egress } = await service.builds.get(id);
+    assert.deepEqual(egress.map(({ name, allowed }) => `${name} ${allowed}`).sort(), [
+      'host.kiln.internal true',
+      'mirror-0.kiln.internal true',
+    ]);
+  });
+
+  test('with network=none nothing leaves the VM, not even a pull; what it asked for is told', async () => {
+    const { exit, body, id } = await build(service, { Dockerfile: 'FROM busybox\n' }, 'network=none');
+    assert.equal(exit, 18, body);
+    assert.match(body, /kiln: refused: .*network=none/);
+    const record = await service.builds.get(id);
+    assert.equal(record.spec.network, 'none');
+    assert.deepEqual(new Set(record.egress.map(({ reason }) => reason)), new Set(['network-none']));
+    const alone = { Dockerfile: 'FROM scratch\nCOPY Dockerfile /\n' };
+    assert.equal((await build(service, alone, 'network=none')).exit, 0);
+  });
 });
 
-test('what is refused is refused at once, told at the end of the log with its cure, and on record with its reason', async () => {
-  const { exit, body, id } = await build(
-    service,
-    step(
-      'nc 10.0.0.5 5432 </dev/null || echo "no database"',
-      'nc 169.254.169.254 80 </dev/null || echo "no metadata"',
-      `nc host.kiln.internal ${echoPort - 1} </dev/null || echo "not that port"`,
-      'wget -qO- http://nobody.invalid/ || echo "no such name"',
-      'echo | nc -u -w 1 8.8.8.8 443 || echo "no UDP"',
-    ),
-  );
-  assert.equal(exit, 0, body);
-  for (const words of ['no database', 'no metadata', 'not that port', 'no such name'])
-    assert.match(body, new RegExp(` ${words}\n`), words);
-  assert.match(body, /kiln: refused: .*10\.0\.0\.5:5432.*not public.*KILN_EGRESS_ALLOW=10\.0\.0\.5:5432/);
-  const { egress } = await service.builds.get(id);
-  const reasons = Object.fromEntries(egress.map(({ name, address, reason }) => [name ?? address, reason]));
-  assert.deepEqual(
-    [reasons['10.0.0.5'], reasons['169.254.169.254'], reasons['host.kiln.internal']],
-    ['not-public', 'not-public', 'not-public'],
-  );
-  assert.match(String(reasons['nobody.invalid']), /^name-un(known|resolved)$/);
-});
-
-test('buildkitd needs no proxy either: ADD of a URL, of a repository, and pulls', async () => {
-  const Dockerfile = [
-    'FROM busybox',
-    `ADD ${url}/hello /hello`,
-    `ADD ${url}/repo.git /repository`,
-    'RUN cat /hello /repository/read-me',
-  ].join('\n');
-  const { exit, body, id } = await build(service, { Dockerfile });
-  assert.equal(exit, 0, body);
-  assert.match(body, / hello from the origin\n(?:.*\n)?.* from git\n/);
-  const { egress } = await service.builds.get(id);
-  assert.deepEqual(egress.map(({ name, allowed }) => `${name} ${allowed}`).sort(), [
-    'host.kiln.internal true',
-    'mirror-0.kiln.internal true',
-  ]);
-});
-
+// Alone, as it watches the memory of kiln.
 test('three hundred connections are open at once; 200 MB come in, in memory that stays flat', async () => {
   const before = process.memoryUsage().rss;
   let most = before;
@@ -134,15 +149,4 @@ test('three hundred connections are open at once; 200 MB come in, in memory that
   assert.ok(most - before < 150e6, `kiln grew by ${((most - before) / 1e6).toFixed(0)} MB`);
   const seen = (await service.builds.get(id)).egress.find(({ port }) => port === httpPort);
   assert.ok(seen && seen.bytesIn >= 200e6, JSON.stringify(seen));
-});
-
-test('with network=none nothing leaves the VM, not even a pull; what it asked for is told', async () => {
-  const { exit, body, id } = await build(service, { Dockerfile: 'FROM busybox\n' }, 'network=none');
-  assert.equal(exit, 18, body);
-  assert.match(body, /kiln: refused: .*network=none/);
-  const record = await service.builds.get(id);
-  assert.equal(record.spec.network, 'none');
-  assert.deepEqual(new Set(record.egress.map(({ reason }) => reason)), new Set(['network-none']));
-  const alone = { Dockerfile: 'FROM scratch\nCOPY Dockerfile /\n' };
-  assert.equal((await build(service, alone, 'network=none')).exit, 0);
 });
