@@ -10,9 +10,19 @@ import { TestRun } from './test-run.ts';
  */
 const root = dirname(import.meta.dirname);
 
-/** These boot VMs, or build what is in them: one file after the other, so that they do not fight for the processors. */
-const vmTests = ['test/e2e', 'test/guest', 'test/images/vm-image.test.ts'];
-const isVmTest = (file: string): boolean => vmTests.some((path) => isUnder(file, join(root, path)));
+/** These boot VMs, or build what is in them. They share one data folder, which only one kiln can use. */
+const vmTests = ['test/e2e'];
+/** These do so too, in folders of their own. */
+const ownVmTests = [
+  'test/e2e/small-disk.test.ts',
+  'test/e2e/unprivileged.test.ts',
+  'test/guest',
+  'test/images/vm-image.test.ts',
+];
+const isAmong = (paths: readonly string[], file: string): boolean =>
+  paths.some((path) => isUnder(file, join(root, path)));
+const usesOwnVms = (file: string): boolean => isAmong(ownVmTests, file);
+const usesVms = (file: string): boolean => isAmong(vmTests, file) && !usesOwnVms(file);
 
 /** They wait more than they work: begun first, as in the end nothing else would be left to do meanwhile. */
 const longest = ['test/scripts/add-entry.test.ts', 'test/vm/accelerator.test.ts'];
@@ -20,12 +30,23 @@ const rank = (file: string): number => (longest.includes(relative(root, file)) ?
 
 const groups = [
   {
-    title: 'test files without VMs',
-    concurrency: 2,
-    timeoutMs: 120_000,
-    holds: (file: string) => !isVmTest(file),
+    ...{ title: 'test files without VMs', concurrency: 2, timeoutMs: 120_000, needsImage: false },
+    holds: (file: string) => !usesVms(file) && !usesOwnVms(file),
   },
-  { title: 'test files with VMs, one at a time', concurrency: 1, timeoutMs: 1_200_000, holds: isVmTest },
+  {
+    ...{
+      title: 'test files with VMs, one at a time',
+      concurrency: 1,
+      timeoutMs: 1_200_000,
+      needsImage: true,
+    },
+    holds: usesVms,
+  },
+  {
+    ...{ title: 'test files with VMs of their own, two at a time', concurrency: 2 },
+    ...{ timeoutMs: 1_200_000, needsImage: true },
+    holds: usesOwnVms,
+  },
 ];
 
 const testRun = new TestRun(root);
@@ -39,11 +60,14 @@ if (paths.length === 0 && process.getuid?.() !== 0) {
 if (paths.length === 0)
   testRun.count(await runScript('scripts/check.ts', 'check: types, lint, format, layers, dead code, proto'));
 const files = await findTests(paths);
-for (const { holds, ...group } of groups) {
+let isImageThere = false;
+for (const { holds, needsImage, ...group } of groups) {
   const held = files.filter(holds);
   // Here, as minutes of compiling would count against the time of whichever file comes first.
-  if (holds === isVmTest && held.length > 0 && !testRun.signal.aborted)
+  if (needsImage && !isImageThere && held.length > 0 && !testRun.signal.aborted) {
     testRun.count(await runScript('scripts/make-image.ts', 'the VM image, unless it is there'));
+    isImageThere = true;
+  }
   await testRun.runGroup({ ...group, files: held });
 }
 testRun.finish();
