@@ -131,11 +131,14 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   await removeForeignTemplates(folders.templates, [...images.keys()]);
   const stopping = new AbortController();
   undo.defer(() => stopping.abort(new KilnError('DRAINING', 'The service is stopping.')));
+  const stepNetwork = config.KILN_STEP_NETWORK;
   const fleet = new Fleet({
     ...{ catalog, standard: image.entry, images },
     openTemplates: async ({ capabilities }, { image: from, signal: linked }) => {
-      const guest = { registryConfig: registryConfig(mirrors), networkPrograms, capabilities };
-      const preparation = createGuestPreparation(await readGuestFiles(guest), keys, capabilities);
+      const guest = { registryConfig: registryConfig(mirrors), networkPrograms, capabilities, stepNetwork };
+      const preparation = createGuestPreparation(await readGuestFiles(guest), {
+        ...{ keys, capabilities, stepNetwork },
+      });
       const request = { setup, image: from, authorizedKey: keys.publicKey, preparation, progress };
       return openTemplateSource(request, logger, linked);
     },
@@ -157,7 +160,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     create: async (entry, linked) => {
       const source = await fleet.source(entry, linked);
       const { capabilities } = fleet.find(entry);
-      return createFrozenVm({ ...source, setup, keys, policy, capabilities }, linked);
+      return createFrozenVm({ ...source, setup, keys, policy, capabilities, stepNetwork }, linked);
     },
     kept,
     max: config.KILN_MAX_VMS,

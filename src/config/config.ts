@@ -115,6 +115,12 @@ const settings = z.object({
   KILN_EGRESS_ONLY: list().describe(
     'Where it is set, builds reach nothing but this, KILN_EGRESS_ALLOW and the mirrors; written as KILN_EGRESS_DENY is.',
   ),
+  KILN_STEP_NETWORK: z
+    .enum(['bridge', 'vm'])
+    .default('bridge')
+    .describe(
+      "Whose network a RUN step has: one of its own on a bridge, or its VM's, where steps share their ports and reach sshd and buildkitd.",
+    ),
   KILN_SHUTDOWN_GRACE_SECONDS: seconds(0, 300).describe(
     'How long running builds may go on after the first signal to stop.',
   ),

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Capabilities } from '../catalog/capabilities.ts';
+import type { StepNetwork } from '../model/build.ts';
 import { type GuestFile, readProgram } from './guest-file.ts';
 import { readNetworkFiles } from './network-files.ts';
 import { cniConfigPath, cniPluginsDirectory, networksAhead } from './step-network.ts';
@@ -18,11 +19,12 @@ export const prepareScript = '/usr/local/lib/kiln/prepare';
 export async function readGuestFiles({
   registryConfig,
   networkPrograms,
-  capabilities,
+  ...daemon
 }: {
-  registryConfig: string;
-  networkPrograms: string;
-  capabilities: Capabilities;
+  readonly registryConfig: string;
+  readonly networkPrograms: string;
+  readonly capabilities: Capabilities;
+  readonly stepNetwork: StepNetwork;
 }): Promise<GuestFile[]> {
   return [
     ...(await Promise.all(programs.map(readProgram))),
@@ -30,7 +32,7 @@ export async function readGuestFiles({
     {
       path: '/etc/buildkit/buildkitd.toml',
       mode: 0o644,
-      content: Buffer.from(buildkitdConfig(registryConfig, networksAhead(capabilities))),
+      content: Buffer.from(buildkitdConfig(registryConfig, daemon)),
     },
     {
       path: '/etc/systemd/system/buildkit.service.d/kiln.conf',
@@ -54,11 +56,14 @@ const programs = [
   { path: prepareScript, name: 'prepare.sh' },
 ];
 
+const networkModes: Readonly<Record<StepNetwork, string>> = { bridge: 'cni', vm: 'host' };
+
 /** `native` copies whole trees per step: a daemon that cannot use overlayfs must not start. */
-function buildkitdConfig(registryConfig: string, ahead: number): string {
+function buildkitdConfig(registryConfig: string, daemon: Parameters<typeof networksAhead>[0]): string {
+  const ahead = networksAhead(daemon);
   return `[worker.oci]
   snapshotter = "overlayfs"
-  networkMode = "cni"
+  networkMode = "${networkModes[daemon.stepNetwork]}"
   cniConfigPath = "${cniConfigPath}"
   cniBinaryPath = "${cniPluginsDirectory}"
 ${ahead > 0 ? `  # Made ahead, in the template.\n  cniPoolSize = ${ahead}\n` : ''}

@@ -4,6 +4,7 @@ import { pack } from 'tar-stream';
 import { type BuildctlRun, runBuildctl } from '../buildkit/run-buildctl.ts';
 import type { Capabilities } from '../catalog/capabilities.ts';
 import { withDeadline } from '../lib/abort.ts';
+import type { StepNetwork } from '../model/build.ts';
 import { KilnError } from '../model/error.ts';
 import { parseSpec } from '../model/spec.ts';
 import { capture } from '../ssh/capture.ts';
@@ -29,10 +30,10 @@ systemctl restart ssh.service kiln-relay.service buildkit.service`;
  */
 export function createGuestPreparation(
   files: readonly GuestFile[],
-  keys: SshKeyPair,
-  capabilities: Capabilities,
+  options: { keys: SshKeyPair; capabilities: Capabilities; stepNetwork: StepNetwork },
 ): GuestPreparation {
-  const prepare = `${prepareScript} ${networksAhead(capabilities)}`;
+  const { keys, capabilities } = options;
+  const prepare = `${prepareScript} ${networksAhead(options)}`;
   return {
     fingerprint: fingerprintOf(files),
     async prepare(endpoint, signal) {

@@ -1,9 +1,6 @@
 import type { Capabilities } from '../catalog/capabilities.ts';
 import type { StepNetwork } from '../model/build.ts';
 
-/** What RUN steps have in the VMs that this kiln prepares. */
-export const stepNetwork: StepNetwork = 'bridge';
-
 /** The guest's end of its way out: a socket that is forwarded to kiln over the VM's ssh connection. */
 export const wayOutSocket = '/run/kiln/way-out.sock';
 
@@ -14,6 +11,9 @@ export const cniPluginsDirectory = '/usr/local/lib/kiln/cni';
  * Networks of steps that a VM wakes with, where its BuildKit makes them ahead: each takes a few processes. prepare.sh waits
  * for them.
  */
-export function networksAhead({ networkPool }: Pick<Capabilities, 'networkPool'>): number {
-  return networkPool ? 4 : 0;
+export function networksAhead(daemon: {
+  readonly capabilities: Pick<Capabilities, 'networkPool'>;
+  readonly stepNetwork: StepNetwork;
+}): number {
+  return daemon.capabilities.networkPool && daemon.stepNetwork === 'bridge' ? 4 : 0;
 }

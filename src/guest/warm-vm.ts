@@ -12,7 +12,7 @@ import { cloneVm } from '../vm/clone-vm.ts';
 import type { CloneSource } from '../vm/template-source.ts';
 import type { FrozenVm, Vm, VmSetup } from '../vm/vm.ts';
 import { buildScript, reseedScript } from './guest-files.ts';
-import { stepNetwork, wayOutSocket } from './step-network.ts';
+import { wayOutSocket } from './step-network.ts';
 
 /** It takes a fraction of a second; this is for a machine that is thrashing. */
 const reseedDeadlineMs = 30_000;
@@ -35,6 +35,8 @@ export type WarmVmOptions = CloneSource & {
   readonly keys: SshKeyPair;
   readonly policy: EgressPolicy;
   readonly capabilities: Capabilities;
+  /** That of the template. */
+  readonly stepNetwork: StepNetwork;
 };
 
 /** A clone of the template that does not run yet. */
@@ -76,7 +78,7 @@ async function warmUp(frozen: FrozenVm, options: WarmVmOptions, signal: AbortSig
     connection,
     program,
     egress,
-    stepNetwork,
+    stepNetwork: options.stepNetwork,
     capabilities: options.capabilities,
     gone: Promise.race([
       vm.exited.then((reason) => `QEMU ${reason}`),
