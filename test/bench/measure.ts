@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { WarmVm } from '../../src/guest/warm-vm.ts';
 import { type TestService, testData, waitFor } from '../e2e/harness.ts';
+import type { Origin } from '../e2e/origin.ts';
 
 /** What must be reached: by kiln's own figure, in its unit, or by the ratio. */
 export type Goal = readonly [figure: 'kiln' | 'ratio', relation: '≥' | '≤', bound: number];
@@ -19,7 +20,14 @@ export type Row = {
   readonly goal: Goal | null;
 };
 
-export type Bench = (service: TestService) => Promise<Row[]>;
+/** What the service of a bench has around it; `env` opens the origin to builds. */
+export type Surroundings = {
+  readonly origin: Origin;
+  readonly registryUrl: string;
+  readonly env: Record<string, string>;
+};
+
+export type Bench = (service: TestService, surroundings: Surroundings) => Promise<Row[]>;
 
 export const MiB = 1024 * 1024;
 

@@ -190,7 +190,7 @@ async function createBusyboxLayout(directory: string): Promise<string> {
   const commands =
     'sh echo cat head tail dd yes seq ls od hexdump env sleep true false touch mkdir grep tr wc nc httpd wget nslookup';
   for (const command of commands.split(' ')) await symlink('busybox', join(root, 'bin', command));
-  for (const program of ['probe', 'many']) {
+  for (const program of ['probe', 'many', 'fetch']) {
     const source = fileURLToPath(new URL(`fixtures/${program}.c`, import.meta.url));
     await run('gcc', ['-static', '-O1', '-o', join(root, 'bin', program), source]);
   }
