@@ -1,0 +1,33 @@
+import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { capabilitiesOf } from '../../src/catalog/capabilities.ts';
+import type { Version } from '../../src/catalog/version.ts';
+import { readGuestFiles } from '../../src/guest/guest-files.ts';
+import type { StepNetwork } from '../../src/model/build.ts';
+
+async function buildkitdConfig(version: Version, stepNetwork: StepNetwork): Promise<string> {
+  const networkPrograms = await mkdtemp(join(tmpdir(), 'kiln-programs-'));
+  try {
+    for (const name of ['relay', 'bridge', 'loopback', 'host-local'])
+      await writeFile(join(networkPrograms, name), '');
+    const capabilities = capabilitiesOf(version);
+    const files = await readGuestFiles({ registryConfig: '', networkPrograms, capabilities, stepNetwork });
+    const found = files.find(({ path }) => path === '/etc/buildkit/buildkitd.toml');
+    return String(found?.content);
+  } finally {
+    await rm(networkPrograms, { recursive: true });
+  }
+}
+
+test('steps have networks of their own, made ahead where the BuildKit can; or that of their VM, with none ahead', async () => {
+  const said = async (version: Version, stepNetwork: StepNetwork): Promise<(string | undefined)[]> => {
+    const config = await buildkitdConfig(version, stepNetwork);
+    return [/networkMode = "(\w+)"/.exec(config)?.[1], /cniPoolSize = (\d+)/.exec(config)?.[1]];
+  };
+  assert.deepEqual(await said([0, 20, 2], 'bridge'), ['cni', '4']);
+  assert.deepEqual(await said([0, 10, 6], 'bridge'), ['cni', undefined]);
+  assert.deepEqual(await said([0, 20, 2], 'vm'), ['host', undefined]);
+});
