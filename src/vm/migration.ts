@@ -1,7 +1,8 @@
 import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
-import { chmod, chown } from 'node:fs/promises';
+import { chmod, chown, open } from 'node:fs/promises';
 import { createServer, type Socket } from 'node:net';
+import { basename, dirname } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { KilnError } from '../model/error.ts';
@@ -14,15 +15,17 @@ import type { QmpClient } from './qmp.ts';
  */
 const pollIntervalMs = 5;
 
-/** Writes the state of a stopped machine to `file`. */
+/** Writes the state of a stopped machine to `file`, which lies in the folder that QEMU works in. */
 export async function saveState(
   { qmp, user, file }: { qmp: QmpClient; user: ProcessUser; file: string },
   signal: AbortSignal,
 ): Promise<void> {
   const socketPath = `${file}.sock`;
+  // The path of a socket has 107 bytes at most, and a data folder may lie deeper: both sides name it by its folder, which is QEMU's own.
+  await using folder = await open(dirname(file), 'r');
   // Node removes the socket's file when the server closes.
   await using server = createServer();
-  server.listen(socketPath);
+  server.listen(`/proc/self/fd/${folder.fd}/${basename(socketPath)}`);
   await once(server, 'listening', { signal });
   await chmod(socketPath, 0o600);
   if (user) await chown(socketPath, user.uid, user.gid);
@@ -32,7 +35,7 @@ export async function saveState(
   // Awaited last: whatever fails before it speaks for it.
   saved.catch(() => undefined);
   await ignoreSharedRam(qmp, signal);
-  await qmp.execute('migrate', { uri: `unix:${socketPath}` }, signal);
+  await qmp.execute('migrate', { uri: `unix:${basename(socketPath)}` }, signal);
   await waitUntil(signal, async () => {
     const status = statusOf(await qmp.execute('query-migrate', {}, signal));
     if (status === 'failed') throw new KilnError('INFRA', 'QEMU could not save the state of the template.');
