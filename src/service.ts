@@ -6,6 +6,7 @@ import { recoverBuilds } from './builds/recover-builds.ts';
 import { Retention } from './builds/retention.ts';
 import { refuseTakenAddress } from './config/addresses.ts';
 import { type Config, splitAddress } from './config/config.ts';
+import { EgressLimits } from './egress/egress-limits.ts';
 import { createEgressPolicy } from './egress/egress-policy.ts';
 import { parseEgressRules, parseRegistryMirrors, registryConfig } from './egress/settings.ts';
 import { Fleet } from './fleet/fleet.ts';
@@ -15,6 +16,7 @@ import { createGuestPreparation } from './guest/prepare-guest.ts';
 import { createFrozenVm, type WarmVm } from './guest/warm-vm.ts';
 import { createDataFolder, ensureInstallationId, prepareDataFolders } from './host/data-folders.ts';
 import { DiskBudget, describeSmallDisk } from './host/disk-budget.ts';
+import { readHostLimits } from './host/host-limits.ts';
 import { prepareHost } from './host-setup.ts';
 import { createHttpServer } from './http/server.ts';
 import type { Logger } from './lib/logger.ts';
@@ -69,6 +71,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     only: config.KILN_EGRESS_ONLY,
   });
   const policy = createEgressPolicy({ ...rules, mirrors });
+  const limits = new EgressLimits({ ...(await readHostLimits()), guests: config.KILN_MAX_VMS });
   await createDataFolder(config.dataDirectory);
   // The store's lock keeps a second kiln off this data: until it is held, nothing that is there may be touched.
   const store = undo.use(await openBuildStore(config.dataDirectory));
@@ -160,7 +163,8 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     create: async (entry, linked) => {
       const source = await fleet.source(entry, linked);
       const { capabilities } = fleet.find(entry);
-      return createFrozenVm({ ...source, setup, keys, policy, capabilities, stepNetwork }, linked);
+      const one = { ...source, setup, keys, policy, limits, capabilities, stepNetwork };
+      return createFrozenVm(one, linked);
     },
     kept,
     max: config.KILN_MAX_VMS,

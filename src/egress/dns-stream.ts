@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream';
-import type { Semaphore } from '../lib/semaphore.ts';
+import type { Share } from '../lib/fair-share.ts';
+import { waitWhileThere } from './wait-while-there.ts';
 
 /** The way a question came: over UDP, where an answer may have to be cut, or TCP. */
 export type Transport = 'u' | 't';
@@ -17,13 +18,14 @@ const headerBytes = 4 + 1 + 2;
  */
 export async function serveDns(
   stream: Duplex,
-  { questions, answer }: { readonly questions: Semaphore; readonly answer: AnswerDns },
+  { questions, answer }: { readonly questions: Share; readonly answer: AnswerDns },
 ): Promise<void> {
   // One for each answer that is being sent.
   stream.setMaxListeners(0);
   try {
     for await (const frame of readFrames(stream)) {
-      const permit = await questions.acquire();
+      const permit = await waitWhileThere(questions, stream);
+      if (!permit) return;
       void answerFrame(frame, stream, answer).finally(() => permit[Symbol.dispose]());
     }
   } catch {

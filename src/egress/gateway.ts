@@ -1,14 +1,15 @@
 import type { Duplex } from 'node:stream';
-import { Semaphore } from '../lib/semaphore.ts';
 import type { EgressDestination } from '../model/build.ts';
 import type { BuildSpec } from '../model/spec.ts';
 import { answerDns } from './dns-answer.ts';
 import { serveDns } from './dns-stream.ts';
 import { EgressLease } from './egress-lease.ts';
+import type { EgressLimits } from './egress-limits.ts';
 import type { EgressPolicy } from './egress-policy.ts';
 import type { HostPort } from './host-port.ts';
 import { NameBook } from './name-book.ts';
 import { readOpening } from './opening.ts';
+import { waitWhileThere } from './wait-while-there.ts';
 
 /** One guest's way out. Disposing cuts every connection. */
 export type EgressGateway = Disposable & {
@@ -27,18 +28,18 @@ export type EgressGateway = Disposable & {
   destinations(): EgressDestination[];
 };
 
-/** Descriptors of this process that one guest may use; whoever comes later waits. */
-const maxSockets = 4096;
-/** Each has up to two while name servers are asked. */
-const maxQuestions = 256;
-
 const refuseAll: EgressPolicy = async () => ({ allowed: false, reason: 'network-none', address: null });
 
 /** The guest is hostile: nothing of it may crash us, reach what the policy refuses, or hold more than its share. */
-export function createEgressGateway({ policy }: { policy: EgressPolicy }): EgressGateway {
+export function createEgressGateway({
+  policy,
+  limits,
+}: {
+  policy: EgressPolicy;
+  limits: EgressLimits;
+}): EgressGateway {
   const book = new NameBook();
-  const sockets = new Semaphore(maxSockets);
-  const questions = new Semaphore(maxQuestions);
+  const { sockets, questions } = limits.join();
   const streams = new Set<Duplex>();
   let disposed = false;
   let lease = new EgressLease(refuseAll, () => undefined);
@@ -49,11 +50,8 @@ export function createEgressGateway({ policy }: { policy: EgressPolicy }): Egres
   };
 
   async function connect({ host, port }: HostPort, stream: Duplex): Promise<void> {
-    const permit = await sockets.acquire();
-    if (stream.destroyed) {
-      permit[Symbol.dispose]();
-      return;
-    }
+    const permit = await waitWhileThere(sockets, stream);
+    if (!permit) return;
     const name = book.nameOf(host);
     const socket = await lease.connect({ host: name ?? host, port, byName: name !== null }, stream);
     if (socket && !socket.destroyed) socket.once('close', () => permit[Symbol.dispose]());
@@ -88,6 +86,8 @@ export function createEgressGateway({ policy }: { policy: EgressPolicy }): Egres
       disposed = true;
       lease.end();
       for (const stream of streams) stream.destroy();
+      sockets[Symbol.dispose]();
+      questions[Symbol.dispose]();
     },
   };
 }

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { Capabilities } from '../catalog/capabilities.ts';
+import type { EgressLimits } from '../egress/egress-limits.ts';
 import type { EgressPolicy } from '../egress/egress-policy.ts';
 import { createEgressGateway, type EgressGateway } from '../egress/gateway.ts';
 import type { StepNetwork } from '../model/build.ts';
@@ -37,6 +38,7 @@ export type WarmVmOptions = CloneSource & {
   readonly capabilities: Capabilities;
   /** That of the template. */
   readonly stepNetwork: StepNetwork;
+  readonly limits: EgressLimits;
 };
 
 /** A clone of the template that does not run yet. */
@@ -64,7 +66,7 @@ async function warmUp(frozen: FrozenVm, options: WarmVmOptions, signal: AbortSig
     ...{ input: reseedInput(), signal },
     deadlineMs: reseedDeadlineMs,
   });
-  const egress = undo.use(createEgressGateway({ policy: options.policy }));
+  const egress = undo.use(createEgressGateway(options));
   await connection.forwardIn(wayOutSocket, (stream) => egress.accept(stream), signal);
   const program = await connection.start(buildScript, signal);
   const resources = undo.move();

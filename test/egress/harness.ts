@@ -2,6 +2,7 @@ import { once } from 'node:events';
 import { createServer as createHttpServer, type RequestListener } from 'node:http';
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { EgressLimits } from '../../src/egress/egress-limits.ts';
 import { createEgressPolicy, type EgressPolicyOptions } from '../../src/egress/egress-policy.ts';
 import { createEgressGateway, type EgressGateway } from '../../src/egress/gateway.ts';
 import { parseEgressRules } from '../../src/egress/settings.ts';
@@ -54,7 +55,15 @@ export type TestGateway = AsyncDisposable & {
   open(target: string): Promise<Socket | null>;
 };
 
-export type TestOptions = Partial<EgressPolicyOptions> & { readonly network?: BuildSpec['network'] };
+export type TestOptions = Partial<EgressPolicyOptions> & {
+  readonly network?: BuildSpec['network'];
+  readonly limits?: EgressLimits;
+};
+
+/** The limits of one guest that has a large machine for itself. */
+export function roomForAll(): EgressLimits {
+  return new EgressLimits({ openFiles: 1_000_000, memoryBytes: 2 ** 35, guests: 1 });
+}
 
 /** A gateway that is leased to a build; by default all names are this machine, and nothing is open. */
 export async function createTestGateway(options: TestOptions = {}): Promise<TestGateway> {
@@ -64,7 +73,7 @@ export async function createTestGateway(options: TestOptions = {}): Promise<Test
     ...{ ...rulesOf(), mirrors: [], resolve: { set: resolve, chosen: resolve } },
     ...options,
   });
-  const gateway = createEgressGateway({ policy });
+  const gateway = createEgressGateway({ policy, limits: options.limits ?? roomForAll() });
   gateway.lease({
     network: options.network ?? 'default',
     onDestination: (destination) => told.push(destination),

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createEgressPolicy } from '../../src/egress/egress-policy.ts';
 import { createEgressGateway, type EgressGateway } from '../../src/egress/gateway.ts';
-import { type Listening, rulesOf, serve } from '../egress/harness.ts';
+import { type Listening, roomForAll, rulesOf, serve } from '../egress/harness.ts';
 import { createGuestNetwork, type Place } from './namespaces.ts';
 
 const places: readonly Place[] = ['vm', 'step'];
@@ -23,7 +23,7 @@ function gatewayTo(...ports: number[]): EgressGateway {
     ...rulesOf({ allow: ports.map((port) => `origin.test:${port}`) }),
     ...{ mirrors: [], resolve: { set: resolve, chosen: resolve } },
   });
-  const gateway = createEgressGateway({ policy });
+  const gateway = createEgressGateway({ policy, limits: roomForAll() });
   gateway.lease({ network: 'default', onDestination: () => undefined });
   return gateway;
 }
