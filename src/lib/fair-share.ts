@@ -1,4 +1,5 @@
 import type { Permit } from './semaphore.ts';
+import { waitIn } from './wait-in.ts';
 
 /** One member's part in a `FairShare`. Disposed once the member is gone; what it still holds comes back by itself. */
 export type Share = Disposable & {
@@ -55,7 +56,7 @@ export class FairShare {
   async #acquire(member: Member, signal: AbortSignal | undefined): Promise<Permit> {
     signal?.throwIfAborted();
     if (member.left) throw new Error('This member has left.');
-    if (!this.#take(member)) await waitIn(member, signal);
+    if (!this.#take(member)) await waitIn(member.waiting, signal);
     let given = true;
     return {
       [Symbol.dispose]: () => {
@@ -129,22 +130,3 @@ type Member = {
   readonly waiting: Set<() => void>;
   left: boolean;
 };
-
-function waitIn({ waiting }: Member, signal: AbortSignal | undefined): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const leave = (): void => {
-      waiting.delete(enter);
-      signal?.removeEventListener('abort', giveUp);
-    };
-    const enter = (): void => {
-      leave();
-      resolve();
-    };
-    const giveUp = (): void => {
-      leave();
-      reject(signal?.reason);
-    };
-    waiting.add(enter);
-    signal?.addEventListener('abort', giveUp);
-  });
-}

@@ -1,10 +1,11 @@
+import { waitIn } from './wait-in.ts';
+
 /** The right to do one of a bounded number of things at once. Disposing it lets the next in. */
 export type Permit = Disposable;
 
 /** Gives out at most `size` permits at once, in the order they were asked for. */
 export class Semaphore {
   #free: number;
-  /** A set keeps the order, and lets anyone leave the line. */
   readonly #waiting = new Set<() => void>();
 
   constructor(size: number) {
@@ -15,7 +16,7 @@ export class Semaphore {
   async acquire(signal?: AbortSignal): Promise<Permit> {
     signal?.throwIfAborted();
     if (this.#free > 0) this.#free -= 1;
-    else await this.#turn(signal);
+    else await waitIn(this.#waiting, signal);
     let given = true;
     return {
       [Symbol.dispose]: () => {
@@ -26,24 +27,5 @@ export class Semaphore {
         else this.#free += 1;
       },
     };
-  }
-
-  #turn(signal: AbortSignal | undefined): Promise<void> {
-    return new Promise((resolve, reject) => {
-      const leave = (): void => {
-        this.#waiting.delete(enter);
-        signal?.removeEventListener('abort', giveUp);
-      };
-      const enter = (): void => {
-        leave();
-        resolve();
-      };
-      const giveUp = (): void => {
-        leave();
-        reject(signal?.reason);
-      };
-      this.#waiting.add(enter);
-      signal?.addEventListener('abort', giveUp);
-    });
   }
 }
