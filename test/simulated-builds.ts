@@ -3,10 +3,11 @@ import { checkWithoutContext, sealRequest } from '../src/builds/check-request.ts
 import { stageContext } from '../src/context/stage-context.ts';
 import { type BuildRecord, type EgressDestination, isTerminal, type Verdict } from '../src/model/build.ts';
 import type { BuildRequest, Builds } from '../src/model/builds.ts';
-import type { ArchiveUpload, StagedContext } from '../src/model/context.ts';
+import { type Caller, requireRole } from '../src/model/caller.ts';
 import { KilnError } from '../src/model/error.ts';
 import type { BuildEvent, EventItem, WatchItem } from '../src/model/event.ts';
 import { parseSpec } from '../src/model/spec.ts';
+import { collectContext } from './collect-context.ts';
 import { catalog, readiness } from './simulated-service.ts';
 
 export const digest = `sha256:${'a'.repeat(64)}` as const;
@@ -20,6 +21,7 @@ const refused: EgressDestination = {
 /** A record with every part set, before its build has ended. */
 export const record: BuildRecord = {
   id: '019a0000-0000-7000-8000-000000000001',
+  tenant: 'default',
   state: 'running',
   spec: parseSpec({ buildArgs: { A: '1' }, tags: ['demo:latest'], output: 'oci', timeoutSeconds: 60 }),
   verdict: null,
@@ -122,48 +124,56 @@ export function simulateBuilds(options: SimulatedOptions = {}): SimulatedBuilds 
     cancelled: [],
     firstCancel,
     staged: [],
-    check: (request) => void checkWithoutContext(request, rules),
-    stageContext: (upload, signal) =>
-      options.staging === undefined
+    check(caller, request) {
+      requireRole(caller, 'build');
+      checkWithoutContext(request, rules);
+    },
+    async stageContext(caller, upload, signal) {
+      requireRole(caller, 'build');
+      return options.staging === undefined
         ? collectContext(upload, simulated.staged)
         : stageContext(upload, {
             directory: options.staging,
             limits: { maxBytes: 4e9, maxEntries: 1000, maxUploadBytes: options.maxUploadBytes ?? 1e9 },
             ...{ minFreeBytes: 0, signal },
-          }),
-    async start(request) {
+          });
+    },
+    async start(caller, request) {
       await using undo = new AsyncDisposableStack();
       undo.use(request.context);
+      requireRole(caller, 'build');
       undo.use((await sealRequest(request, rules)).context);
       undo.move();
       simulated.started.push(request);
       return record;
     },
-    attend: (id) => attendBuild(id, { cancel: (...args) => simulated.cancel(...args), logger }),
-    get: async (id) => build.find(id),
-    list: async () => ({ builds: [build.record], more: false }),
-    async cancel(id, reason) {
-      const { state } = build.find(id);
+    attend: (caller, id) =>
+      attendBuild(caller, id, { cancel: (...args) => simulated.cancel(...args), logger }),
+    get: async (caller, id) => build.find(caller, id),
+    list: async ({ tenant }) => ({ builds: tenant === record.tenant ? [build.record] : [], more: false }),
+    async cancel(caller, id, reason) {
+      requireRole(caller, 'build');
+      const { state } = build.find(caller, id);
       if (isTerminal(state)) throw new KilnError('BUILD_TERMINAL', `It has ended already: ${state}.`);
       build.end({ state: 'cancelled', exitCode: null, code: 'CANCELLED', message: reason });
       simulated.cancelled.push(`${id}: ${reason}`);
       resolve();
       return build.record;
     },
-    async readLog(id, { offset, signal }) {
-      build.find(id);
+    async readLog(caller, id, { offset, signal }) {
+      build.find(caller, id);
       return onlyLog(build.watch({ logOffset: offset, eventOffset: 0, signal }));
     },
-    async watch(id, { logOffset, eventOffset, signal }) {
-      build.find(id);
+    async watch(caller, id, { logOffset, eventOffset, signal }) {
+      build.find(caller, id);
       return build.watch({ logOffset, eventOffset, signal });
     },
-    async events(id, { offset, signal }) {
-      build.find(id);
+    async events(caller, id, { offset, signal }) {
+      build.find(caller, id);
       return onlyEvents(build.watch({ logOffset: 0, eventOffset: offset, signal }));
     },
-    async artifact(id) {
-      const { state } = build.find(id);
+    async artifact(caller, id) {
+      const { state } = build.find(caller, id);
       throw isTerminal(state)
         ? new KilnError('NOT_FOUND', 'The build kept no artifact.')
         : new KilnError('NOT_READY', 'The build has not ended yet.');
@@ -196,8 +206,8 @@ class SimulatedBuild {
     if (last?.kind === 'event' && last.event.type === 'verdict') this.#keep(last.event.verdict);
   }
 
-  find(id: string): BuildRecord {
-    if (id === this.record.id) return this.record;
+  find(caller: Caller, id: string): BuildRecord {
+    if (id === this.record.id && caller.tenant === this.record.tenant) return this.record;
     throw new KilnError('NOT_FOUND', 'There is no build with this id.');
   }
 
@@ -275,17 +285,4 @@ async function* onlyLog(items: AsyncIterable<WatchItem>): AsyncGenerator<Buffer,
 
 async function* onlyEvents(items: AsyncIterable<WatchItem>): AsyncGenerator<EventItem, void> {
   for await (const item of items) if (item.kind === 'event') yield item;
-}
-
-async function collectContext(upload: ArchiveUpload, staged: Buffer[]): Promise<StagedContext> {
-  const chunks: Buffer[] = [];
-  for await (const chunk of upload.bytes) chunks.push(chunk);
-  staged.push(Buffer.concat(chunks));
-  const summary = { digest, size: 1024, entries: 1, warnings: [] } as const;
-  const removed = { [Symbol.asyncDispose]: async () => undefined };
-  return {
-    summary,
-    seal: async () => ({ path: '/nowhere', directory: '', frontend: null, summary, ...removed }),
-    ...removed,
-  };
 }

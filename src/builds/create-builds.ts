@@ -17,6 +17,7 @@ import {
 } from '../logs/build-files.ts';
 import { type BuildRecord, type EntrySummary, isTerminal, phases } from '../model/build.ts';
 import type { BuildRequest, Builds, Readiness } from '../model/builds.ts';
+import { type Caller, requireRole } from '../model/caller.ts';
 import type { ContextLimits, DockerfilePolicy } from '../model/context.ts';
 import { KilnError } from '../model/error.ts';
 import { orGone, readOrGone } from '../model/gone.ts';
@@ -79,26 +80,31 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
   const shared = { memory: new SharedMemory(), decoders: new Decoders() };
   let draining = false;
 
-  const filesOf = async (id: string): Promise<BuildFiles> => {
+  const filesOf = async (caller: Caller, id: string): Promise<BuildFiles> => {
+    await getRecord(caller, id);
     const running = active.get(id);
     if (running) return running.journal.files;
-    await getRecord(id);
     return orGone(id, openBuildFiles(join(buildsDirectory, id)));
   };
-  const getRecord = async (id: string): Promise<BuildRecord> => {
+  const getRecord = async (caller: Caller, id: string): Promise<BuildRecord> => {
     // An id becomes part of a path: only what we made ourselves is looked for.
-    if (!isUuid(id)) throw new KilnError('NOT_FOUND', 'There is no build with this id.');
-    return active.get(id)?.journal.record ?? store.get(id);
+    if (!isUuid(id)) throw noSuchBuild();
+    const record = active.get(id)?.journal.record ?? (await store.get(id));
+    // In the same words: that there is one is already too much to tell.
+    if (record.tenant !== caller.tenant) throw noSuchBuild();
+    return record;
   };
 
   /** From its record on, the build owns its context, its files and its VM; until then they are given back on failure. */
-  const accept = async (request: BuildRequest): Promise<BuildRecord> => {
+  const accept = async (caller: Caller, request: BuildRequest): Promise<BuildRecord> => {
     await using undo = new AsyncDisposableStack();
     undo.use(request.context);
+    requireRole(caller, 'build');
     await retention.makeRoom();
     const sealed = await sealRequest(request, rules);
     undo.use(sealed.context);
-    const journal = await Journal.open(newRecord(sealed, await fleet.summary(sealed.spec.entry)), options);
+    const entry = await fleet.summary(sealed.spec.entry);
+    const journal = await Journal.open(newRecord({ ...sealed, tenant: caller.tenant, entry }), options);
     undo.defer(() => journal.discard());
     const cancel = new AbortController();
     const signal = AbortSignal.any([cancel.signal, stopping.signal]);
@@ -120,17 +126,21 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
   };
 
   const builds: RunningBuilds = {
-    check: (request) => void checkWithoutContext(request, rules),
+    check(caller, request) {
+      requireRole(caller, 'build');
+      checkWithoutContext(request, rules);
+    },
 
-    async stageContext(upload, signal) {
+    async stageContext(caller, upload, signal) {
+      requireRole(caller, 'build');
       scheduler.refuseIfFull();
       await retention.makeRoom();
       const { stagingDirectory, limits, minFreeBytes } = options;
       return stageContext(upload, { directory: stagingDirectory, limits, minFreeBytes, ...shared, signal });
     },
 
-    async start(request) {
-      const started = accept(request);
+    async start(caller, request) {
+      const started = accept(caller, request);
       starting.add(started);
       try {
         return await started;
@@ -140,16 +150,17 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
     },
 
     get: getRecord,
-    list: (page) => store.list({ ...page, maxBytes: maxPageBytes }),
+    list: ({ tenant }, page) => store.list({ ...page, tenant, maxBytes: maxPageBytes }),
 
-    async cancel(id, reason) {
+    async cancel(caller, id, reason) {
+      requireRole(caller, 'build');
       const running = active.get(id);
-      const { state } = await getRecord(id);
+      const { state } = await getRecord(caller, id);
       if (!running || isTerminal(state))
         throw new KilnError('BUILD_TERMINAL', `Build ${id} has ended already: ${state}.`);
       running.cancel.abort(new KilnError('CANCELLED', reason));
       await Promise.race([running.done, sleep(cancelDeadlineMs, undefined, { ref: false })]);
-      const record = await getRecord(id);
+      const record = await getRecord(caller, id);
       if (isTerminal(record.state)) return record;
       throw new KilnError(
         'STORAGE_FULL',
@@ -157,24 +168,24 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
       );
     },
 
-    attend: (id) => attendBuild(id, { cancel: builds.cancel, logger }),
+    attend: (caller, id) => attendBuild(caller, id, { cancel: builds.cancel, logger }),
 
-    async readLog(id, range) {
-      return readOrGone(id, (await filesOf(id)).log.read(range));
+    async readLog(caller, id, range) {
+      return readOrGone(id, (await filesOf(caller, id)).log.read(range));
     },
-    async watch(id, range) {
-      return readOrGone(id, await orGone(id, watchBuildFiles(await filesOf(id), range)));
+    async watch(caller, id, range) {
+      return readOrGone(id, await orGone(id, watchBuildFiles(await filesOf(caller, id), range)));
     },
-    async events(id, range) {
+    async events(caller, id, range) {
+      await getRecord(caller, id);
       const running = active.get(id);
       if (running) return readBuildEvents(running.journal.files.events, range);
-      await getRecord(id);
       const events = await orGone(id, openBuildEvents(join(buildsDirectory, id)));
       return readOrGone(id, await orGone(id, readBuildEvents(events, range)));
     },
 
-    async artifact(id) {
-      const record = await getRecord(id);
+    async artifact(caller, id) {
+      const record = await getRecord(caller, id);
       if (!isTerminal(record.state)) throw new KilnError('NOT_READY', `Build ${id} has not ended yet.`);
       if (!record.artifact)
         throw new KilnError('NOT_FOUND', `Build ${id} kept no artifact: ${reasonForNone(record)}.`);
@@ -183,7 +194,7 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
       return { artifact: record.artifact, path };
     },
 
-    catalog: () => fleet.list(),
+    catalog: (_caller) => fleet.list(),
     readiness: () => options.readiness(draining),
 
     async drain() {
@@ -203,6 +214,10 @@ function reasonForNone({ state, spec }: BuildRecord): string {
     : `it is ${state}`;
 }
 
+function noSuchBuild(): KilnError {
+  return new KilnError('NOT_FOUND', 'There is no build with this id.');
+}
+
 /** Gives a VM back that came already, and waits no longer for one that did not. */
 async function leave(coming: Promise<Lease<WarmVm>>, cancel: AbortController): Promise<void> {
   cancel.abort();
@@ -213,13 +228,20 @@ async function leave(coming: Promise<Lease<WarmVm>>, cancel: AbortController): P
   }
 }
 
-function newRecord({ spec, context, warnings }: SealedRequest, entry: EntrySummary): BuildRecord {
+function newRecord({
+  spec,
+  context,
+  warnings,
+  tenant,
+  entry,
+}: SealedRequest & { readonly tenant: string; readonly entry: EntrySummary }): BuildRecord {
   const never = Object.fromEntries(phases.map((phase) => [phase, null])) as Record<
     (typeof phases)[number],
     null
   >;
   return {
     id: uuid(),
+    tenant,
     state: 'queued',
     spec,
     verdict: null,

@@ -43,7 +43,12 @@ export async function recoverBuilds(options: {
 async function* listRecent(store: BuildStore): AsyncGenerator<BuildRecord> {
   let before: string | undefined;
   for (let left = recentBuilds; left > 0; ) {
-    const page = { limit: left, maxBytes: maxPageBytes, ...(before !== undefined && { before }) };
+    const page = {
+      tenant: null,
+      limit: left,
+      maxBytes: maxPageBytes,
+      ...(before !== undefined && { before }),
+    };
     const { builds, more } = await store.list(page);
     yield* builds;
     if (!more) return;

@@ -15,18 +15,20 @@ export function createBuildService(
   context: HandlerContext,
 ): BuildServiceServer {
   return {
-    build: bidiStreaming(context, (requests, send, signal) =>
-      runBuildCall({ requests, send, signal }, { builds, upload, logger: context.logger }),
+    build: bidiStreaming(context, (caller, requests, outgoing) =>
+      runBuildCall({ caller, requests, ...outgoing }, { builds, upload, logger: context.logger }),
     ),
-    getBuild: unary(context, async ({ id }) => ({ build: toBuildRecord(await builds.get(id)) })),
-    cancelBuild: unary(context, async ({ id, reason }) => ({
-      build: toBuildRecord(await builds.cancel(id, printable(reason) || 'Cancelled by a caller.')),
+    getBuild: unary(context, async (caller, { id }) => ({
+      build: toBuildRecord(await builds.get(caller, id)),
     })),
-    watchBuild: serverStreaming(context, (request, send, signal) =>
-      watchBuild(builds, request, send, signal),
+    cancelBuild: unary(context, async (caller, { id, reason }) => ({
+      build: toBuildRecord(await builds.cancel(caller, id, printable(reason) || 'Cancelled by a caller.')),
+    })),
+    watchBuild: serverStreaming(context, (caller, request, outgoing) =>
+      watchBuild(builds, { caller, request, ...outgoing }),
     ),
-    downloadArtifact: serverStreaming(context, ({ id }, send, signal) =>
-      downloadArtifact(builds, id, send, signal),
+    downloadArtifact: serverStreaming(context, (caller, { id }, outgoing) =>
+      downloadArtifact(builds, { caller, id, ...outgoing }),
     ),
   };
 }

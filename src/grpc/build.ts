@@ -2,45 +2,46 @@ import type { Readable } from 'node:stream';
 import type { Logger } from '../lib/logger.ts';
 import type { BuildRecord } from '../model/build.ts';
 import type { Builds } from '../model/builds.ts';
+import { type Caller, requireRole } from '../model/caller.ts';
 import { KilnError } from '../model/error.ts';
 import type { BuildResponse } from './generated/kiln/v1/build_service.ts';
+import type { Outgoing } from './handlers.ts';
 import { toBuildRecord, toPart } from './messages.ts';
-import type { Send } from './send.ts';
 import { toSpec } from './spec.ts';
 import { openUpload, type UploadLimits } from './upload.ts';
 
-export type BuildCall = {
+export type BuildCall = Outgoing<BuildResponse> & {
+  readonly caller: Caller;
   readonly requests: Readable;
-  readonly send: Send<BuildResponse>;
-  readonly signal: AbortSignal;
 };
 
 /** The Build call: upload in, then the record, the log and the events out. Its end before the build's cancels the build. */
 export async function runBuildCall(
-  { requests, send, signal }: BuildCall,
+  call: BuildCall,
   { builds, upload, logger }: { builds: Builds; upload: UploadLimits; logger: Logger },
 ): Promise<void> {
+  const { caller, requests, signal } = call;
+  requireRole(caller, 'build');
   const { start, context } = await openUpload(requests, upload, signal);
   const spec = toSpec(start.spec);
   const dockerfile = start.dockerfile === undefined ? null : Buffer.from(start.dockerfile);
   if (context === null && dockerfile === null) throw nothingToBuild();
   if (dockerfile !== null && start.spec?.dockerfile !== undefined) throw twoDockerfiles();
-  builds.check({ spec, dockerfile });
-  const staged = context && (await builds.stageContext({ bytes: context, declared: null }, signal));
-  const record = await builds.start({ spec, context: staged, dockerfile });
+  builds.check(caller, { spec, dockerfile });
+  const staged = context && (await builds.stageContext(caller, { bytes: context, declared: null }, signal));
+  const record = await builds.start(caller, { spec, context: staged, dockerfile });
   logger.info({ build: record.id }, 'build accepted');
-  await using _client = start.detach ? null : builds.attend(record.id);
-  await sendBuild(record, builds, send, signal);
+  await using _client = start.detach ? null : builds.attend(caller, record.id);
+  await sendBuild(record, builds, call);
 }
 
 async function sendBuild(
   record: BuildRecord,
   builds: Builds,
-  send: Send<BuildResponse>,
-  signal: AbortSignal,
+  { caller, send, signal }: BuildCall,
 ): Promise<void> {
   await send({ part: { $case: 'accepted', value: toBuildRecord(record) } });
-  const items = await builds.watch(record.id, { logOffset: 0, eventOffset: 0, follow: true, signal });
+  const items = await builds.watch(caller, record.id, { logOffset: 0, eventOffset: 0, follow: true, signal });
   for await (const item of items) await send({ part: toPart(item) });
 }
 

@@ -3,9 +3,11 @@ import type {
   handleServerStreamingCall,
   handleUnaryCall,
   ServerDuplexStream,
+  ServerUnaryCall,
   ServerWritableStream,
 } from '@grpc/grpc-js';
 import type { Logger } from '../lib/logger.ts';
+import type { Authenticate, Caller } from '../model/caller.ts';
 import { KilnError } from '../model/error.ts';
 import { logFailure } from '../model/log-failure.ts';
 import { toServiceError } from './error-table.ts';
@@ -14,6 +16,7 @@ import { createSend, type Send } from './send.ts';
 
 /** What every handler needs of the server around it. */
 export type HandlerContext = {
+  readonly authenticate: Authenticate;
   readonly logger: Logger;
   readonly shutdown: AbortSignal;
   /** Deadline of a call that names none, in ms. */
@@ -24,13 +27,17 @@ export type HandlerContext = {
   dropConnection(peer: string): void;
 };
 
+/** Where a call's answers go. */
+export type Outgoing<Answer> = { readonly send: Send<Answer>; readonly signal: AbortSignal };
+
 /** A unary method from a function that resolves with the answer or rejects. */
 export function unary<Request, Answer>(
   context: HandlerContext,
-  work: (request: Request) => Promise<Answer>,
+  work: (caller: Caller, request: Request) => Promise<Answer>,
 ): handleUnaryCall<Request, Answer> {
   return (call, callback) => {
-    work(call.request).then(
+    const answered = identify(context, call).then((caller) => work(caller, call.request));
+    answered.then(
       (answer) => callback(null, answer),
       (error: unknown) => callback(toServiceError(explain(context, call.getPath(), error))),
     );
@@ -40,32 +47,37 @@ export function unary<Request, Answer>(
 /** A method that answers with a stream, from a function that sends it. */
 export function serverStreaming<Request, Answer>(
   context: HandlerContext,
-  work: (request: Request, send: Send<Answer>, signal: AbortSignal) => Promise<void>,
+  work: (caller: Caller, request: Request, outgoing: Outgoing<Answer>) => Promise<void>,
 ): handleServerStreamingCall<Request, Answer> {
-  return (call) => void answer(context, call, (send, signal) => work(call.request, send, signal));
+  return (call) => void answer(context, call, (caller, outgoing) => work(caller, call.request, outgoing));
 }
 
 /** A method with streams both ways, from a function that reads the one and sends the other. */
 export function bidiStreaming<Request, Answer>(
   context: HandlerContext,
   work: (
+    caller: Caller,
     requests: ServerDuplexStream<Request, Answer>,
-    send: Send<Answer>,
-    signal: AbortSignal,
+    outgoing: Outgoing<Answer>,
   ) => Promise<void>,
 ): handleBidiStreamingCall<Request, Answer> {
-  return (call) => void answer(context, call, (send, signal) => work(call, send, signal));
+  return (call) => void answer(context, call, (caller, outgoing) => work(caller, call, outgoing));
 }
 
 async function answer<Request, Answer>(
   context: HandlerContext,
   call: ServerWritableStream<Request, Answer> | ServerDuplexStream<Request, Answer>,
-  work: (send: Send<Answer>, signal: AbortSignal) => Promise<void>,
+  work: (caller: Caller, outgoing: Outgoing<Answer>) => Promise<void>,
 ): Promise<void> {
   using operation = startOperation(call, { maxMs: context.maxCallMs, shutdown: context.shutdown });
   const { signal } = operation;
   try {
-    await work(createSend<Answer>(call, { stallMs: context.readerStallMs, signal }), signal);
+    const caller = await identify(context, call);
+    signal.throwIfAborted();
+    await work(caller, {
+      send: createSend<Answer>(call, { stallMs: context.readerStallMs, signal }),
+      signal,
+    });
     call.end();
   } catch (error) {
     const cause = explain(context, call.getPath(), signal.aborted ? signal.reason : error);
@@ -73,6 +85,19 @@ async function answer<Request, Answer>(
     // The status would wait behind messages that the client does not read, so its connection is closed.
     if (cause.code === 'TRANSFER_STALLED') context.dropConnection(call.getPeer());
   }
+}
+
+/** Who makes a call. @throws KilnError of `authenticate` */
+function identify(
+  { authenticate }: HandlerContext,
+  call: Pick<ServerUnaryCall<unknown, unknown>, 'metadata' | 'getPeer'>,
+): Promise<Caller> {
+  const [authorization] = call.metadata.get('authorization');
+  return authenticate({
+    authorization: authorization?.toString(),
+    // What follows the last colon is the port.
+    address: call.getPeer().replace(/:\d+$/, ''),
+  });
 }
 
 /** An error as the caller gets it, once it is logged. */

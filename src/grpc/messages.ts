@@ -40,6 +40,7 @@ const stepNetworks: Readonly<Record<model.StepNetwork, proto.StepNetwork>> = {
 export function toBuildRecord(record: model.BuildRecord): proto.BuildRecord {
   return {
     id: record.id,
+    tenant: record.tenant,
     state: states[record.state],
     spec: toProtoSpec(record.spec),
     verdict: record.verdict ? toVerdict(record.verdict) : undefined,

@@ -1,6 +1,7 @@
 import { type ChannelOptions, Server, ServerCredentials } from '@grpc/grpc-js';
 import type { Logger } from '../lib/logger.ts';
 import type { Builds } from '../model/builds.ts';
+import type { Authenticate } from '../model/caller.ts';
 import { KilnError } from '../model/error.ts';
 import { createBuildService } from './build-service.ts';
 import { createConnections } from './connections.ts';
@@ -55,10 +56,11 @@ const channelOptions: ChannelOptions = {
 /** The gRPC API: build service, health and reflection, over plaintext HTTP/2. */
 export function createGrpcServer(options: {
   builds: Builds;
+  authenticate: Authenticate;
   settings: GrpcSettings;
   logger: Logger;
 }): GrpcServer {
-  const { builds, settings, logger } = options;
+  const { builds, authenticate, settings, logger } = options;
   const shutdown = new AbortController();
   const server = new Server({ ...channelOptions, interceptors: [createHostGuard(settings.hosts)] });
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
@@ -70,6 +72,7 @@ export function createGrpcServer(options: {
     builds,
     { maxBytes: settings.uploadMaxBytes, stallMs: settings.stallMs },
     {
+      authenticate,
       logger,
       shutdown: shutdown.signal,
       maxCallMs: settings.maxCallMs,

@@ -9,23 +9,26 @@ import { createDocs } from './docs/docs.ts';
 import { guardBrowsers, guardHeaders } from './guards.ts';
 import { getCatalog, getReadiness, getVersion } from './probes.ts';
 import { cancelBuild, getBuild, getEvents, getLog, listBuilds } from './records.ts';
+import { withCaller } from './with-caller.ts';
 
 type Methods = Partial<Record<'get' | 'post' | 'delete', RequestHandler>>;
 
 /** Every address of the API; the document must know the same. */
 export function createRoutes(edge: BuildEdge): Readonly<Record<string, Methods>> {
-  const post = postBuild(edge);
+  const known = withCaller(edge.authenticate);
+  const post = known(postBuild(edge));
   return {
     '/build': { post },
-    '/v1/builds': { get: listBuilds(edge), post },
-    '/v1/builds/:id': { get: getBuild(edge), delete: cancelBuild(edge) },
-    '/v1/builds/:id/log': { get: getLog(edge) },
-    '/v1/builds/:id/events': { get: getEvents(edge) },
-    '/v1/builds/:id/artifact': { get: getArtifact(edge) },
-    '/catalog': { get: getCatalog(edge.builds) },
+    '/v1/builds': { get: known(listBuilds(edge)), post },
+    '/v1/builds/:id': { get: known(getBuild(edge)), delete: known(cancelBuild(edge)) },
+    '/v1/builds/:id/log': { get: known(getLog(edge)) },
+    '/v1/builds/:id/events': { get: known(getEvents(edge)) },
+    '/v1/builds/:id/artifact': { get: known(getArtifact(edge)) },
+    '/catalog': { get: known(getCatalog(edge.builds)) },
+    '/version': { get: known(getVersion(edge.builds)) },
+    // Whoever watches over the process has no token.
     '/livez': { get: (_request, response) => void response.json({ alive: true }) },
     '/readyz': { get: getReadiness(edge.builds) },
-    '/version': { get: getVersion(edge.builds) },
   };
 }
 

@@ -1,12 +1,13 @@
-import type { RequestHandler, Response } from 'express';
+import type { Response } from 'express';
 import { asGone } from '../model/gone.ts';
 import { idOf, type RecordEdge } from './records.ts';
+import type { CallerHandler } from './with-caller.ts';
 
 /** The file a build kept: whole or a range of it, named by its digest. */
-export function getArtifact({ builds, settings }: RecordEdge): RequestHandler {
-  return async (request, response, next) => {
+export function getArtifact({ builds, settings }: RecordEdge): CallerHandler {
+  return async (caller, request, response, next) => {
     const id = idOf(request);
-    const { artifact, path } = await builds.artifact(id);
+    const { artifact, path } = await builds.artifact(caller, id);
     response.setTimeout(settings.readerStallMs, () => response.destroy());
     response.set({
       'Content-Type': 'application/x-tar',

@@ -1,35 +1,39 @@
-import type { Request, RequestHandler, Response } from 'express';
+import type { Request, Response } from 'express';
 import type { Logger } from '../lib/logger.ts';
 import type { BuildRecord } from '../model/build.ts';
 import type { Builds } from '../model/builds.ts';
+import { type Authenticate, requireRole } from '../model/caller.ts';
 import { type BuildAnswer, endAnswer, sendBuild } from './answer/build-answer.ts';
 import { watchClient } from './answer/client.ts';
 import type { HttpSettings } from './settings.ts';
 import { receiveBuild } from './upload/upload.ts';
+import type { CallerHandler } from './with-caller.ts';
 
 export type BuildEdge = {
   readonly builds: Builds;
+  readonly authenticate: Authenticate;
   readonly settings: HttpSettings;
   readonly logger: Logger;
 };
 
 /** POST /build: the archive in, the plain log (or events) out as it is printed, the verdict last. */
-export function postBuild(edge: BuildEdge): RequestHandler {
+export function postBuild(edge: BuildEdge): CallerHandler {
   const { builds, logger } = edge;
-  return async (request, response) => {
+  return async (caller, request, response) => {
+    requireRole(caller, 'build');
     using client = watchClient(request);
-    const { answer, ...build } = await receiveBuild({ request, response }, edge, client.signal);
-    const record = await builds.start(build);
+    const { answer, ...build } = await receiveBuild({ caller, request, response }, edge, client.signal);
+    const record = await builds.start(caller, build);
     logger.info({ build: record.id, requestId: response.getHeader('X-Request-Id') }, 'build accepted');
     response.set({ 'X-Build-Id': record.id, Location: `/v1/builds/${record.id}` });
     if (answer.async || prefersAsync(request)) sendAccepted(request, response, record);
-    else await followBuild({ request, response, record, ...answer }, edge, client.signal);
+    else await followBuild({ caller, request, response, record, ...answer }, edge, client.signal);
   };
 }
 
 /** The client's leaving, however it shows, is the end of the build. */
 async function followBuild(answer: BuildAnswer, edge: BuildEdge, signal: AbortSignal): Promise<void> {
-  await using _client = edge.builds.attend(answer.record.id);
+  await using _client = edge.builds.attend(answer.caller, answer.record.id);
   const verdict = await sendBuild(answer, edge, signal);
   await endAnswer(answer, verdict, edge.settings.readerStallMs);
 }

@@ -1,6 +1,7 @@
 import type { RequestHandler } from 'express';
 import manifest from '../../package.json' with { type: 'json' };
 import type { Builds } from '../model/builds.ts';
+import type { CallerHandler } from './with-caller.ts';
 
 /** Whether a build can run now: 503 until it can. */
 export function getReadiness(builds: Builds): RequestHandler {
@@ -11,11 +12,12 @@ export function getReadiness(builds: Builds): RequestHandler {
 }
 
 /** Every archive entry, and what this host has of it. */
-export function getCatalog(builds: Builds): RequestHandler {
-  return async (_request, response) => void response.json({ entries: await builds.catalog() });
+export function getCatalog(builds: Builds): CallerHandler {
+  return async (caller, _request, response) => void response.json({ entries: await builds.catalog(caller) });
 }
 
-export function getVersion(builds: Builds): RequestHandler {
+export function getVersion(builds: Builds): CallerHandler {
   const { name, version } = manifest;
-  return (_request, response) => void response.json({ name, version, entry: builds.readiness().entry });
+  return (_caller, _request, response) =>
+    void response.json({ name, version, entry: builds.readiness().entry });
 }

@@ -1,4 +1,4 @@
-import type { Request, RequestHandler, Response } from 'express';
+import type { Request, Response } from 'express';
 import { isTerminal } from '../model/build.ts';
 import type { Builds } from '../model/builds.ts';
 import { openStream, watchClient } from './answer/client.ts';
@@ -6,36 +6,37 @@ import { writeEvents } from './answer/events.ts';
 import { listQuery, rangeQuery } from './docs/schemas.ts';
 import { readQuery } from './query.ts';
 import type { HttpSettings } from './settings.ts';
+import type { CallerHandler } from './with-caller.ts';
 
 export type RecordEdge = { readonly builds: Builds; readonly settings: HttpSettings };
 
-export function listBuilds({ builds }: RecordEdge): RequestHandler {
-  return async (request, response) => {
+export function listBuilds({ builds }: RecordEdge): CallerHandler {
+  return async (caller, request, response) => {
     const { limit, cursor } = readQuery(listQuery, request.query);
-    const page = await builds.list({ limit, ...(cursor !== undefined && { before: cursor }) });
+    const page = await builds.list(caller, { limit, ...(cursor !== undefined && { before: cursor }) });
     const last = page.builds.at(-1);
     if (last && page.more) response.set('Link', `</v1/builds?limit=${limit}&cursor=${last.id}>; rel="next"`);
     response.json({ builds: page.builds });
   };
 }
 
-export function getBuild({ builds }: RecordEdge): RequestHandler {
-  return async (request, response) => void response.json(await builds.get(idOf(request)));
+export function getBuild({ builds }: RecordEdge): CallerHandler {
+  return async (caller, request, response) => void response.json(await builds.get(caller, idOf(request)));
 }
 
-export function cancelBuild({ builds }: RecordEdge): RequestHandler {
-  return async (request, response) =>
-    void response.json(await builds.cancel(idOf(request), 'The build was cancelled.'));
+export function cancelBuild({ builds }: RecordEdge): CallerHandler {
+  return async (caller, request, response) =>
+    void response.json(await builds.cancel(caller, idOf(request), 'The build was cancelled.'));
 }
 
 /** The log's bytes, exactly. */
-export function getLog({ builds, settings }: RecordEdge): RequestHandler {
-  return async (request, response) => {
+export function getLog({ builds, settings }: RecordEdge): CallerHandler {
+  return async (caller, request, response) => {
     using client = watchClient(request);
     const { signal } = client;
     const { offset, follow } = readQuery(rangeQuery, request.query);
-    const { state } = await builds.get(idOf(request));
-    const chunks = await builds.readLog(idOf(request), { offset, follow, signal });
+    const { state } = await builds.get(caller, idOf(request));
+    const chunks = await builds.readLog(caller, idOf(request), { offset, follow, signal });
     const type = 'text/plain';
     if (endHead(request, response, type)) return;
     await using reader = fromIterable(chunks);
@@ -53,15 +54,15 @@ async function* fromIterable<T>(items: AsyncIterable<T>): AsyncGenerator<T, void
 }
 
 /** The events as NDJSON, or as server-sent events that a browser resumes by itself. */
-export function getEvents({ builds, settings }: RecordEdge): RequestHandler {
-  return async (request, response) => {
+export function getEvents({ builds, settings }: RecordEdge): CallerHandler {
+  return async (caller, request, response) => {
     using client = watchClient(request);
     const { signal } = client;
     const type = request.accepts(['application/x-ndjson', 'text/event-stream']) || 'application/x-ndjson';
     const sse = type === 'text/event-stream';
     const { offset, follow } = readQuery(rangeQuery, resumed(request));
-    const { state } = await builds.get(idOf(request));
-    await using events = await builds.events(idOf(request), { offset, follow, signal });
+    const { state } = await builds.get(caller, idOf(request));
+    await using events = await builds.events(caller, idOf(request), { offset, follow, signal });
     if (endHead(request, response, type)) return;
     const first = isTerminal(state) ? await events.next() : undefined;
     if (sse && first?.done) {

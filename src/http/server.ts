@@ -1,6 +1,7 @@
 import { createServer, type Server } from 'node:http';
 import type { Logger } from '../lib/logger.ts';
 import type { Builds } from '../model/builds.ts';
+import type { Authenticate } from '../model/caller.ts';
 import { KilnError } from '../model/error.ts';
 import { createApp } from './app.ts';
 import { answerClientErrors } from './client-error.ts';
@@ -25,13 +26,14 @@ const defaultGraceMs = 2000;
 /** The HTTP API, over HTTP/1.1 without TLS. */
 export function createHttpServer(options: {
   builds: Builds;
+  authenticate: Authenticate;
   settings: GivenHttpSettings;
   logger: Logger;
 }): HttpServer {
-  const { builds, logger } = options;
+  const { builds, authenticate, logger } = options;
   const settings = completeSettings(options.settings);
   const server = createNodeServer(settings);
-  const app = createApp({ builds, settings, logger });
+  const app = createApp({ builds, authenticate, settings, logger });
   // Without a listener for checkContinue Node would ask for the body before anyone has looked at the headers.
   server.on('request', app).on('checkContinue', app);
   answerClientErrors(server);

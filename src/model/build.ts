@@ -100,6 +100,8 @@ export type Phase = (typeof phases)[number];
 /** A build's record: what `GET /v1/builds/:id` shows. Times are RFC 3339, sizes bytes. */
 export type BuildRecord = {
   readonly id: string;
+  /** Whose it is. */
+  readonly tenant: string;
   readonly state: BuildState;
   readonly spec: BuildSpec;
   readonly verdict: Verdict | null;

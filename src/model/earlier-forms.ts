@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import type { BuildRecord, EgressDestination } from './build.ts';
+import { defaultTenant } from './caller.ts';
 import type { BuildEvent } from './event.ts';
 import { type BuildSpec, parseSpec } from './spec.ts';
 
@@ -16,7 +17,8 @@ type ProxyDestination = {
 
 const defaults = parseSpec({});
 
-type Stored = Omit<BuildRecord, 'spec' | 'vm' | 'egress' | 'warnings'> & {
+type Stored = Omit<BuildRecord, 'tenant' | 'spec' | 'vm' | 'egress' | 'warnings'> & {
+  readonly tenant?: string;
   readonly spec: Partial<BuildSpec>;
   readonly vm: Partial<NonNullable<BuildRecord['vm']>> | null;
   readonly egress: readonly (EgressDestination | ProxyDestination)[];
@@ -29,6 +31,7 @@ export function readRecord(stored: string): BuildRecord {
   const record: Stored = JSON.parse(stored);
   return {
     ...record,
+    tenant: record.tenant ?? defaultTenant,
     spec: { ...defaults, ...record.spec },
     // Steps shared the network of their VM.
     vm: record.vm && ({ network: 'vm', ...record.vm } as NonNullable<BuildRecord['vm']>),

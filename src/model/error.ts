@@ -48,6 +48,7 @@ export const errorKinds = {
   PLATFORM_UNSUPPORTED: 'unprocessable',
   UPLOAD_TOO_LARGE: 'too-large',
   UPLOAD_TIMEOUT: 'request-timeout',
+  ROLE_TOO_LOW: 'forbidden',
   HOST_NOT_ALLOWED: 'forbidden',
   ORIGIN_NOT_ALLOWED: 'forbidden',
   METHOD_NOT_ALLOWED: 'method-not-allowed',

@@ -22,8 +22,14 @@ export type BuildStore = AsyncDisposable & {
   /**
    * Newest first; `before` is the last id of the page before. Reading stops before the record that would make their JSON
    * larger than `maxBytes`, unless it is the first.
+   * @param page.tenant Whose; null for all there are, which is for the service itself.
    */
-  list(page: { limit: number; before?: string; maxBytes?: number }): Promise<BuildPage>;
+  list(page: {
+    tenant: string | null;
+    limit: number;
+    before?: string;
+    maxBytes?: number;
+  }): Promise<BuildPage>;
   /** Ends what an earlier run left queued or running; returns those records as they are now. */
   interruptUnfinished(verdict: Verdict, at: string): Promise<BuildRecord[]>;
 
@@ -57,7 +63,7 @@ export function createBuildStore(db: Kysely<Tables>): BuildStore {
       await settle(
         db
           .insertInto('build')
-          .values({ id: record.id, created, ...columnsOf(record) })
+          .values({ id: record.id, tenant: record.tenant, created, ...columnsOf(record) })
           .execute(),
       );
     },
@@ -69,14 +75,15 @@ export function createBuildStore(db: Kysely<Tables>): BuildStore {
       if (!row) throw new KilnError('NOT_FOUND', 'There is no build with this id.');
       return parse(row);
     },
-    list({ limit, before, maxBytes = Number.POSITIVE_INFINITY }) {
+    list({ tenant, limit, before, maxBytes = Number.POSITIVE_INFINITY }) {
       // One more than asked for tells whether there are more.
       const newest = db
         .selectFrom('build')
         .select('record')
         .orderBy('id', 'desc')
         .limit(limit + 1);
-      const query = before === undefined ? newest : newest.where('id', '<', before);
+      const own = tenant === null ? newest : newest.where('tenant', '=', tenant);
+      const query = before === undefined ? own : own.where('id', '<', before);
       return settle(readPage(query.stream(), { limit, maxBytes }));
     },
     interruptUnfinished: (verdict, at) =>

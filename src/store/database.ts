@@ -8,6 +8,7 @@ import { KilnError } from '../model/error.ts';
 export type Tables = {
   build: {
     id: string;
+    tenant: string;
     state: string;
     /** RFC 3339; ids sort the same way. */
     created: string;
@@ -52,6 +53,15 @@ const migrations: Record<string, Migration> = {
         record = json_insert(record, '$.warnings', json('[]'), '$.spec.builtinFrontend', json('false'))`.execute(
         db,
       );
+    },
+  },
+  '004-tenant': {
+    async up(db) {
+      await db.schema
+        .alterTable('build')
+        .addColumn('tenant', 'text', (column) => column.notNull().defaultTo('default'))
+        .execute();
+      await db.schema.createIndex('build_tenant').on('build').columns(['tenant', 'id']).execute();
     },
   },
 };

@@ -1,3 +1,4 @@
+import { localAdmin } from '../../src/model/caller.ts';
 import { build, type TestService } from '../e2e/harness.ts';
 import { type Bench, median, type Row, time, waitUntilWarm } from './measure.ts';
 import { startInVmNetwork } from './vm-network.ts';
@@ -34,7 +35,7 @@ async function timeBuild(service: TestService, steps: number, network: 'bridge' 
     if (answer.exit !== 0) throw new Error(answer.body);
     id = answer.id;
   });
-  const { vm } = await service.builds.get(id);
+  const { vm } = await service.builds.get(localAdmin, id);
   if (vm?.network !== network)
     throw new Error(`The steps had the network '${vm?.network}', not '${network}'.`);
   return ms;

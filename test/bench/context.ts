@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { localAdmin } from '../../src/model/caller.ts';
 import { type Bench, median, plainSsh, shell, time, waitUntilWarm } from './measure.ts';
 
 const rounds = 3;
@@ -31,7 +32,7 @@ export const benchContext: Bench = async (service) => {
       head += text;
     });
     const id = /x-build-id: (\S+)/i.exec(head)?.[1] ?? '';
-    ours.push(Date.parse((await service.builds.get(id)).times.contextReady ?? '') - started);
+    ours.push(Date.parse((await service.builds.get(localAdmin, id)).times.contextReady ?? '') - started);
     await waitUntilWarm(service);
     await using lease = await service.pool.acquire(signal);
     await using ssh = await plainSsh(lease.vm);

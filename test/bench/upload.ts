@@ -87,8 +87,9 @@ function serveKiln(directory: string): ReturnType<typeof serve> {
   return serve({
     settings: { uploadMaxBytes: maxBytes },
     overrides: {
-      stageContext: (upload, signal) => stageContext(upload, { directory, limits, minFreeBytes: 0, signal }),
-      async start({ context }) {
+      stageContext: (_caller, upload, signal) =>
+        stageContext(upload, { directory, limits, minFreeBytes: 0, signal }),
+      async start(_caller, { context }) {
         await context?.[Symbol.asyncDispose]();
         return record;
       },

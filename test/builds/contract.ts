@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { BuildRequest, Builds } from '../../src/model/builds.ts';
+import { type Caller, localAdmin } from '../../src/model/caller.ts';
 import type { StagedContext } from '../../src/model/context.ts';
 import { KilnError } from '../../src/model/error.ts';
 import { parseSpec } from '../../src/model/spec.ts';
@@ -28,14 +29,63 @@ export function testContract(name: string, open: (ending: Ending) => Promise<Ope
   }
 }
 
+const reader: Caller = { ...localAdmin, role: 'read' };
+const stranger: Caller = { tenant: 'other', role: 'admin' };
+
 const assertions: readonly Assertion[] = [
+  [
+    'a build belongs to the tenant that started it; to every other it does not exist, not even for its admin',
+    'goes on',
+    async (builds) => {
+      const { id, tenant } = await builds.start(localAdmin, request);
+      assert.equal(tenant, localAdmin.tenant);
+      await notThere(builds, stranger, id);
+      assert.deepEqual(await builds.list(stranger, { limit: 10 }), { builds: [], more: false });
+      {
+        await using _client = builds.attend(stranger, id);
+      }
+      assert.notEqual((await builds.get(localAdmin, id)).state, 'cancelled');
+    },
+  ],
+  [
+    'the role read may look at everything of its tenant, and neither build nor cancel',
+    'goes on',
+    async (builds) => {
+      const { id } = await builds.start(localAdmin, request);
+      assert.equal((await builds.get(reader, id)).id, id);
+      assert.equal((await builds.list(reader, { limit: 1 })).builds.length, 1);
+      for await (const _item of await builds.watch(reader, id, fromStart)) break;
+      await builds.readLog(reader, id, allOf);
+      await builds.events(reader, id, allOf);
+      await builds.catalog(reader);
+      await rejects(builds.artifact(reader, id), 'NOT_READY');
+      assert.throws(() => builds.check(reader, request), { code: 'ROLE_TOO_LOW' });
+      const bytes = { [Symbol.asyncIterator]: () => assert.fail('it was read') };
+      await rejects(builds.stageContext(reader, { bytes, declared: null }, signal), 'ROLE_TOO_LOW');
+      const { context, removed } = simulateContext();
+      await rejects(builds.start(reader, { ...request, context }), 'ROLE_TOO_LOW');
+      assert.ok(removed());
+      await rejects(builds.cancel(reader, id, 'x'), 'ROLE_TOO_LOW');
+      assert.notEqual((await builds.get(reader, id)).state, 'cancelled');
+    },
+  ],
+  [
+    'the role build may do all that there is to do with builds',
+    'goes on',
+    async (builds) => {
+      const builder: Caller = { ...localAdmin, role: 'build' };
+      builds.check(builder, request);
+      const { id } = await builds.start(builder, request);
+      assert.equal((await builds.cancel(builder, id, 'Enough.')).state, 'cancelled');
+    },
+  ],
   [
     'a build has one id, by which it is got and listed',
     'succeeds',
     async (builds) => {
-      const { id } = await builds.start(request);
-      assert.equal((await builds.get(id)).id, id);
-      const page = await builds.list({ limit: 1 });
+      const { id } = await builds.start(localAdmin, request);
+      assert.equal((await builds.get(localAdmin, id)).id, id);
+      const page = await builds.list(localAdmin, { limit: 1 });
       assert.deepEqual([page.builds.map((record) => record.id), page.more], [[id], false]);
     },
   ],
@@ -43,9 +93,9 @@ const assertions: readonly Assertion[] = [
     'the last item of a followed build is its verdict, and its record has it then',
     'succeeds',
     async (builds) => {
-      const { id } = await builds.start(request);
-      const items = await collect(await builds.watch(id, fromStart));
-      const record = await builds.get(id);
+      const { id } = await builds.start(localAdmin, request);
+      const items = await collect(await builds.watch(localAdmin, id, fromStart));
+      const record = await builds.get(localAdmin, id);
       const last = items.at(-1);
       assert.ok(last?.kind === 'event' && last.event.type === 'verdict');
       assert.deepEqual([record.state, record.verdict], ['succeeded', last.event.verdict]);
@@ -55,16 +105,16 @@ const assertions: readonly Assertion[] = [
     'log and events are the same, watched together or read alone',
     'succeeds',
     async (builds) => {
-      const { id } = await builds.start(request);
-      const items = await collect(await builds.watch(id, fromStart));
+      const { id } = await builds.start(localAdmin, request);
+      const items = await collect(await builds.watch(localAdmin, id, fromStart));
       assert.deepEqual(
-        await collect(await builds.events(id, allOf)),
+        await collect(await builds.events(localAdmin, id, allOf)),
         items.filter(({ kind }) => kind === 'event'),
       );
-      const log = Buffer.concat(await collect(await builds.readLog(id, allOf)));
+      const log = Buffer.concat(await collect(await builds.readLog(localAdmin, id, allOf)));
       assert.ok(log.length > 1);
       assert.deepEqual(Buffer.concat(items.flatMap((item) => (item.kind === 'log' ? [item.data] : []))), log);
-      const rest = await collect(await builds.readLog(id, { ...allOf, offset: 1 }));
+      const rest = await collect(await builds.readLog(localAdmin, id, { ...allOf, offset: 1 }));
       assert.deepEqual(Buffer.concat(rest), log.subarray(1));
     },
   ],
@@ -72,57 +122,57 @@ const assertions: readonly Assertion[] = [
     'the offsets of what was sent are where one reads on',
     'succeeds',
     async (builds) => {
-      const { id } = await builds.start(request);
-      const items = await collect(await builds.watch(id, fromStart));
+      const { id } = await builds.start(localAdmin, request);
+      const items = await collect(await builds.watch(localAdmin, id, fromStart));
       const ends = { log: 0, event: 0 };
       for (const item of items) {
         if (item.kind === 'log') assert.equal(item.offset, ends.log);
         else assert.ok(item.offset > ends.event);
         ends[item.kind] = item.offset + (item.kind === 'log' ? item.data.length : 0);
-        const events = await collect(await builds.events(id, { ...allOf, offset: ends.event }));
+        const events = await collect(await builds.events(localAdmin, id, { ...allOf, offset: ends.event }));
         assert.deepEqual(
           events,
           items.filter(({ kind, offset }) => kind === 'event' && offset > ends.event),
         );
       }
       const range = { ...fromStart, logOffset: ends.log, eventOffset: ends.event };
-      assert.deepEqual(await collect(await builds.watch(id, range)), []);
+      assert.deepEqual(await collect(await builds.watch(localAdmin, id, range)), []);
     },
   ],
   [
     'offsets beyond the end and within an event are refused before anything is sent',
     'succeeds',
     async (builds) => {
-      const { id } = await builds.start(request);
-      await collect(await builds.watch(id, fromStart));
+      const { id } = await builds.start(localAdmin, request);
+      await collect(await builds.watch(localAdmin, id, fromStart));
       const beyond = { ...allOf, offset: 1e9 };
-      await rejects(builds.readLog(id, beyond), 'OUT_OF_RANGE');
-      await rejects(builds.events(id, beyond), 'OUT_OF_RANGE');
-      await rejects(builds.watch(id, { ...fromStart, logOffset: 1e9 }), 'OUT_OF_RANGE');
-      await rejects(builds.watch(id, { ...fromStart, eventOffset: 1e9 }), 'OUT_OF_RANGE');
-      await rejects(builds.watch(id, { ...fromStart, eventOffset: 1 }), 'OFFSET_INVALID');
-      await rejects(builds.events(id, { ...allOf, offset: 1 }), 'OFFSET_INVALID');
+      await rejects(builds.readLog(localAdmin, id, beyond), 'OUT_OF_RANGE');
+      await rejects(builds.events(localAdmin, id, beyond), 'OUT_OF_RANGE');
+      await rejects(builds.watch(localAdmin, id, { ...fromStart, logOffset: 1e9 }), 'OUT_OF_RANGE');
+      await rejects(builds.watch(localAdmin, id, { ...fromStart, eventOffset: 1e9 }), 'OUT_OF_RANGE');
+      await rejects(builds.watch(localAdmin, id, { ...fromStart, eventOffset: 1 }), 'OFFSET_INVALID');
+      await rejects(builds.events(localAdmin, id, { ...allOf, offset: 1 }), 'OFFSET_INVALID');
     },
   ],
   [
     'a build that has ended is not cancelled, and has no artifact where it was asked for none',
     'succeeds',
     async (builds) => {
-      const { id } = await builds.start(request);
-      await collect(await builds.watch(id, fromStart));
-      await rejects(builds.cancel(id, 'too late'), 'BUILD_TERMINAL');
-      await rejects(builds.artifact(id), 'NOT_FOUND');
-      assert.equal((await builds.get(id)).state, 'succeeded');
+      const { id } = await builds.start(localAdmin, request);
+      await collect(await builds.watch(localAdmin, id, fromStart));
+      await rejects(builds.cancel(localAdmin, id, 'too late'), 'BUILD_TERMINAL');
+      await rejects(builds.artifact(localAdmin, id), 'NOT_FOUND');
+      assert.equal((await builds.get(localAdmin, id)).state, 'succeeded');
     },
   ],
   [
     'cancelling ends the build and everyone who follows it, with the reason',
     'goes on',
     async (builds) => {
-      const { id } = await builds.start(request);
-      await rejects(builds.artifact(id), 'NOT_READY');
-      const following = collect(await builds.watch(id, fromStart));
-      const record = await builds.cancel(id, 'Enough.');
+      const { id } = await builds.start(localAdmin, request);
+      await rejects(builds.artifact(localAdmin, id), 'NOT_READY');
+      const following = collect(await builds.watch(localAdmin, id, fromStart));
+      const record = await builds.cancel(localAdmin, id, 'Enough.');
       assert.deepEqual([record.state, record.verdict?.message], ['cancelled', 'Enough.']);
       const last = (await following).at(-1);
       assert.ok(last?.kind === 'event' && last.event.type === 'verdict');
@@ -133,17 +183,17 @@ const assertions: readonly Assertion[] = [
     'a client that attends and leaves before the end cancels the build; whoever only watches does not',
     'goes on',
     async (builds) => {
-      const { id } = await builds.start(request);
-      for await (const _item of await builds.watch(id, fromStart)) break;
+      const { id } = await builds.start(localAdmin, request);
+      for await (const _item of await builds.watch(localAdmin, id, fromStart)) break;
       const leave = new AbortController();
-      const watching = collect(await builds.watch(id, { ...fromStart, signal: leave.signal }));
+      const watching = collect(await builds.watch(localAdmin, id, { ...fromStart, signal: leave.signal }));
       leave.abort(new KilnError('CLIENT_GONE', 'gone'));
       await rejects(watching, 'CLIENT_GONE');
-      assert.notEqual((await builds.get(id)).state, 'cancelled');
+      assert.notEqual((await builds.get(localAdmin, id)).state, 'cancelled');
       {
-        await using _client = builds.attend(id);
+        await using _client = builds.attend(localAdmin, id);
       }
-      const { state, verdict } = await builds.get(id);
+      const { state, verdict } = await builds.get(localAdmin, id);
       assert.deepEqual([state, verdict?.message], ['cancelled', 'The client went away.']);
     },
   ],
@@ -151,25 +201,20 @@ const assertions: readonly Assertion[] = [
     'a client that attends until the end changes nothing, and one of no build harms nothing',
     'succeeds',
     async (builds) => {
-      const { id } = await builds.start(request);
+      const { id } = await builds.start(localAdmin, request);
       {
-        await using _client = builds.attend(id);
-        await using _none = builds.attend(other);
-        await collect(await builds.watch(id, fromStart));
+        await using _client = builds.attend(localAdmin, id);
+        await using _none = builds.attend(localAdmin, other);
+        await collect(await builds.watch(localAdmin, id, fromStart));
       }
-      assert.equal((await builds.get(id)).state, 'succeeded');
+      assert.equal((await builds.get(localAdmin, id)).state, 'succeeded');
     },
   ],
   [
     'a build that is not there is not found, whatever is asked of it',
     'succeeds',
     async (builds) => {
-      await rejects(builds.get(other), 'NOT_FOUND');
-      await rejects(builds.cancel(other, 'x'), 'NOT_FOUND');
-      await rejects(builds.readLog(other, allOf), 'NOT_FOUND');
-      await rejects(builds.watch(other, fromStart), 'NOT_FOUND');
-      await rejects(builds.events(other, allOf), 'NOT_FOUND');
-      await rejects(builds.artifact(other), 'NOT_FOUND');
+      await notThere(builds, localAdmin, other);
     },
   ],
   [
@@ -180,14 +225,14 @@ const assertions: readonly Assertion[] = [
         [{ ...request, spec: parseSpec({ entry: 'buildkit-v0.1.0' }) }, 'BUILDKIT_UNKNOWN'],
         [{ ...request, dockerfile: Buffer.from('FROM a\0b') }, 'DOCKERFILE_INVALID'],
       ];
-      builds.check(request);
+      builds.check(localAdmin, request);
       for (const [wrong, code] of refused) {
         const { context, removed } = simulateContext();
-        assert.throws(() => builds.check(wrong), { code });
-        await rejects(builds.start({ ...wrong, context }), code);
+        assert.throws(() => builds.check(localAdmin, wrong), { code });
+        await rejects(builds.start(localAdmin, { ...wrong, context }), code);
         assert.ok(removed());
       }
-      await rejects(builds.start({ ...request, dockerfile: null }), 'FILE_MISSING');
+      await rejects(builds.start(localAdmin, { ...request, dockerfile: null }), 'FILE_MISSING');
     },
   ],
 ];
@@ -196,6 +241,17 @@ async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
   const all: T[] = [];
   for await (const item of items) all.push(item);
   return all;
+}
+
+/** In every use-case and in the same words, whether it exists for somebody else or not at all. */
+async function notThere(builds: Builds, caller: Caller, id: string): Promise<void> {
+  const notFound = { code: 'NOT_FOUND', message: 'There is no build with this id.' };
+  await assert.rejects(builds.get(caller, id), notFound);
+  await assert.rejects(builds.cancel(caller, id, 'x'), notFound);
+  await assert.rejects(builds.readLog(caller, id, allOf), notFound);
+  await assert.rejects(builds.watch(caller, id, fromStart), notFound);
+  await assert.rejects(builds.events(caller, id, allOf), notFound);
+  await assert.rejects(builds.artifact(caller, id), notFound);
 }
 
 function rejects(promise: Promise<unknown>, code: string): Promise<void> {

@@ -6,6 +6,7 @@ import { createBuilds, type RunningBuilds } from '../../src/builds/create-builds
 import type { WarmVm } from '../../src/guest/warm-vm.ts';
 import { DiskBudget } from '../../src/host/disk-budget.ts';
 import { createBuildFiles, endBuildFiles } from '../../src/logs/build-files.ts';
+import { localAdmin } from '../../src/model/caller.ts';
 import { parseSpec } from '../../src/model/spec.ts';
 import type { Lease } from '../../src/pool/pool.ts';
 import type { BuildStore } from '../../src/store/build-store.ts';
@@ -83,7 +84,7 @@ test('a build that is refused because the line is full leaves no file and no ope
   await using _taken = taken;
   const { builds, buildsDirectory, store } = await createParts(folder, line);
   await using _store = store;
-  await assert.rejects(builds.start(request), { code: 'NO_CAPACITY' });
+  await assert.rejects(builds.start(localAdmin, request), { code: 'NO_CAPACITY' });
   await assertNothingLeft(buildsDirectory);
 });
 
@@ -94,7 +95,7 @@ test('a full line refuses a context before a byte of it is read', async () => {
   const { builds, store } = await createParts(folder, line);
   await using _store = store;
   const upload = { [Symbol.asyncIterator]: () => assert.fail('it was read') };
-  await assert.rejects(builds.stageContext({ bytes: upload, declared: null }, signal), {
+  await assert.rejects(builds.stageContext(localAdmin, { bytes: upload, declared: null }, signal), {
     code: 'NO_CAPACITY',
   });
 });
@@ -107,8 +108,8 @@ test('a disk that is nearly full refuses builds, before a byte of a context is r
   await using _store = store;
   const bytes = { [Symbol.asyncIterator]: () => assert.fail('it was read') };
   const refused = { code: 'NO_CAPACITY', message: /nearly full: \d+ bytes are free/ };
-  await assert.rejects(builds.stageContext({ bytes, declared: null }, signal), refused);
-  await assert.rejects(builds.start(request), refused);
+  await assert.rejects(builds.stageContext(localAdmin, { bytes, declared: null }, signal), refused);
+  await assert.rejects(builds.start(localAdmin, request), refused);
   await assertNothingLeft(buildsDirectory);
 });
 
@@ -117,7 +118,7 @@ test('a build that cannot be recorded gives its slot back and leaves nothing', a
   const line = noVms();
   const { builds, buildsDirectory, store } = await createParts(folder, line);
   await store[Symbol.asyncDispose]();
-  await assert.rejects(builds.start(request));
+  await assert.rejects(builds.start(localAdmin, request));
   await assertNothingLeft(buildsDirectory);
   assert.deepEqual([line.scheduler.waiting, line.status.leased], [0, 0]);
 });
@@ -128,7 +129,7 @@ test('a waiting build that cannot be recorded leaves the line', async () => {
   await using _taken = taken;
   const { builds, buildsDirectory, store } = await createParts(folder, line);
   await store[Symbol.asyncDispose]();
-  await assert.rejects(builds.start(request));
+  await assert.rejects(builds.start(localAdmin, request));
   assert.equal(line.scheduler.waiting, 0);
   await assertNothingLeft(buildsDirectory);
 });
@@ -138,17 +139,20 @@ test('a build that asks for another archive entry than the one served is refused
   const { builds, buildsDirectory, store } = await createParts(folder, noVms());
   await using _store = store;
   const other = { ...request, spec: parseSpec({ entry: 'v0.12.5' }) };
-  await assert.rejects(builds.start(other), {
+  await assert.rejects(builds.start(localAdmin, other), {
     code: 'BUILDKIT_NOT_MADE',
     message:
       /^This host has no VM image of buildkit-v0\.12\.5 yet; .*KILN_ENTRIES=buildkit-v0\.20\.2,buildkit-v0\.12\.5 /,
   });
   const unknown = { ...request, spec: parseSpec({ entry: 'buildkit-v0.12.99' }) };
-  await assert.rejects(builds.start(unknown), { code: 'BUILDKIT_UNKNOWN', message: /buildkit-v0\.12\.5/ });
+  await assert.rejects(builds.start(localAdmin, unknown), {
+    code: 'BUILDKIT_UNKNOWN',
+    message: /buildkit-v0\.12\.5/,
+  });
   await assertNothingLeft(buildsDirectory);
   const same = { ...request, spec: parseSpec({ entry: queuedRecord().entry.name }) };
-  const { id } = await builds.start(same);
-  await builds.cancel(id, 'seen enough');
+  const { id } = await builds.start(localAdmin, same);
+  await builds.cancel(localAdmin, id, 'seen enough');
 });
 
 test('a service that is stopped while a build is being accepted ends that build, too', async () => {
@@ -160,7 +164,7 @@ test('a service that is stopped while a build is being accepted ends that build,
   };
   const { builds, store } = await createParts(folder, noVms(), { onInsert });
   await using _store = store;
-  const accepted = builds.start(request);
+  const accepted = builds.start(localAdmin, request);
   const { id } = await accepted;
   await drained;
   assert.equal((await store.get(id)).state, 'interrupted');
@@ -172,9 +176,9 @@ test('a build that waits says first that it is queued, then at which place', asy
   await using _taken = taken;
   const { builds, store } = await createParts(folder, line);
   await using _store = store;
-  const { id } = await builds.start(request);
-  await builds.cancel(id, 'seen enough');
-  const items = await builds.watch(id, { logOffset: 0, eventOffset: 0, follow: true, signal });
+  const { id } = await builds.start(localAdmin, request);
+  await builds.cancel(localAdmin, id, 'seen enough');
+  const items = await builds.watch(localAdmin, id, { logOffset: 0, eventOffset: 0, follow: true, signal });
   const types = (await Array.fromAsync(items)).map((item) => item.kind === 'event' && item.event.type);
   assert.deepEqual(types, ['state', 'queued', 'verdict']);
 });
@@ -186,7 +190,7 @@ test('a page of the largest records there are ends at 4 MiB, and says that there
   const buildArgs = Object.fromEntries(Array.from({ length: 15 }, (_, i) => [`A${i}`, 'x'.repeat(65_536)]));
   const record = { ...queuedRecord(), spec: parseSpec({ buildArgs }) };
   for (let count = 0; count < 6; count += 1) await store.insert({ ...record, id: queuedRecord().id });
-  const page = await builds.list({ limit: 100 });
+  const page = await builds.list(localAdmin, { limit: 100 });
   assert.deepEqual([page.builds.length, page.more], [4, true]);
 });
 
@@ -201,7 +205,11 @@ test('the events of a build that has ended are read without its log', async () =
   await Promise.all([log.end(), events.end(), rm(join(directory, 'log'))]);
   await endBuildFiles(directory, { at: '2026-01-02T03:04:05.678Z', type: 'verdict', verdict });
   const seen: unknown[] = [];
-  for await (const { event } of await builds.events(record.id, { offset: 0, follow: true, signal }))
+  for await (const { event } of await builds.events(localAdmin, record.id, {
+    offset: 0,
+    follow: true,
+    signal,
+  }))
     seen.push(event.type);
   assert.deepEqual(seen, ['verdict']);
 });
@@ -218,9 +226,9 @@ test('what is removed between its opening and its reading is gone, and no fault 
   await endBuildFiles(join(buildsDirectory, record.id), { at: '', type: 'verdict', verdict });
   const range = { offset: 0, follow: false, signal };
   const opened = {
-    log: await builds.readLog(record.id, range),
-    events: await builds.events(record.id, range),
-    both: await builds.watch(record.id, { logOffset: 0, eventOffset: 0, follow: false, signal }),
+    log: await builds.readLog(localAdmin, record.id, range),
+    events: await builds.events(localAdmin, record.id, range),
+    both: await builds.watch(localAdmin, record.id, { logOffset: 0, eventOffset: 0, follow: false, signal }),
   };
   await rm(join(buildsDirectory, record.id), { recursive: true });
   for (const [what, items] of Object.entries(opened))

@@ -6,6 +6,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createBuilds, type RunningBuilds } from '../../src/builds/create-builds.ts';
 import { DiskBudget } from '../../src/host/disk-budget.ts';
 import { type BuildRecord, isTerminal } from '../../src/model/build.ts';
+import { localAdmin } from '../../src/model/caller.ts';
 import { parseSpec } from '../../src/model/spec.ts';
 import { fleetOfOne } from '../fleet/fleet-of-one.ts';
 import { asleep } from '../scheduler/asleep.ts';
@@ -49,7 +50,7 @@ async function createService(path: string, scripts: readonly Script[]) {
 
 async function waitForEnd(builds: RunningBuilds, id: string): Promise<BuildRecord> {
   for (;;) {
-    const record = await builds.get(id);
+    const record = await builds.get(localAdmin, id);
     if (isTerminal(record.state)) return record;
     await sleep(20);
   }
@@ -71,25 +72,25 @@ test('a disk that fills while a build runs lets old builds go: its end is record
   const { builds } = service;
   const ended: BuildRecord[] = [];
   for (let count = 0; count < 2; count += 1) {
-    const { id } = await builds.start(request);
+    const { id } = await builds.start(localAdmin, request);
     ended.push(await waitForEnd(builds, id));
   }
   const [first = assert.fail(), second = assert.fail()] = ended;
   assert.deepEqual([first.state, second.state], ['succeeded', 'succeeded'], first.verdict?.message);
-  await builds.artifact(first.id);
+  await builds.artifact(localAdmin, first.id);
 
-  const { id } = await builds.start(request);
+  const { id } = await builds.start(localAdmin, request);
   const full = await waitForEnd(builds, id);
   assert.equal(full.state, 'failed');
   const gone = { code: 'GONE', message: new RegExp(`^What build ${first.id} left was removed`) };
-  await assert.rejects(builds.readLog(first.id, range), gone);
-  await assert.rejects(builds.watch(first.id, { ...range, logOffset: 0, eventOffset: 0 }), gone);
-  await assert.rejects(builds.events(first.id, range), gone);
-  assert.deepEqual(await builds.get(first.id), first);
+  await assert.rejects(builds.readLog(localAdmin, first.id, range), gone);
+  await assert.rejects(builds.watch(localAdmin, first.id, { ...range, logOffset: 0, eventOffset: 0 }), gone);
+  await assert.rejects(builds.events(localAdmin, first.id, range), gone);
+  assert.deepEqual(await builds.get(localAdmin, first.id), first);
 
   // Both had the same artifact, and both had to go.
-  await assert.rejects(builds.artifact(second.id), { code: 'GONE' });
-  const last = await builds.start(request);
+  await assert.rejects(builds.artifact(localAdmin, second.id), { code: 'GONE' });
+  const last = await builds.start(localAdmin, request);
   assert.ok(isTerminal((await waitForEnd(builds, last.id)).state));
   await rm(ballast);
 });

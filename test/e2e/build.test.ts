@@ -8,6 +8,7 @@ import { promisify } from 'node:util';
 import { parseConfig } from '../../src/config/config.ts';
 import { prepareHost } from '../../src/host-setup.ts';
 import { readinessSchema, recordSchema } from '../../src/http/docs/schemas.ts';
+import { localAdmin } from '../../src/model/caller.ts';
 import { createKvmProbe } from '../../src/vm/accelerator.ts';
 import { findQemu } from '../../src/vm/find-qemu.ts';
 import { build, createContext, curl, startForFile } from './harness.ts';
@@ -54,7 +55,7 @@ describe('real builds', { concurrency: 2 }, () => {
     const found = await probe(signal);
     const { accelerator } = readinessSchema.parse(await (await fetch(`${service.httpUrl}/readyz`)).json());
     const { id } = await build(service, { Dockerfile: 'FROM scratch\nCOPY Dockerfile /\n' });
-    assert.equal((await service.builds.get(id)).vm?.accelerator, accelerator.name);
+    assert.equal((await service.builds.get(localAdmin, id)).vm?.accelerator, accelerator.name);
     if ('model' in found) assert.deepEqual(accelerator, { name: 'kvm', note: null });
     else {
       assert.equal(accelerator.name, 'tcg');
@@ -88,7 +89,7 @@ describe('real builds', { concurrency: 2 }, () => {
       assert.ok(at >= 0, `no line like ${shape} after line ${from} of:\n${log}`);
       from = at + 1;
     }
-    const { egress } = await service.builds.get(id);
+    const { egress } = await service.builds.get(localAdmin, id);
     assert.deepEqual(
       egress.map(({ name, allowed }) => ({ name, allowed })),
       [{ name: 'mirror-0.kiln.internal', allowed: true }],
@@ -156,7 +157,7 @@ describe('real builds', { concurrency: 2 }, () => {
         assert.equal((await curl('-o', tar, `${service.httpUrl}/v1/builds/${id}/artifact`)).exit, 0);
         const { stdout } = await run('skopeo', ['inspect', `${prefix}:${tar}`]);
         assert.equal(JSON.parse(stdout).Labels.made, 'here');
-        const record = await service.builds.get(id);
+        const record = await service.builds.get(localAdmin, id);
         const { stdout: sum } = await run('sha256sum', [tar]);
         assert.equal(record.artifact?.digest, `sha256:${sum.split(' ')[0]}`);
       } finally {
@@ -179,7 +180,7 @@ describe('real builds', { concurrency: 2 }, () => {
     );
     assert.equal(exit, 0);
     const id = /x-build-id: (\S+)/i.exec(headers)?.[1] ?? '';
-    const { path } = await service.builds.artifact(id);
+    const { path } = await service.builds.artifact(localAdmin, id);
     const { stdout } = await run('tar', ['-tf', path]);
     assert.deepEqual(stdout.trim().split('\n'), ['d/', 'd/run.sh']);
   });

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { extract, type Header } from 'tar-stream';
+import { localAdmin } from '../../src/model/caller.ts';
 import { capture } from '../../src/ssh/capture.ts';
 import { compress, installCompressors } from '../context/compress.ts';
 import { inChunks } from '../context/staging.ts';
@@ -32,7 +33,7 @@ async function copyThrough(archive: Buffer, ...fields: readonly string[]): Promi
     const { exit, body, headers } = await curl(...form, `${service.httpUrl}/build`);
     assert.equal(exit, 0, body);
     assert.ok(headers.startsWith('HTTP/1.1 200'), body);
-    const kept = await service.builds.artifact(/x-build-id: (\S+)/i.exec(headers)?.[1] ?? '');
+    const kept = await service.builds.artifact(localAdmin, /x-build-id: (\S+)/i.exec(headers)?.[1] ?? '');
     const entries = new Map<string, Header>();
     for await (const entry of createReadStream(kept.path).pipe(extract())) {
       entries.set(entry.header.name, entry.header);
@@ -137,7 +138,11 @@ test('owners, fractions of seconds, link counts and xattrs are those of the arch
     hardlink('link-again', 'link'),
     file('implied/folder/file', 'y'.repeat(10_000)),
   );
-  const staged = await service.builds.stageContext({ bytes: inChunks(archive), declared: null }, signal);
+  const staged = await service.builds.stageContext(
+    localAdmin,
+    { bytes: inChunks(archive), declared: null },
+    signal,
+  );
   await using context = await staged.seal({ dockerfile: null }, { customFrontends: false });
   await using lease = await service.pool.acquire(signal);
   await lease.vm.plugFile({ serial: 'context', source: context.path }, signal);

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { localAdmin } from '../../src/model/caller.ts';
 import { build, startForFile } from './harness.ts';
 
 const { service } = await startForFile();
@@ -22,7 +23,7 @@ test('a build that prints a million lines at once succeeds, and its log is whole
   assert.match(log.slice(-200), /\n#\d+ [\d.]+ 1000000\n#\d+ DONE [\d.]+s\n$/);
   const wanted = Array.from({ length: lines }, (_, index) => `${index + 1}\n`).join('');
   assert.ok((await printedBy(id)) === wanted, 'the events have every line once');
-  assert.equal((await service.builds.get(id)).verdict?.exitCode, 0);
+  assert.equal((await service.builds.get(localAdmin, id)).verdict?.exitCode, 0);
 });
 
 test('a frontend that cannot be pulled is named in the last line; builtin-frontend=true builds without it, and says so', async () => {
@@ -35,7 +36,7 @@ test('a frontend that cannot be pulled is named in the last line; builtin-fronte
   );
   const { exit, body, id } = await build(service, files, 'builtin-frontend=true');
   assert.equal(exit, 0, body);
-  const { warnings } = await service.builds.get(id);
+  const { warnings } = await service.builds.get(localAdmin, id);
   assert.match(warnings.join(), /^The frontend 'docker\/dockerfile:1' that this build asks for is not used/);
   assert.ok(body.startsWith(`kiln: warning: ${warnings[0]}\n`), body);
 });

@@ -5,6 +5,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
+import { localAdmin } from '../../src/model/caller.ts';
 import { build, createContext, startForFile, testData, waitFor } from './harness.ts';
 
 const run = promisify(execFile);
@@ -28,9 +29,9 @@ test('a client that goes away cancels its build, and the VM is gone within 5 s',
     if (text.includes(' started')) break;
   }
   controller.abort();
-  const { vm } = await service.builds.get(id);
+  const { vm } = await service.builds.get(localAdmin, id);
   await waitFor(
-    async () => (await service.builds.get(id)).state === 'cancelled',
+    async () => (await service.builds.get(localAdmin, id)).state === 'cancelled',
     'the build is cancelled',
     5000,
   );
@@ -45,14 +46,14 @@ test('a timeout ends a build with its own code', async () => {
   );
   assert.equal(exit, 18);
   assert.match(body, /took longer than the 5 s/);
-  assert.equal((await service.builds.get(id)).verdict?.code, 'TIMEOUT');
+  assert.equal((await service.builds.get(localAdmin, id)).verdict?.code, 'TIMEOUT');
 });
 
 test('a leased VM whose QEMU is killed fails its build and is replaced', async () => {
   const building = build(service, { Dockerfile: 'FROM busybox\nRUN echo started && sleep 300\n' });
   // Once its log has begun no other VM may take over.
   const started = async (): Promise<string | undefined> => {
-    const { builds } = await service.builds.list({ limit: 1 });
+    const { builds } = await service.builds.list(localAdmin, { limit: 1 });
     const [newest] = builds;
     if (newest?.state !== 'running') return undefined;
     const log = await (await fetch(`${service.httpUrl}/v1/builds/${newest.id}/log`)).text();
@@ -94,7 +95,7 @@ test('a VM that freezes before its build has said a word is replaced, and the bu
   assert.equal(exit, 0, body);
   assert.match(body, /kiln: warning: The VM of this build went away.* Trying once more in another one\.\n/);
   assert.equal(body.match(/^#1 \[internal\] load build definition/gm)?.length, 1);
-  assert.notEqual((await service.builds.get(id)).vm?.id, next);
+  assert.notEqual((await service.builds.get(localAdmin, id)).vm?.id, next);
 });
 
 test('a context whose build is refused is not left behind', async () => {

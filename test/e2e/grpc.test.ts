@@ -10,6 +10,7 @@ import {
   type DownloadArtifactResponse,
   type WatchBuildResponse,
 } from '../../src/grpc/generated/kiln/v1/build_service.ts';
+import { localAdmin } from '../../src/model/caller.ts';
 import { createContext, startForFile, waitFor } from './harness.ts';
 
 const { service } = await startForFile();
@@ -91,6 +92,7 @@ test('a call that is cancelled cancels its build, and the VM is gone within 5 s'
     if (part?.$case === 'accepted') id = part.value.id;
     if (part?.$case === 'log' && Buffer.from(part.value.data).includes(' started')) break;
   }
-  const ended = async (): Promise<boolean> => (await service.builds.get(id)).state === 'cancelled';
+  const ended = async (): Promise<boolean> =>
+    (await service.builds.get(localAdmin, id)).state === 'cancelled';
   await waitFor(ended, 'the build is cancelled', 5000);
 });

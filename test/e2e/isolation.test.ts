@@ -3,6 +3,7 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { hashFile } from '../../src/lib/hash.ts';
+import { localAdmin } from '../../src/model/caller.ts';
 import type { VmRequest } from '../../src/scheduler/scheduler.ts';
 import { capture } from '../../src/ssh/capture.ts';
 import type { SshConnection } from '../../src/ssh/connection.ts';
@@ -27,7 +28,7 @@ test('a probe inside RUN reaches nothing of the host, loopback, private or metad
   assert.doesNotMatch(body, /"alive"|answered/);
   assert.equal(body.match(/could not connect/g)?.length, probes.length + own.length, body);
   assert.equal(body.match(/^#\d+ [\d.]+ no way$/gm)?.length, asked.length, body);
-  const refused = (await service.builds.get(id)).egress.filter(({ allowed }) => !allowed);
+  const refused = (await service.builds.get(localAdmin, id)).egress.filter(({ allowed }) => !allowed);
   assert.ok(
     refused.some(({ address }) => address === '169.254.169.254'),
     'the refusal is recorded',
@@ -84,7 +85,7 @@ test('twenty builds run in twenty pristine VMs: each woke as its own, and none s
       assert.doesNotMatch(body, /CACHED/, 'a later build sees what an earlier one left');
       assert.match(body, /#6 [\d.]+ left \n/, 'a later build sees the marker of an earlier one');
       seen.push(...(/seen (\S+) (\S+)\n/.exec(body)?.slice(1) ?? []));
-      vms.add((await service.builds.get(id)).vm?.id ?? '');
+      vms.add((await service.builds.get(localAdmin, id)).vm?.id ?? '');
     }
   };
   // Two at once, as one alone leaves processors idle.

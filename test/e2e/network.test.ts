@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, describe, test } from 'node:test';
 import type { EgressDestination } from '../../src/model/build.ts';
+import { localAdmin } from '../../src/model/caller.ts';
 import { build, startForFile } from './harness.ts';
 import { startOrigin } from './origin.ts';
 
@@ -42,7 +43,7 @@ describe('builds with a network', { concurrency: 2 }, () => {
     assert.match(body, / hello from the origin\n/);
     assert.match(body, / half-closed <hello>\.\n/);
     assert.match(body, /Address: 198\.1[89]\./);
-    const { egress, vm } = await service.builds.get(id);
+    const { egress, vm } = await service.builds.get(localAdmin, id);
     assert.equal(vm?.network, 'bridge');
     const seen = egress.filter(({ name }) => name === 'host.kiln.internal');
     assert.deepEqual(seen.map(brief), [
@@ -88,7 +89,7 @@ describe('builds with a network', { concurrency: 2 }, () => {
     for (const words of ['no database', 'no metadata', 'not that port', 'no such name'])
       assert.match(body, new RegExp(` ${words}\n`), words);
     assert.match(body, /kiln: refused: .*10\.0\.0\.5:5432.*not public.*KILN_EGRESS_ALLOW=10\.0\.0\.5:5432/);
-    const { egress } = await service.builds.get(id);
+    const { egress } = await service.builds.get(localAdmin, id);
     const reasons = Object.fromEntries(egress.map(({ name, address, reason }) => [name ?? address, reason]));
     assert.deepEqual(
       [reasons['10.0.0.5'], reasons['169.254.169.254'], reasons['host.kiln.internal']],
@@ -107,7 +108,7 @@ describe('builds with a network', { concurrency: 2 }, () => {
     const { exit, body, id } = await build(service, { Dockerfile });
     assert.equal(exit, 0, body);
     assert.match(body, / hello from the origin\n(?:.*\n)?.* from git\n/);
-    const { egress } = await service.builds.get(id);
+    const { egress } = await service.builds.get(localAdmin, id);
     assert.deepEqual(egress.map(({ name, allowed }) => `${name} ${allowed}`).sort(), [
       'host.kiln.internal true',
       'mirror-0.kiln.internal true',
@@ -118,7 +119,7 @@ describe('builds with a network', { concurrency: 2 }, () => {
     const { exit, body, id } = await build(service, { Dockerfile: 'FROM busybox\n' }, 'network=none');
     assert.equal(exit, 18, body);
     assert.match(body, /kiln: refused: .*network=none/);
-    const record = await service.builds.get(id);
+    const record = await service.builds.get(localAdmin, id);
     assert.equal(record.spec.network, 'none');
     assert.deepEqual(new Set(record.egress.map(({ reason }) => reason)), new Set(['network-none']));
     const alone = { Dockerfile: 'FROM scratch\nCOPY Dockerfile /\n' };
@@ -147,6 +148,6 @@ test('three hundred connections are open at once; 200 MB come in, in memory that
   assert.match(body, / bytes 200000000\n/);
   assert.ok(origin.echoes.most >= 300, `${origin.echoes.most} at once`);
   assert.ok(most - before < 150e6, `kiln grew by ${((most - before) / 1e6).toFixed(0)} MB`);
-  const seen = (await service.builds.get(id)).egress.find(({ port }) => port === httpPort);
+  const seen = (await service.builds.get(localAdmin, id)).egress.find(({ port }) => port === httpPort);
   assert.ok(seen && seen.bytesIn >= 200e6, JSON.stringify(seen));
 });

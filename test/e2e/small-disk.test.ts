@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { copyFile, mkdir, open, rm, symlink } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { localAdmin } from '../../src/model/caller.ts';
 import { capture } from '../../src/ssh/capture.ts';
 import { ensureKeyPair } from '../../src/ssh/keys.ts';
 import { createSmallDisk } from '../small-disk.ts';
@@ -30,7 +31,7 @@ test('a build that fills the disk fails by itself; one that waited for it succee
   const fill = build(service, { Dockerfile: 'FROM busybox\nRUN dd if=/dev/zero of=/fill bs=1M\n' });
   const other = build(service, { Dockerfile: 'FROM busybox\nRUN echo fine\n' });
   const [filled, served] = await Promise.all([fill, other]);
-  const { state, verdict } = await service.builds.get(filled.id);
+  const { state, verdict } = await service.builds.get(localAdmin, filled.id);
   assert.deepEqual([state, verdict?.code], ['failed', 'DISK_FULL'], filled.body);
   assert.equal(served.exit, 0, served.body);
 });

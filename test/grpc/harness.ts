@@ -20,6 +20,7 @@ import {
   type GrpcSettings,
 } from '../../src/grpc/server.ts';
 import type { Builds } from '../../src/model/builds.ts';
+import { type Authenticate, localAdmin } from '../../src/model/caller.ts';
 import type { WatchItem } from '../../src/model/event.ts';
 import { endless, event, failed, log } from '../simulated-builds.ts';
 
@@ -43,11 +44,16 @@ export const goesOn = (signal: AbortSignal): AsyncIterable<WatchItem> =>
   endless([log('#1 waiting\n')], signal);
 
 /** The real server on loopback with one client. */
-export async function serve(builds: Builds, settings: Partial<GrpcSettings> = {}): Promise<Harness> {
+export async function serve(
+  builds: Builds,
+  settings: Partial<GrpcSettings> = {},
+  authenticate: Authenticate = async () => localAdmin,
+): Promise<Harness> {
   const errors: object[] = [];
   const logger = { info() {}, warn() {}, error: (fields: object) => void errors.push(fields) };
   const server = createGrpcServer({
     builds,
+    authenticate,
     logger,
     settings: { ...defaultGrpcSettings, hosts: [], uploadMaxBytes: 1_000_000, ...settings },
   });

@@ -82,7 +82,7 @@ test('CancelBuild hands on the reason (simulated builds)', async () => {
 
 test('WatchBuild passes its offsets on and sends log and events (simulated builds)', async () => {
   const asked: object[] = [];
-  const watch: Builds['watch'] = async (id, { logOffset, eventOffset, follow }) => {
+  const watch: Builds['watch'] = async (_caller, id, { logOffset, eventOffset, follow }) => {
     asked.push({ id, logOffset, eventOffset, follow });
     return (async function* () {
       yield* items;

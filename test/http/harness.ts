@@ -10,6 +10,7 @@ import supertest, { type Response } from 'supertest';
 import type { Problem } from '../../src/http/error-table.ts';
 import { createHttpServer, type HttpServer } from '../../src/http/server.ts';
 import type { GivenHttpSettings } from '../../src/http/settings.ts';
+import { type Authenticate, localAdmin } from '../../src/model/caller.ts';
 import { file, tar } from '../context/tar.ts';
 import { type SimulatedBuilds, type SimulatedOptions, simulateBuilds } from '../simulated-builds.ts';
 
@@ -29,7 +30,10 @@ export type Harness = AsyncDisposable & {
 
 /** The real server on loopback, over simulated builds and the real context guard. */
 export async function serve(
-  options: Omit<SimulatedOptions, 'staging'> & { settings?: Partial<GivenHttpSettings> } = {},
+  options: Omit<SimulatedOptions, 'staging'> & {
+    settings?: Partial<GivenHttpSettings>;
+    authenticate?: Authenticate;
+  } = {},
 ): Promise<Harness> {
   const staging = await mkdtemp(join(tmpdir(), 'kiln-http-'));
   const builds = simulateBuilds({ ...options, staging });
@@ -38,6 +42,7 @@ export async function serve(
     void logged.push({ ...fields, level, message });
   const server = createHttpServer({
     builds,
+    authenticate: options.authenticate ?? (async () => localAdmin),
     settings: { hosts: [], uploadMaxBytes: 1e9, ...options.settings },
     logger: { info: logAs('info'), warn: logAs('warn'), error: logAs('error') },
   });

@@ -32,7 +32,11 @@ const operations = Object.entries(document.paths).flatMap(([path, methods]) =>
 test('the document has every route of the application and no other', () => {
   const settings = completeSettings({ hosts: [], uploadMaxBytes: 1 });
   const logger = { info() {}, warn() {}, error() {} };
-  const routes = createRoutes({ builds: simulateBuilds({ staging: '/nowhere' }), settings, logger });
+  const routes = createRoutes({
+    builds: simulateBuilds({ staging: '/nowhere' }),
+    authenticate: () => assert.fail('nobody calls'),
+    ...{ settings, logger },
+  });
   const served = Object.entries(routes).flatMap(([path, methods]) =>
     Object.keys(methods).map((method) => `${method} ${path.replace(':id', '{id}')}`),
   );

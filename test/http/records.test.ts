@@ -98,7 +98,7 @@ test('the list is paged by a Link to the next page (simulated builds)', async ()
     ...record,
     id: record.id.replace(/.$/, `${9 - index}`),
   }));
-  const list: Builds['list'] = async ({ limit, before }) => {
+  const list: Builds['list'] = async (_caller, { limit, before }) => {
     const start = before === undefined ? 0 : records.findIndex(({ id }) => id === before) + 1;
     const builds = records.slice(start, start + limit);
     return { builds, more: start + builds.length < records.length };
@@ -124,7 +124,7 @@ test('the list is paged by a Link to the next page (simulated builds)', async ()
 test('a log is sent as it is, from its offset, followed where asked (simulated builds)', async () => {
   const bytes = Buffer.from([0, 255, 10, 13, 27, 128]);
   const asked: unknown[] = [];
-  const readLog: Builds['readLog'] = async (_id, { offset, follow }) => {
+  const readLog: Builds['readLog'] = async (_caller, _id, { offset, follow }) => {
     asked.push({ offset, follow });
     return (async function* () {
       yield bytes;

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { listEntries } from '../../src/catalog/catalog.ts';
+import { localAdmin } from '../../src/model/caller.ts';
 import { build, startForFile } from '../e2e/harness.ts';
 
 /** Every entry that the catalog calls checked: made from its pins where that was not done yet, booted, and built with. */
@@ -23,7 +24,7 @@ for (const { name, pins } of checked) {
     );
     assert.equal(good.exit, 0, good.body);
     assert.match(good.body, /^#\d+ \d+\.\d+ from the step$/m);
-    const record = await service.builds.get(good.id);
+    const record = await service.builds.get(localAdmin, good.id);
     assert.equal(record.vm?.network, 'bridge');
     assert.ok(record.entry.versions['buildkit']?.includes(` ${pins.BUILDKIT_VERSION}`));
     assert.equal(record.entry.versions['runc'], pins.RUNC_VERSION);
@@ -37,6 +38,6 @@ for (const { name, pins } of checked) {
     );
     assert.equal(bad.exit, 18, bad.body);
     assert.match(bad.body, /did not complete successfully: exit code: 1/);
-    assert.equal((await service.builds.get(bad.id)).verdict?.exitCode, 1);
+    assert.equal((await service.builds.get(localAdmin, bad.id)).verdict?.exitCode, 1);
   });
 }

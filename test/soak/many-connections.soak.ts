@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { after, test } from 'node:test';
+import { localAdmin } from '../../src/model/caller.ts';
 import { build, startForFile } from '../e2e/harness.ts';
 import { startOrigin } from '../e2e/origin.ts';
 import { tied } from '../tied.ts';
@@ -27,7 +28,7 @@ for (let round = 1; round <= rounds; round += 1) {
       `  many $address ${origin.echoPort} ${connections}`,
     ].join('\n');
     const { exit, body, id } = await build(service, { Dockerfile });
-    const { egress } = await service.builds.get(id);
+    const { egress } = await service.builds.get(localAdmin, id);
     const told = `${body}${JSON.stringify(egress)}`;
     assert.equal(exit, 0, told);
     assert.match(body, new RegExp(` ${connections} right\\n`), told);

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { createServer, get } from 'node:http';
 import { after, test } from 'node:test';
+import { localAdmin } from '../../src/model/caller.ts';
 import { build, startForFile } from '../e2e/harness.ts';
 import { startOrigin } from '../e2e/origin.ts';
 import { listen } from './servers.ts';
@@ -32,7 +33,7 @@ test("a build's own HTTP_PROXY is used where that proxy is open, and is on recor
   assert.equal(exit, 0, body);
   assert.match(body, / hello from the origin\n/);
   assert.deepEqual(asked, ['http://only-the-proxy-knows.test/hello']);
-  const { egress } = await service.builds.get(id);
+  const { egress } = await service.builds.get(localAdmin, id);
   const reached = egress.filter(({ allowed }) => allowed).map(({ name, port }) => `${name}:${port}`);
   assert.ok(reached.includes(`host.kiln.internal:${proxy.port}`), reached.join());
   assert.ok(!egress.some(({ name }) => name === 'only-the-proxy-knows.test'));
@@ -51,7 +52,7 @@ test('a step that prints a million lines and then fails has failed, and its log 
   assert.equal(first, 1);
   const wrong = rest.slice(0, lines - 1).findIndex((number, at) => number !== at + 2);
   assert.equal(wrong, -1, `line ${wrong + 2} is missing`);
-  const { verdict } = await service.builds.get(id);
+  const { verdict } = await service.builds.get(localAdmin, id);
   assert.equal(verdict?.exitCode, 1);
   assert.match(log.slice(-4000), /exit code: 7/);
 });

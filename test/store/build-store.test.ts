@@ -52,7 +52,7 @@ test('a build that is not there cannot be changed', async () => {
   await using folder = await createFolder();
   await using store = await openBuildStore(folder.path);
   await assert.rejects(store.update(queuedRecord()), { code: 'INTERNAL' });
-  assert.deepEqual(await store.list({ limit: 10 }), { builds: [], more: false });
+  assert.deepEqual(await store.list({ tenant: null, limit: 10 }), { builds: [], more: false });
 });
 
 test('builds are listed newest first, page by page', async () => {
@@ -62,15 +62,30 @@ test('builds are listed newest first, page by page', async () => {
   for (const record of records) await store.insert(record);
   const ids: string[] = [];
   const lengths: number[] = [];
-  for (let page = await store.list({ limit: 3 }); ; ) {
+  for (let page = await store.list({ tenant: null, limit: 3 }); ; ) {
     ids.push(...page.builds.map(({ id }) => id));
     lengths.push(page.builds.length);
     if (!page.more) break;
-    page = await store.list({ limit: 3, before: ids.at(-1) ?? assert.fail() });
+    page = await store.list({ tenant: null, limit: 3, before: ids.at(-1) ?? assert.fail() });
   }
   assert.deepEqual(ids, records.map(({ id }) => id).reverse());
   assert.deepEqual(lengths, [3, 3, 1]);
-  assert.deepEqual((await store.list({ limit: 7 })).more, false);
+  assert.deepEqual((await store.list({ tenant: null, limit: 7 })).more, false);
+});
+
+test('the list of a tenant has its own builds alone, and pages them as if there were no others', async () => {
+  await using folder = await createFolder();
+  await using store = await openBuildStore(folder.path);
+  const records = Array.from({ length: 6 }, (_, index) =>
+    queuedRecord({ tenant: index % 2 === 0 ? 'one' : 'two' }),
+  );
+  for (const record of records) await store.insert(record);
+  const own = records.filter(({ tenant }) => tenant === 'two').reverse();
+  const first = await store.list({ tenant: 'two', limit: 2 });
+  assert.deepEqual(first, { builds: own.slice(0, 2), more: true });
+  const rest = await store.list({ tenant: 'two', limit: 2, before: own[1]?.id ?? assert.fail() });
+  assert.deepEqual(rest, { builds: own.slice(2), more: false });
+  assert.deepEqual(await store.list({ tenant: 'none', limit: 2 }), { builds: [], more: false });
 });
 
 test('a page of large records ends at its bytes, holds at least one, and reading on gives them all', async () => {
@@ -81,11 +96,17 @@ test('a page of large records ends at its bytes, holds at least one, and reading
   );
   for (const record of records) await store.insert(record);
   const newest = records.toReversed();
-  const first = await store.list({ limit: 10, maxBytes: 250_000 });
+  const first = await store.list({ tenant: null, limit: 10, maxBytes: 250_000 });
   assert.deepEqual(first, { builds: newest.slice(0, 2), more: true });
   const before = newest[1]?.id ?? assert.fail();
-  assert.deepEqual(await store.list({ limit: 10, before }), { builds: newest.slice(2), more: false });
-  assert.deepEqual(await store.list({ limit: 10, maxBytes: 1 }), { builds: newest.slice(0, 1), more: true });
+  assert.deepEqual(await store.list({ tenant: null, limit: 10, before }), {
+    builds: newest.slice(2),
+    more: false,
+  });
+  assert.deepEqual(await store.list({ tenant: null, limit: 10, maxBytes: 1 }), {
+    builds: newest.slice(0, 1),
+    more: true,
+  });
 });
 
 test('what an earlier run left unfinished is interrupted, and only that', async () => {
@@ -97,7 +118,10 @@ test('what an earlier run left unfinished is interrupted, and only that', async 
   for (const record of [queued, running, succeeded]) await store.insert(record);
   const expected = [queued, running].map((record) => endRecord(record, verdict, at));
   assert.deepEqual(await store.interruptUnfinished(verdict, at), expected);
-  assert.deepEqual((await store.list({ limit: 10 })).builds, [succeeded, ...expected.toReversed()]);
+  assert.deepEqual((await store.list({ tenant: null, limit: 10 })).builds, [
+    succeeded,
+    ...expected.toReversed(),
+  ]);
   assert.deepEqual(expected[0]?.times.finished, at);
   assert.deepEqual(await store.interruptUnfinished(verdict, at), []);
 });
@@ -119,10 +143,10 @@ test('a full disk is STORAGE_FULL; what was there is still read, and writing goe
   });
   await assert.rejects(store.insert(large), { code: 'STORAGE_FULL' });
   await assert.rejects(store.update({ ...large, id: kept.id }), { code: 'STORAGE_FULL' });
-  assert.deepEqual((await store.list({ limit: 10 })).builds, [kept]);
+  assert.deepEqual((await store.list({ tenant: null, limit: 10 })).builds, [kept]);
   await sql`PRAGMA max_page_count = 100000`.execute(db);
   await store.insert(large);
-  assert.deepEqual((await store.list({ limit: 10 })).builds, [large, kept]);
+  assert.deepEqual((await store.list({ tenant: null, limit: 10 })).builds, [large, kept]);
 });
 
 test('files are kept of those that wait or run, then in the order builds ended, until their removal is noted', async () => {

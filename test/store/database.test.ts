@@ -136,11 +136,12 @@ test('records of the version before have their columns after the first start', a
   }
   {
     const db = await openDatabase(join(folder.path, 'kiln.db'));
-    for (const index of ['build_kept', 'build_artifact']) await db.schema.dropIndex(index).execute();
-    for (const column of ['finished', 'artifact', 'removed'])
+    for (const index of ['build_kept', 'build_artifact', 'build_tenant'])
+      await db.schema.dropIndex(index).execute();
+    for (const column of ['finished', 'artifact', 'removed', 'tenant'])
       await db.schema.alterTable('build').dropColumn(column).execute();
     await sql`DELETE FROM kysely_migration WHERE name >= '002-removed'`.execute(db);
-    await sql`UPDATE build SET record = json_remove(record, '$.warnings', '$.spec.builtinFrontend')`.execute(
+    await sql`UPDATE build SET record = json_remove(record, '$.tenant', '$.warnings', '$.spec.builtinFrontend')`.execute(
       db,
     );
     await db.destroy();
@@ -149,4 +150,5 @@ test('records of the version before have their columns after the first start', a
   assert.deepEqual(await store.get(ended.id), ended);
   assert.deepEqual(await store.listKept(), [{ id: ended.id, state: 'succeeded', artifact: artifact.digest }]);
   assert.deepEqual(await store.listHolders(artifact.digest), [ended.id]);
+  assert.deepEqual(await store.list({ tenant: 'default', limit: 1 }), { builds: [ended], more: false });
 });

@@ -32,6 +32,7 @@ const rest = { id, verdict: null, times, entry, context: null, imageDigest: null
 /** As the first release wrote it, whose builds reached the network by a proxy. */
 const first = {
   ...rest,
+  tenant: 'default',
   state: 'running',
   spec,
   vm: { id: 'vm-1', accelerator: 'tcg' },
@@ -47,6 +48,7 @@ const first = {
 const nothing = { announced: null, reason: null, bytesIn: 0, bytesOut: 0 };
 const today: BuildRecord = {
   ...rest,
+  tenant: 'default',
   state: 'running',
   spec: { ...spec, output: 'oci', builtinFrontend: false, network: 'default' },
   vm: { id: 'vm-1', accelerator: 'tcg', network: 'vm' },
@@ -101,7 +103,9 @@ for (const { what, done, record } of releases) {
     assert.equal(sent.egress.length, egress.length);
     assert.equal(sent.vm?.network, vm ? proto.StepNetwork.STEP_NETWORK_VM : undefined);
     assert.equal(sent.spec?.network, proto.Network.NETWORK_DEFAULT);
-    assert.deepEqual((await store.list({ limit: 10 })).builds, [expected]);
+    for (const tenant of [null, 'default'])
+      assert.deepEqual((await store.list({ tenant, limit: 10 })).builds, [expected]);
+    assert.deepEqual((await store.list({ tenant: 'other', limit: 10 })).builds, []);
     const [ended] = await store.interruptUnfinished(verdict, '2026-01-02T03:04:08.000Z');
     assert.deepEqual(await store.get(id), ended);
     assert.deepEqual(ended?.egress, expected.egress);

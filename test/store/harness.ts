@@ -25,6 +25,7 @@ export const verdict: Verdict = {
 export function queuedRecord(change: Partial<BuildRecord> = {}): BuildRecord {
   return {
     id: uuid(),
+    tenant: 'default',
     state: 'queued',
     spec: parseSpec({ buildArgs: { A: 'grüße 🙂', B: "'; DROP TABLE build; --" } }),
     verdict: null,

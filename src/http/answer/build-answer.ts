@@ -1,6 +1,7 @@
 import type { Request, Response } from 'express';
 import type { BuildRecord, Verdict } from '../../model/build.ts';
 import type { Builds } from '../../model/builds.ts';
+import type { Caller } from '../../model/caller.ts';
 import { KilnError } from '../../model/error.ts';
 import type { HttpSettings } from '../settings.ts';
 import { openStream } from './client.ts';
@@ -10,6 +11,7 @@ import { writeLog } from './log-text.ts';
 
 /** One build and the response that follows it. */
 export type BuildAnswer = {
+  readonly caller: Caller;
   readonly request: Request;
   readonly response: Response;
   readonly record: BuildRecord;
@@ -21,7 +23,7 @@ const answerTypes = ['text/plain', 'application/x-ndjson', 'text/event-stream'];
 
 /** Sends what the build says, as it says it; resolves with its verdict, which has been sent too. */
 export async function sendBuild(
-  { request, response, record }: BuildAnswer,
+  { caller, request, response, record }: BuildAnswer,
   { builds, settings }: { builds: Builds; settings: HttpSettings },
   signal: AbortSignal,
 ): Promise<Verdict> {
@@ -34,10 +36,10 @@ export async function sendBuild(
   const follow = { follow: true, signal } as const;
   const verdict =
     type === 'text/plain'
-      ? await writeLog(await builds.watch(id, { logOffset: 0, eventOffset: 0, ...follow }), stream, {
-          ...{ id, keepAliveMs, getEnded: (ended: Verdict) => getEnded(record, ended, builds) },
+      ? await writeLog(await builds.watch(caller, id, { logOffset: 0, eventOffset: 0, ...follow }), stream, {
+          ...{ id, keepAliveMs, getEnded: (ended: Verdict) => getEnded({ caller, record }, ended, builds) },
         })
-      : await writeEvents(await builds.events(id, { offset: 0, ...follow }), stream, {
+      : await writeEvents(await builds.events(caller, id, { offset: 0, ...follow }), stream, {
           ...{ sse: type === 'text/event-stream', keepAliveMs },
         });
   if (!verdict) throw new KilnError('INTERNAL', 'The build ended without a verdict.');
@@ -45,9 +47,13 @@ export async function sendBuild(
 }
 
 /** A reader may be so slow that the record is removed before it has read the log: then the times are lost, and no more. */
-async function getEnded(record: BuildRecord, verdict: Verdict, builds: Builds): Promise<BuildRecord> {
+async function getEnded(
+  { caller, record }: Pick<BuildAnswer, 'caller' | 'record'>,
+  verdict: Verdict,
+  builds: Builds,
+): Promise<BuildRecord> {
   try {
-    return await builds.get(record.id);
+    return await builds.get(caller, record.id);
   } catch (error) {
     if (KilnError.from(error).code !== 'NOT_FOUND') throw error;
     return { ...record, state: verdict.state, verdict };

@@ -56,7 +56,7 @@ export function describeRoutes(): readonly RouteDescription[] {
     {
       ...{ id: 'cancelBuild', method: 'delete', path: '/v1/builds/{id}' },
       summary: 'Cancel a build; answers when its VM is gone',
-      errors: [...ofBuild, 'BUILD_TERMINAL'],
+      errors: [...ofBuild, 'ROLE_TOO_LOW', 'BUILD_TERMINAL'],
       responses: { 200: json('The record.', recordSchema) },
     },
     {
@@ -150,7 +150,7 @@ function describePost(path: string, id: string): RouteDescription {
         },
       },
     },
-    errors: [...always, ...ofUpload],
+    errors: [...always, 'ROLE_TOO_LOW', ...ofUpload],
     responses: {
       200: {
         description:

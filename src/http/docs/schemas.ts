@@ -63,6 +63,7 @@ const times = Object.fromEntries(phases.map((phase) => [phase, z.iso.datetime().
 export const recordSchema = z
   .strictObject({
     id: z.uuid(),
+    tenant: z.string().meta({ description: 'Whose it is.' }),
     state: z.enum(buildStates),
     spec: specSchema,
     verdict: orNull(verdictSchema),

@@ -1,6 +1,7 @@
 import type { Request, Response } from 'express';
 import { ChunkReader } from '../../lib/chunk-reader.ts';
 import type { Builds } from '../../model/builds.ts';
+import type { Caller } from '../../model/caller.ts';
 import type { ArchiveUpload, StagedContext } from '../../model/context.ts';
 import { KilnError } from '../../model/error.ts';
 import type { BuildSpec } from '../../model/spec.ts';
@@ -23,7 +24,7 @@ export type ReceivedBuild = {
  * decide is refused before the body is asked for. On any failure nothing is left.
  */
 export async function receiveBuild(
-  { request, response }: { request: Request; response: Response },
+  { caller, request, response }: { caller: Caller; request: Request; response: Response },
   { builds, settings }: { builds: Builds; settings: HttpSettings },
   signal: AbortSignal,
 ): Promise<ReceivedBuild> {
@@ -35,10 +36,10 @@ export async function receiveBuild(
   const received: Receiving = {
     parse(form) {
       const parsed = parseForm(form, query);
-      builds.check({ spec: parsed.spec, dockerfile: form.dockerfile });
+      builds.check(caller, { spec: parsed.spec, dockerfile: form.dockerfile });
       return parsed;
     },
-    stage: (upload) => builds.stageContext(upload, linked),
+    stage: (upload) => builds.stageContext(caller, upload, linked),
     signal: linked,
   };
   try {
