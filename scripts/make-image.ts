@@ -18,6 +18,7 @@ try {
   await prepareHost(config, {
     path: process.env['PATH'] ?? '',
     progress: (line) => console.log(`kiln: ${line}`),
+    sealsDirectory: null,
     signal: stopping.signal,
   });
   console.log('kiln: the VM image is there; npm start serves builds with it');

@@ -7,7 +7,6 @@ import { ensureHostTools, vmTools } from './host/host-tools.ts';
 import { ensureVmImage, findVmImages } from './images/ensure-vm-image.ts';
 import type { ImageRequest } from './images/image-request.ts';
 import { ensureNetworkPrograms } from './images/network.ts';
-import { openVmImage } from './images/vm-image-files.ts';
 import type { VmImage } from './model/vm-image.ts';
 import type { Kept } from './scheduler/scheduler.ts';
 
@@ -32,45 +31,45 @@ type HostOptions = {
   readonly signal: AbortSignal;
 };
 
+/** Where it is remembered what VM images looked like when they were last read; null for who does not hold the data folder's lock. */
+type Seals = { readonly sealsDirectory: string | null };
+
 /**
  * Everything that kiln may need root for: Debian packages, the VM images of KILN_ENTRIES and the guest's programs. Whoever is not
  * root is told the one command.
  * @throws KilnError REQUIREMENT_MISSING, CONFIG_INVALID
  */
-export async function prepareHost(config: Config, options: HostOptions): Promise<HostSetup> {
+export async function prepareHost(config: Config, options: HostOptions & Seals): Promise<HostSetup> {
   const request = imageRequest(config, options);
   const catalog = await listEntries(request.imagesDirectory);
   const standard = { warm: config.KILN_POOL_SIZE, frozen: config.KILN_POOL_FROZEN };
   const kept = parseKeptEntries(config.KILN_ENTRIES, catalog, standard);
   // Before the tools: the one command that this prints to who is not root installs them, too.
-  const [image, ...others] = await ensureImages([...kept.keys()], request);
+  const image = await ensureImages([...kept.keys()], request);
   const networkPrograms = await prepareNetworkPrograms(config, options);
   await ensureHostTools(vmTools, request);
-  const images = new Map<string, (signal: AbortSignal) => Promise<VmImage>>();
-  for (const [entry, directory] of await findVmImages(catalog, request))
-    images.set(entry, (signal) => openVmImage(directory, signal));
-  for (const opened of [image, ...others]) images.set(opened.entry, async () => opened);
-  return { catalog, kept, image, images, networkPrograms };
+  return { catalog, kept, image, images: await findVmImages(catalog, request), networkPrograms };
 }
 
-/** One after the other: each takes all processors. */
+/** One after the other: each takes all processors. @returns the first */
 async function ensureImages(
   [first, ...others]: readonly string[],
   request: Omit<ImageRequest, 'entry'>,
-): Promise<[VmImage, ...VmImage[]]> {
+): Promise<VmImage> {
   if (first === undefined) throw new Error('There is an entry by default.');
-  const images: [VmImage, ...VmImage[]] = [await ensureVmImage({ ...request, entry: first })];
-  for (const entry of others) images.push(await ensureVmImage({ ...request, entry }));
-  return images;
+  const image = await ensureVmImage({ ...request, entry: first });
+  for (const entry of others) await ensureVmImage({ ...request, entry });
+  return image;
 }
 
 /** Of `prepareHost`, the folder of the relay and the CNI plugins alone. */
 export async function prepareNetworkPrograms(config: Config, options: HostOptions): Promise<string> {
   const relay = fileURLToPath(new URL('./guest/relay', import.meta.url));
-  return join(await ensureNetworkPrograms(imageRequest(config, options), relay), 'out');
+  const request = imageRequest(config, { ...options, sealsDirectory: null });
+  return join(await ensureNetworkPrograms(request, relay), 'out');
 }
 
-function imageRequest(config: Config, options: HostOptions): Omit<ImageRequest, 'entry'> {
+function imageRequest(config: Config, options: HostOptions & Seals): Omit<ImageRequest, 'entry'> {
   const { asRoot, cacheDirectory, sharedCacheDirectory } = config;
   return {
     ...options,

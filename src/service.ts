@@ -96,7 +96,10 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     }),
   );
 
-  const { catalog, kept, image, images, networkPrograms } = await prepareHost(config, options);
+  const { catalog, kept, image, images, networkPrograms } = await prepareHost(config, {
+    ...options,
+    sealsDirectory: folders.seals,
+  });
   const qemu = await findQemu(options.path, signal);
   const memory = createHangMemory({
     file: join(config.dataDirectory, 'kvm-hangs'),

@@ -58,7 +58,12 @@ export class Fleet {
   /** What the next VM of an entry is cloned from. One call at a time for each entry. @throws KilnError */
   async source(name: string, signal: AbortSignal): Promise<CloneSource> {
     const templates = await this.#openTemplates(this.find(name));
-    return templates.take(signal);
+    try {
+      return await templates.take(signal);
+    } catch (error) {
+      if (KilnError.from(error).code === 'IMAGE_CORRUPT') this.#forget(name);
+      throw error;
+    }
   }
 
   /** So that its first VM need not wait for that. */
@@ -74,6 +79,12 @@ export class Fleet {
       image: images.has(name) ? imageSummary(await this.#openImage(name)) : null,
     });
     return Promise.all(catalog.map(describe));
+  }
+
+  /** Its image turned out to be damaged: whoever asks next opens it anew, and is told so until it was made good. */
+  #forget(name: string): void {
+    this.#templates.delete(name);
+    this.#images.delete(name);
   }
 
   #openImage(name: string): Promise<VmImage> {

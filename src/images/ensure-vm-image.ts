@@ -31,21 +31,29 @@ export async function ensureVmImage(request: ImageRequest): Promise<VmImage> {
     },
     request,
   );
-  return openVmImage(directory, request.signal);
+  return openVmImage({ directory, record: sealRecord(request) }, request.signal);
 }
 
-/** The folders of the VM images that were made before, by entry; none is made. `openVmImage` checks one. */
+/** How each VM image that was made before is opened, by entry; none is made. Opening it throws as `openVmImage` does. */
 export async function findVmImages(
   catalog: readonly Entry[],
   request: Omit<ImageRequest, 'entry'>,
-): Promise<Map<string, string>> {
+): Promise<Map<string, (signal: AbortSignal) => Promise<VmImage>>> {
   const recipe = await readRecipe(request);
-  const found = new Map<string, string>();
+  const found = new Map<string, (signal: AbortSignal) => Promise<VmImage>>();
   for (const { name, pins } of catalog) {
     const directory = await findResult({ name: stepName, inputs: imageInputs(recipe, pins) }, request);
-    if (directory !== null) found.set(name, directory);
+    const record = sealRecord({ ...request, entry: name });
+    if (directory !== null) found.set(name, (signal) => openVmImage({ directory, record }, signal));
   }
   return found;
+}
+
+function sealRecord({
+  sealsDirectory,
+  entry,
+}: Pick<ImageRequest, 'sealsDirectory' | 'entry'>): string | null {
+  return sealsDirectory && join(sealsDirectory, `${entry}.json`);
 }
 
 const stepName = 'image';

@@ -8,6 +8,8 @@ export type ImageRequest = StepContext & {
   readonly cacheDirectory: string;
   /** Another user's results, to read only. */
   readonly sharedCacheDirectory: string | null;
+  /** Where it is remembered what images looked like when they were last read; null: they are read whole each time. */
+  readonly sealsDirectory: string | null;
   /** What the image is made from; auto takes a container registry where one answers. */
   readonly sources: 'auto' | 'registry' | 'packages';
   /** Address of a buildkitd to build with, in place of one that is started for it. */

@@ -3,8 +3,8 @@ import { chmod, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { hashFile } from '../lib/hash.ts';
-import { KilnError } from '../model/error.ts';
-import type { VmImage } from '../model/vm-image.ts';
+import { SealedFiles } from '../lib/sealed-files.ts';
+import { corruptImage, type VmImage } from '../model/vm-image.ts';
 import type { ImageSource } from './image-request.ts';
 
 const versionsSchema = z.record(z.string(), z.string());
@@ -17,23 +17,23 @@ const manifestSchema = z.object({
 });
 const fileNames = ['kernel', 'initrd', 'disk.qcow2'] as const;
 
-/** Checks every file of an image against its manifest. @throws KilnError IMAGE_CORRUPT */
-export async function openVmImage(directory: string, signal: AbortSignal): Promise<VmImage> {
-  const corrupt = (path: string): KilnError =>
-    new KilnError(
-      'IMAGE_CORRUPT',
-      `${path} is not what its manifest says; remove ${directory} and start again.`,
-    );
+/**
+ * The image of a folder, whose files look as its manifest says.
+ * @param record Where it is remembered what they looked like when they were last read; null: every byte is read each time.
+ * @throws KilnError IMAGE_CORRUPT
+ */
+export async function openVmImage(
+  { directory, record }: { directory: string; record: string | null },
+  signal: AbortSignal,
+): Promise<VmImage> {
   const path = join(directory, 'manifest.json');
   const text = await readFile(path, 'utf8').catch(() => '');
   const manifest = parseManifest(text);
-  if (!manifest) throw corrupt(path);
-  for (const name of fileNames) {
-    const file = join(directory, name);
-    const { size } = await stat(file).catch(() => ({ size: -1 }));
-    const expected = manifest.files[name];
-    if (size !== expected.bytes || (await hashFile(file, signal)) !== expected.sha256) throw corrupt(file);
-  }
+  if (!manifest) throw corruptImage(directory, `${path} is not a manifest`);
+  const hashes = fileNames.map((name) => [join(directory, name), manifest.files[name].sha256] as const);
+  const sealed = new SealedFiles(Object.fromEntries(hashes), { record });
+  const damage = await sealed.look(signal);
+  if (damage !== null) throw corruptImage(directory, damage);
   return {
     entry: manifest.entry,
     digest: `sha256:${createHash('sha256').update(text).digest('hex')}`,
@@ -41,6 +41,7 @@ export async function openVmImage(directory: string, signal: AbortSignal): Promi
     kernel: join(directory, 'kernel'),
     initrd: join(directory, 'initrd'),
     disk: join(directory, 'disk.qcow2'),
+    sealed,
   };
 }
 

@@ -30,11 +30,6 @@ export async function looksSealed(path: string, seal: FileSeal): Promise<boolean
   return (['bytes', 'modified', 'inode', 'sample'] as const).every((part) => now[part] === seal[part]);
 }
 
-/** Reads the whole file: the very bytes. */
-export async function isSealed(path: string, seal: FileSeal, signal: AbortSignal): Promise<boolean> {
-  return (await hashFile(path, signal)) === seal.sha256;
-}
-
 async function lookAt(path: string): Promise<Omit<FileSeal, 'sha256'>> {
   await using file = await open(path, 'r');
   const { size, mtimeNs, ino } = await file.stat({ bigint: true });

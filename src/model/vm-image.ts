@@ -1,3 +1,6 @@
+import type { SealedFiles } from '../lib/sealed-files.ts';
+import { KilnError } from './error.ts';
+
 /** Kernel, initrd and qcow2 disk made from the ctr image of one archive entry. */
 export type VmImage = {
   /** Archive entry, such as `buildkit-v0.20.2`. */
@@ -10,4 +13,14 @@ export type VmImage = {
   readonly kernel: string;
   readonly initrd: string;
   readonly disk: string;
+  /** These three files, each of which must stay as it was made. */
+  readonly sealed: SealedFiles;
 };
+
+/** @param damage What is wrong, as `SealedFiles` tells it. */
+export function corruptImage(directory: string, damage: string): KilnError {
+  return new KilnError(
+    'IMAGE_CORRUPT',
+    `${damage}: the VM image is damaged. Remove ${directory} and start kiln again, which makes it anew.`,
+  );
+}

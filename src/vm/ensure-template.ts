@@ -1,8 +1,8 @@
 import { mkdir, readdir, readFile, rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { type FileSeal, fileSealSchema, isSealed, looksSealed, sealFile } from '../lib/file-seal.ts';
 import { removeQuietly } from '../lib/files.ts';
+import { SealedFiles } from '../lib/sealed-files.ts';
 import { makeTemplate } from './make-template.ts';
 import { type Template, type TemplateFiles, type TemplateRequest, templateFiles } from './template.ts';
 import { readHostProcessor, templateKey } from './template-key.ts';
@@ -11,53 +11,38 @@ const parts = ['ram', 'state', 'disk', 'overlay'] as const;
 
 const manifestSchema = z.object({
   hostKey: z.string().startsWith('ssh-ed25519 '),
-  files: z.record(z.enum(parts), fileSealSchema),
+  files: z.record(z.enum(parts), z.object({ sha256: z.string() })),
 });
 type Manifest = z.infer<typeof manifestSchema>;
-
-export type EnsuredTemplate = {
-  readonly template: Template;
-  /** Whether every byte of it was read and found as it was made. Otherwise it only looks so: see `isIntact`. */
-  readonly checked: boolean;
-};
 
 /**
  * Returns the template of this image on this host: the one on disk when it looks unchanged, else a new one.
  * Templates of its entry with other keys are removed: nothing can start from them any more.
  */
-export async function ensureTemplate(
-  request: TemplateRequest,
-  signal: AbortSignal,
-): Promise<EnsuredTemplate> {
+export async function ensureTemplate(request: TemplateRequest, signal: AbortSignal): Promise<Template> {
   const { image, authorizedKey, setup, progress } = request;
   const key = templateKey(request, await readHostProcessor());
   const directory = join(setup.templatesDirectory, image.entry);
   const files = templateFiles(join(directory, key));
   await mkdir(directory, { recursive: true, mode: 0o711 });
   await removeAllBut(directory, [key]);
-  const describe = (hostKey: string): Template => ({ key, image, authorizedKey, files, hostKey });
-  const kept = await readManifest(files);
-  if (kept && (await allParts(files, kept, looksSealed))) {
-    progress('template  there already');
-    return { template: describe(kept.hostKey), checked: false };
-  }
-  if (kept && (await allParts(files, kept, (path, seal) => isSealed(path, seal, signal)))) {
-    // A copy of the data folder: the same bytes in other files.
-    await writeManifest(files, kept.hostKey, signal);
-    progress('template  checked');
-    return { template: describe(kept.hostKey), checked: true };
+  const common = { key, image, authorizedKey, files };
+  const manifest = await readManifest(files);
+  if (manifest) {
+    const hashes = parts.map((part) => [files[part], manifest.files[part].sha256] as const);
+    const sealed = new SealedFiles(Object.fromEntries(hashes), { record: sealsPath(files) });
+    if ((await sealed.look(signal)) === null) {
+      progress(`template  ${sealed.checked ? 'checked' : 'there already'}`);
+      return { ...common, hostKey: manifest.hostKey, sealed };
+    }
   }
   signal.throwIfAborted();
   await removeQuietly(files.directory);
   const hostKey = await makeTemplate(request, files, signal);
-  await writeManifest(files, hostKey, signal);
-  return { template: describe(hostKey), checked: true };
-}
-
-/** Reads every byte of a template: seconds. @throws only the signal's reason. */
-export async function isIntact({ files }: Template, signal: AbortSignal): Promise<boolean> {
-  const manifest = await readManifest(files);
-  return manifest !== null && allParts(files, manifest, (path, seal) => isSealed(path, seal, signal));
+  const paths = parts.map((part) => files[part]);
+  const sealed = await SealedFiles.seal(paths, sealsPath(files), signal);
+  await writeManifest(files, hostKey, sealed);
+  return { ...common, hostKey, sealed };
 }
 
 /** Removes a template; the next `ensureTemplate` makes another. VMs that run go on with the files they have open. */
@@ -84,32 +69,19 @@ async function readManifest(files: TemplateFiles): Promise<Manifest | null> {
   }
 }
 
-/** A file that cannot be read is not what it was. */
-async function allParts(
-  files: TemplateFiles,
-  manifest: Manifest,
-  holds: (path: string, seal: FileSeal) => Promise<boolean>,
-): Promise<boolean> {
-  const found = await Promise.all(
-    parts.map((part) => holds(files[part], manifest.files[part]).catch(() => false)),
-  );
-  return found.every((one) => one);
-}
-
 /** Written last: a template without its manifest was never finished. */
-async function writeManifest(files: TemplateFiles, hostKey: string, signal: AbortSignal): Promise<void> {
+async function writeManifest(files: TemplateFiles, hostKey: string, { hashes }: SealedFiles): Promise<void> {
+  const described = parts.map((part) => [part, { sha256: hashes[files[part]] }]);
+  const manifest = manifestSchema.parse({ hostKey, files: Object.fromEntries(described) });
   const temporary = `${manifestPath(files)}.new`;
-  const [ram, state, disk, overlay] = await Promise.all([
-    sealFile(files.ram, signal),
-    sealFile(files.state, signal),
-    sealFile(files.disk, signal),
-    sealFile(files.overlay, signal),
-  ]);
-  const manifest: Manifest = { hostKey, files: { ram, state, disk, overlay } };
   await writeFile(temporary, JSON.stringify(manifest));
   await rename(temporary, manifestPath(files));
 }
 
 function manifestPath(files: TemplateFiles): string {
   return join(files.directory, 'template.json');
+}
+
+function sealsPath(files: TemplateFiles): string {
+  return join(files.directory, 'seals.json');
 }

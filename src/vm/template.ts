@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import type { SealedFiles } from '../lib/sealed-files.ts';
 import type { VmImage } from '../model/vm-image.ts';
 import type { MachineOptions } from './qemu-arguments.ts';
 import type { SshEndpoint, VmSetup } from './vm.ts';
@@ -11,6 +12,8 @@ export type Template = {
   /** The public half, base64, of the key that opens the guest. */
   readonly authorizedKey: string;
   readonly files: TemplateFiles;
+  /** Its files, each of which must stay as it was made. */
+  readonly sealed: SealedFiles;
   /** The guest's ssh host key, `ssh-ed25519 AAAA…`, read from its console before anyone could speak to it. */
   readonly hostKey: string;
 };

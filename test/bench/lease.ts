@@ -79,7 +79,10 @@ async function coldBootMs(processor: Processor): Promise<number> {
 
 async function findImage(): Promise<VmImage> {
   const path = process.env['PATH'] ?? '';
-  const { image } = await prepareHost(parseConfig({}, true), { path, progress: () => undefined, signal });
+  const { image } = await prepareHost(parseConfig({}, true), {
+    ...{ path, signal, sealsDirectory: null },
+    progress: () => undefined,
+  });
   return image;
 }
 

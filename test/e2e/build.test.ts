@@ -46,6 +46,7 @@ describe('real builds', { concurrency: 2 }, () => {
     const { image } = await prepareHost(parseConfig({}, true), {
       path: process.env['PATH'] ?? '',
       progress: () => undefined,
+      sealsDirectory: null,
       signal,
     });
     const probe = createKvmProbe({

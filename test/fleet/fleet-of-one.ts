@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { capabilitiesOf } from '../../src/catalog/capabilities.ts';
 import { listEntries } from '../../src/catalog/catalog.ts';
 import { Fleet } from '../../src/fleet/fleet.ts';
+import { noImage } from '../images/no-image.ts';
 import { queuedRecord } from '../store/harness.ts';
 
 /** What the BuildKit of the standard entry can do. */
@@ -11,7 +12,7 @@ export const capabilities = capabilitiesOf([0, 20, 2]);
 /** The real catalog; of the entry that records of tests have there is an image, which only has a name. */
 export async function fleetOfOne(): Promise<Fleet> {
   const { name, imageDigest, versions } = queuedRecord().entry;
-  const image = { entry: name, digest: imageDigest, versions, kernel: '', initrd: '', disk: '' };
+  const image = { ...noImage(name), digest: imageDigest, versions };
   return new Fleet({
     catalog: await listEntries(join(import.meta.dirname, '../../images')),
     standard: name,

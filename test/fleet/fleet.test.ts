@@ -7,25 +7,31 @@ import { parseKeptEntries } from '../../src/fleet/kept-entries.ts';
 import { KilnError } from '../../src/model/error.ts';
 import type { VmImage } from '../../src/model/vm-image.ts';
 import type { CloneSource, TemplateSource } from '../../src/vm/template-source.ts';
+import { noImage } from '../images/no-image.ts';
 
 const catalog = await listEntries(join(import.meta.dirname, '../../images'));
 const signal = new AbortController().signal;
 const [standard, other] = ['buildkit-v0.20.2', 'buildkit-v0.12.5'];
 
 /** Images and templates that only count how often they are opened; real ones are in test/e2e. */
-function createFleet(made: readonly string[], failures = 0): { fleet: Fleet; opened: string[] } {
+function createFleet(
+  made: readonly string[],
+  { failures = 0, taken }: { failures?: number; taken?: () => void } = {},
+): { fleet: Fleet; opened: string[] } {
   const opened: string[] = [];
   let left = failures;
   const image = (entry: string) => async (): Promise<VmImage> => {
     opened.push(`image ${entry}`);
-    const digest = `sha256:${entry}`;
-    return { entry, digest, versions: { buildkit: entry }, kernel: '', initrd: '', disk: '' };
+    return { ...noImage(entry), versions: { buildkit: entry } };
   };
   const openTemplates: FleetOptions['openTemplates'] = async ({ name }, { image: from }) => {
     assert.equal(from.entry, name);
     opened.push(`template ${name}`);
     if (left-- > 0) throw new KilnError('INFRA', 'it did not boot');
-    const take = async (): Promise<CloneSource> => ({ template: { image: from } }) as CloneSource;
+    const take = async (): Promise<CloneSource> => {
+      taken?.();
+      return { template: { image: from } } as CloneSource;
+    };
     return { take } as unknown as TemplateSource;
   };
   const images = new Map(made.map((entry) => [entry, image(entry)] as const));
@@ -63,10 +69,21 @@ test('image and template are opened when they are first asked for, once for all 
 });
 
 test('a template that could not be made is tried again by the next who asks (simulated images)', async () => {
-  const { fleet, opened } = createFleet([standard], 1);
+  const { fleet, opened } = createFleet([standard], { failures: 1 });
   await assert.rejects(fleet.source(standard, signal), { code: 'INFRA' });
   await fleet.source(standard, signal);
   assert.deepEqual(opened, [`image ${standard}`, `template ${standard}`, `template ${standard}`]);
+});
+
+test('an image that turns out to be damaged is opened anew by the next who asks, and so told of at the door (simulated images)', async () => {
+  const taken = (): never => {
+    throw new KilnError('IMAGE_CORRUPT', 'the disk is not what it was made as');
+  };
+  const { fleet, opened } = createFleet([standard], { taken });
+  await fleet.summary(undefined);
+  await assert.rejects(fleet.source(standard, signal), { code: 'IMAGE_CORRUPT' });
+  await fleet.summary(undefined);
+  assert.deepEqual(opened, [`image ${standard}`, `template ${standard}`, `image ${standard}`]);
 });
 
 const kept = (...texts: string[]): [string, unknown][] => [

@@ -48,7 +48,7 @@ test('folders of data are made so that QEMU, as another user, passes through; lo
   const folders = await prepareDataFolders(data);
   const mode = async (path: string): Promise<number> => (await stat(path)).mode & 0o777;
   for (const path of [data, folders.vms, folders.templates]) assert.equal(await mode(path), 0o711, path);
-  for (const path of [folders.builds, folders.artifacts, folders.staging])
+  for (const path of [folders.seals, folders.builds, folders.artifacts, folders.staging])
     assert.equal(await mode(path), 0o700, path);
 });
 

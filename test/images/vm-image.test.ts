@@ -136,7 +136,7 @@ function imageRequest(): ImageRequest {
   return {
     entry: 'buildkit-v0.20.2',
     imagesDirectory: fileURLToPath(new URL('../../images', import.meta.url)),
-    ...{ cacheDirectory: config.cacheDirectory, sharedCacheDirectory: null },
+    ...{ cacheDirectory: config.cacheDirectory, sharedCacheDirectory: null, sealsDirectory: directory },
     logDirectory: join(config.cacheDirectory, 'logs'),
     sources: config.KILN_IMAGE_SOURCES,
     buildkitHost: undefined,
@@ -164,7 +164,7 @@ async function bootAndAsk(image: VmImage): Promise<void> {
   } as const;
   const preparation = { fingerprint: 'test', prepare: (vm: SshEndpoint) => ask(vm, keys) };
   request = { setup, image, authorizedKey: keys.publicKey, preparation, progress: console.log };
-  template = (await ensureTemplate(request, signal)).template;
+  template = await ensureTemplate(request, signal);
 }
 
 /** What becomes of a request: a template that was there, or the beginning of another one, which is not waited for. */
@@ -175,7 +175,7 @@ async function askForTemplate(change: Partial<TemplateRequest> = {}): Promise<'k
   };
   try {
     const again = await ensureTemplate({ ...request, progress, ...change }, booting.signal);
-    assert.deepEqual(again.template, template);
+    assert.deepEqual(again, template);
     return 'kept';
   } catch (error) {
     if (!booting.signal.aborted) throw error;

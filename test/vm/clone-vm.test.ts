@@ -11,9 +11,10 @@ import { cloneVm } from '../../src/vm/clone-vm.ts';
 import { emulatedProcessor } from '../../src/vm/qemu-arguments.ts';
 import { sweepVms } from '../../src/vm/sweep.ts';
 import { type Template, templateFiles } from '../../src/vm/template.ts';
+import { noImage } from '../images/no-image.ts';
 
 const { signal } = new AbortController();
-const image = { entry: 'none', digest: '', versions: {}, kernel: '/none', initrd: '/none', disk: '/none' };
+const image = noImage('none');
 
 type Harness = AsyncDisposable & {
   readonly base: string;
@@ -32,7 +33,14 @@ async function createHarness(): Promise<Harness> {
   for (const path of [files.overlay, files.state]) await writeFile(path, '');
   const seen: string[][] = [];
   const release = (): void => void seen.push(readdirSync(vmsDirectory));
-  const template: Template = { key: 'none', image, authorizedKey: '', files, hostKey: '' };
+  const template: Template = {
+    key: 'none',
+    image,
+    authorizedKey: '',
+    files,
+    sealed: image.sealed,
+    hostKey: '',
+  };
   const qemu = { binary: '/bin/false', img: '/bin/false', version: '7.2.0', major: 7, minor: 2 };
   return {
     ...{ base, vmsDirectory, seen },

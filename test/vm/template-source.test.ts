@@ -1,76 +1,120 @@
 import assert from 'node:assert/strict';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
+import { SealedFiles } from '../../src/lib/sealed-files.ts';
 import { emulatedProcessor, kvmProcessors, type Processor } from '../../src/vm/qemu-arguments.ts';
 import { type Template, templateFiles } from '../../src/vm/template.ts';
 import { readHostProcessor, templateKey } from '../../src/vm/template-key.ts';
 import { TemplateSource } from '../../src/vm/template-source.ts';
 import { heapBytes } from '../heap-bytes.ts';
+import { noImage } from '../images/no-image.ts';
 
 const { signal } = new AbortController();
-const image = { entry: 'none', digest: '', versions: {}, kernel: '/none', initrd: '/none', disk: '/none' };
 
-function templateOf(key: string): Template {
-  return { key, image, authorizedKey: '', hostKey: '', files: templateFiles(`/none/${key}`) };
+type Part = 'image' | 'template';
+type Harness = AsyncDisposable & {
+  readonly source: TemplateSource;
+  /** What was done, in order. */
+  readonly log: string[];
+  /** The keys of the templates of the next VMs. */
+  keys(count: number): Promise<string[]>;
+};
+
+/** A source over two real files, an image and a template that only look so, unless the template was just made. */
+async function createSource({ made, damaged }: { made?: true; damaged?: Part } = {}): Promise<Harness> {
+  const directory = await mkdtemp(join(tmpdir(), 'kiln-template-'));
+  const [image, template] = await Promise.all([
+    sealFile(directory, 'image', { damaged: damaged === 'image', checked: false }),
+    sealFile(directory, 'template', { damaged: damaged === 'template', checked: made === true }),
+  ]);
+  const log: string[] = [];
+  const write = (_fields: object, message: string): void =>
+    void log.push(message.replace(`${directory}/`, ''));
+  const of = (key: string, sealed: SealedFiles): Template => ({
+    ...{ key, sealed, image: { ...noImage('none'), disk: join(directory, 'image'), sealed: image } },
+    ...{ authorizedKey: '', hostKey: '', files: templateFiles(join(directory, key)) },
+  });
+  const source = new TemplateSource(of('first', template), {
+    steps: {
+      discard: async ({ key }) => void log.push(`discarded ${key}`),
+      ensure: async () => of('second', await sealFile(directory, 'other', { damaged: false, checked: true })),
+    },
+    logger: { info: write, warn: write, error: write },
+  });
+  return {
+    ...{ source, log },
+    async keys(count) {
+      const found: string[] = [];
+      for (let n = 0; n < count; n += 1) found.push((await source.take(signal)).template.key);
+      return found;
+    },
+    [Symbol.asyncDispose]: () => rm(directory, { recursive: true }),
+  };
 }
 
-/** A source whose template is, or is not, what it looks like; the log says what was done, in order. */
-function createSource({ checked, intact }: { checked: boolean; intact: boolean }) {
-  const log: string[] = [];
-  const write = (_fields: object, message: string): void => void log.push(message);
-  const source = new TemplateSource(
-    { template: templateOf('first'), checked },
-    {
-      steps: {
-        async isIntact({ key }) {
-          log.push(`checked ${key}`);
-          return intact;
-        },
-        discard: async ({ key }) => void log.push(`discarded ${key}`),
-        ensure: async () => ({ template: templateOf('second'), checked: true }),
-      },
-      logger: { info: write, warn: write, error: write },
-    },
-  );
-  const keys = async (count: number): Promise<string[]> => {
-    const found: string[] = [];
-    for (let n = 0; n < count; n += 1) found.push((await source.take(signal)).template.key);
-    return found;
-  };
-  return { source, log, keys };
+/** A file that kiln of an earlier start has read, or that it has just made. */
+async function sealFile(
+  directory: string,
+  name: string,
+  { damaged, checked }: { damaged: boolean; checked: boolean },
+): Promise<SealedFiles> {
+  const [path, record] = [join(directory, name), join(directory, `${name}.json`)];
+  await writeFile(path, 'bytes');
+  const sealed = await SealedFiles.seal([path], record, signal);
+  if (damaged) await writeFile(path, 'other');
+  return checked ? sealed : new SealedFiles(sealed.hashes, { record });
 }
 
 test('the first VM waits for no check; every byte is read before the second, once', async () => {
-  const { log, keys } = createSource({ checked: false, intact: true });
-  assert.deepEqual(await keys(1), ['first']);
-  assert.deepEqual(log, []);
-  assert.deepEqual(await keys(3), ['first', 'first', 'first']);
-  assert.deepEqual(log, ['checked first']);
+  await using harness = await createSource();
+  const { template } = await harness.source.take(signal);
+  const checked = (): boolean[] => [template.image.sealed.checked, template.sealed.checked];
+  assert.deepEqual(checked(), [false, false]);
+  assert.deepEqual(await harness.keys(1), ['first']);
+  assert.deepEqual(checked(), [true, true]);
+  assert.deepEqual(await harness.keys(2), ['first', 'first']);
+  assert.deepEqual(harness.log, []);
 });
 
-test('a template that was just made is not read again', async () => {
-  const { log, keys } = createSource({ checked: true, intact: false });
-  assert.deepEqual(await keys(3), ['first', 'first', 'first']);
-  assert.deepEqual(log, []);
+test('a template that was just made is not read again, its image is', async () => {
+  await using harness = await createSource({ made: true });
+  await writeFile(Object.keys((await harness.source.take(signal)).template.sealed.hashes)[0] ?? '', 'other');
+  assert.deepEqual(await harness.keys(2), ['first', 'first']);
 });
 
 test('a damaged template is logged, thrown away and made anew, and the VM cloned from it is of no use', async () => {
-  const { source, log, keys } = createSource({ checked: false, intact: false });
-  const { template, damaged } = await source.take(signal);
+  await using harness = await createSource({ damaged: 'template' });
+  const { template, damaged } = await harness.source.take(signal);
   assert.equal(template.key, 'first');
-  assert.deepEqual(await keys(2), ['second', 'second']);
+  assert.deepEqual(await harness.keys(2), ['second', 'second']);
   assert.match(await damaged, /damaged/);
-  assert.deepEqual(log, [
-    'checked first',
-    'The template of the VMs is damaged; another one is made.',
-    'discarded first',
-  ]);
+  assert.match(
+    harness.log[0] ?? '',
+    /^template is not what it was made as: the template of the VMs is damaged/,
+  );
+  assert.deepEqual(harness.log.slice(1), ['discarded first']);
 });
 
+for (const made of [undefined, true] as const) {
+  test(`of a damaged image there is no second VM, and the first is of no use; its template ${made ? 'was just made' : 'is kept'}`, async () => {
+    await using harness = await createSource({ damaged: 'image', ...(made && { made }) });
+    const { damaged, template } = await harness.source.take(signal);
+    await assert.rejects(harness.source.take(signal), {
+      code: 'IMAGE_CORRUPT',
+      message: `${template.image.disk} is not what it was made as: the VM image is damaged. Remove ${dirname(template.image.disk)} and start kiln again, which makes it anew.`,
+    });
+    assert.match(await damaged, /damaged/);
+    assert.deepEqual(harness.log, []);
+  });
+}
+
 test('a VM that is gone is not kept in memory by the wait for bad news of its template', async () => {
-  const { source, keys } = createSource({ checked: false, intact: true });
-  const vm = await watchDamage(source);
-  await keys(1);
+  await using harness = await createSource();
+  const vm = await watchDamage(harness.source);
+  await harness.keys(1);
   await setImmediate();
   heapBytes();
   assert.equal(vm.deref(), undefined);
@@ -95,7 +139,10 @@ function keyOn(processor: Processor, host: readonly string[], installation = 'te
     users: { template: null, acquire: assert.fail },
   };
   const preparation = { fingerprint: '', prepare: assert.fail };
-  return templateKey({ setup, image, authorizedKey: '', preparation, progress: assert.fail }, host);
+  return templateKey(
+    { setup, image: noImage('none'), authorizedKey: '', preparation, progress: assert.fail },
+    host,
+  );
 }
 
 test("under KVM a template is its host's: another processor, microcode or kernel makes another; emulated it is not", async () => {
