@@ -12,6 +12,11 @@ export class Semaphore {
     this.#free = size;
   }
 
+  /** How many can be had without waiting. */
+  get free(): number {
+    return this.#free;
+  }
+
   /** @throws the reason of the signal, which ends the wait; no permit is taken then */
   async acquire(signal?: AbortSignal): Promise<Permit> {
     signal?.throwIfAborted();

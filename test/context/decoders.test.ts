@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Decoders } from '../../src/context/compression/decoders.ts';
+import { setTimeout } from 'node:timers/promises';
+import { Decoders, type DecoderTurn } from '../../src/context/compression/decoders.ts';
 import { stageContext } from '../../src/context/stage-context.ts';
 import type { StagedContext } from '../../src/model/context.ts';
+import type { KilnError } from '../../src/model/error.ts';
 import { compress, installCompressors } from './compress.ts';
 import { inChunks, Staging } from './staging.ts';
 
@@ -67,6 +69,60 @@ test('who goes away while it waits for a decoder leaves nothing, and the next in
   }
   assert.deepEqual(await staging.files(), []);
 });
+
+test('of those that take long, half of the decoders may be held while others wait: the one that is long for the shortest time gives way', async () => {
+  const decoders = new Decoders({ size: 2, shortMs: 30 });
+  const [first, second] = [await decoders.enter(never), await decoders.enter(never)];
+  await setTimeout(40);
+  assert.deepEqual([first.signal.aborted, second.signal.aborted], [false, false], 'nobody waits');
+  const third = decoders.enter(never);
+  assert.equal(first.signal.aborted, false);
+  assert.match(String(second.signal.reason), /takes longer than 0.03 s/);
+  assert.equal((second.signal.reason as KilnError).code, 'NO_CAPACITY');
+  second[Symbol.dispose]();
+  using _third = await third;
+  first[Symbol.dispose]();
+});
+
+test('who becomes long while somebody waits gives way as well, and what was given back counts no more', async () => {
+  const decoders = new Decoders({ size: 2, shortMs: 30 });
+  const [first, second] = [await decoders.enter(never), await decoders.enter(never)];
+  const third = decoders.enter(never);
+  await setTimeout(40);
+  assert.deepEqual([first.signal.aborted, second.signal.aborted], [false, true]);
+  first[Symbol.dispose]();
+  using waited = await third;
+  await setTimeout(40);
+  assert.equal(waited.signal.aborted, false);
+  second[Symbol.dispose]();
+});
+
+/** Where each turn is long, and somebody waits, before it begins. */
+class LongTurns extends Decoders {
+  readonly next = Promise.withResolvers<DecoderTurn>();
+
+  constructor() {
+    super({ size: 1, shortMs: 0 });
+  }
+
+  override async enter(signal: AbortSignal): Promise<DecoderTurn> {
+    const turn = await super.enter(signal);
+    await setTimeout(5);
+    this.next.resolve(super.enter(signal));
+    return turn;
+  }
+}
+
+for (const tool of ['xz', 'bzip2', 'zstd']) {
+  test(`an upload of ${tool} that must give way is told to come again, and leaves nothing`, async () => {
+    await using staging = await Staging.create();
+    const decoders = new LongTurns();
+    const long = stage(staging, decoders, inChunks(await compress(tool)));
+    await assert.rejects(long, { code: 'NO_CAPACITY', details: { retryAfterSeconds: 10 } });
+    using _next = await decoders.next.promise;
+    assert.deepEqual(await staging.files(), []);
+  });
+}
 
 function stage(
   { directory }: Staging,

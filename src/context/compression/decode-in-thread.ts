@@ -9,10 +9,13 @@ import type { FromThread, Refusal, ThreadData, ToThread } from './thread-message
 const maxMemoryBytes = 130 * 1024 * 1024;
 /** pbzip2 makes one for 900 kB. Each takes time of its own, however small it is: up to 5 ms. */
 const defaultMaxStreams = 10_000;
-/** Far more than one block takes on a busy machine; a crafted one may take for ever. */
+/** Far more than one block takes on a busy machine, or a small archive in all; a crafted block may take for ever. */
 const defaultPatienceMs = 60_000;
-/** Beyond that patience: a thirtieth of what the slowest decoder makes on a machine that has time. */
-const minOutputBytesPerMs = 100;
+/**
+ * Beyond that patience, of the processor's time: an eighth of the least that comes out of what tools make, which is bzip2 of
+ * random bytes. Other work of the machine does not count, a processor that is some times slower does.
+ */
+const minOutputBytesPerMs = 500;
 
 export type ThreadLimits = {
   readonly signal: AbortSignal;
@@ -32,19 +35,17 @@ export async function* decodeInThread(
 ): AsyncGenerator<Buffer> {
   const thread = new DecodeThread({ name, maxMemoryBytes, maxStreams });
   const reason = (): KilnError => corruptStream(name, 'takes longer to unpack than any that a tool makes');
-  /** What it may still take in all. Its waits, for more of the upload and for whoever reads, do not count. */
-  let leftMs = patienceMs;
+  /** The processor's time that it may take in all. Its waits, for more of the upload and for whoever reads, take none. */
+  let allowedMs = patienceMs;
   try {
     for (;;) {
-      const asked = performance.now();
-      const deadline = { ms: Math.min(patienceMs, Math.max(0, leftMs)), signal, reason };
-      const message = await withDeadline(deadline, () => thread.next());
-      leftMs -= performance.now() - asked;
+      const message = await withDeadline({ ms: patienceMs, signal, reason }, () => thread.next());
+      if (message.type === 'output') allowedMs += message.bytes.length / minOutputBytesPerMs;
+      if (message.cpuMs > allowedMs) throw reason();
       if (message.type === 'read') {
         thread.answer(await input.next());
       } else if (message.type === 'output') {
         const { buffer, byteOffset, byteLength } = message.bytes;
-        leftMs += byteLength / minOutputBytesPerMs;
         yield Buffer.from(buffer, byteOffset, byteLength);
         thread.answer(null);
       } else if (message.type === 'end') {

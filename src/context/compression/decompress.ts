@@ -22,16 +22,17 @@ export async function* decompress(
   { decoders, signal, ...options }: SpoolOptions & { decoders: Decoders; signal: AbortSignal },
 ): AsyncGenerator<Buffer> {
   if (name === 'gzip') {
-    yield* decodeMembers(new CompressedInput(gather(source)), gzip);
+    yield* decodeMembers(new CompressedInput(gather(source)), gzip, signal);
     return;
   }
   await using spool = await Spool.fill(source, options);
-  using _permit = await decoders.enter(signal);
+  using turn = await decoders.enter(signal);
   const input = new CompressedInput(gather(spool.read()));
+  const held = AbortSignal.any([signal, turn.signal]);
   if (name === 'zstd') {
-    yield* decodeMembers(input, zstd);
+    yield* decodeMembers(input, zstd, held);
   } else {
-    yield* decodeInThread(input, name, { signal });
+    yield* decodeInThread(input, name, { signal: held });
     await refuseTrailingData(input, name);
   }
 }

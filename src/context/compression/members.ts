@@ -18,14 +18,19 @@ const maxMembers = 1_000_000;
 /** bsdtar, the tar of macOS and Windows, fills its last record with zeros when it writes to a pipe, behind what it compressed. */
 const recordBytes = 10_240;
 
-/** @throws KilnError ARCHIVE_TRAILING_DATA, and those of `decode` */
+/** @throws KilnError ARCHIVE_TRAILING_DATA, those of `decode`, and the reason of the signal, also while nothing comes out */
 export async function* decodeMembers(
   input: CompressedInput,
   compression: Compression,
+  signal: AbortSignal,
 ): AsyncGenerator<Buffer> {
   const { name, magicBytes } = compression;
   for (let count = 1; ; count += 1) {
-    yield* compression.decode(input);
+    for await (const part of compression.decode(input)) {
+      signal.throwIfAborted();
+      yield part;
+    }
+    signal.throwIfAborted();
     if (!compression.begins(await input.peek(magicBytes))) break;
     if (count === maxMembers) throw tooManyStreams(name, maxMembers);
   }

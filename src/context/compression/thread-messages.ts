@@ -1,5 +1,7 @@
-/** What the thread asks of whoever started it; each is answered before the next. */
-export type FromThread =
+/** What the thread asks of whoever started it, each answered before the next, and the processor's time that it has taken so far. */
+export type FromThread = Request & { readonly cpuMs: number };
+
+export type Request =
   | { readonly type: 'read' }
   | { readonly type: 'output'; readonly bytes: Uint8Array }
   /** With what was read and is not part of the compressed data. */

@@ -1,5 +1,5 @@
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
-import type { FromThread, Refusal, ToThread } from './thread-messages.ts';
+import type { FromThread, Refusal, Request, ToThread } from './thread-messages.ts';
 
 const outputBytes = 256 * 1024;
 
@@ -73,8 +73,8 @@ export class ThreadPort {
     this.#filled = 0;
   }
 
-  #ask(message: FromThread): ToThread {
-    this.#post(message);
+  #ask(request: Request): ToThread {
+    this.#post(request);
     Atomics.wait(this.#answers, 0, this.#taken);
     this.#taken += 1;
     const received: { message: ToThread } | undefined = receiveMessageOnPort(this.#port);
@@ -82,7 +82,9 @@ export class ThreadPort {
     return received.message;
   }
 
-  #post(message: FromThread): void {
+  #post(request: Request): void {
+    const { user, system } = process.threadCpuUsage();
+    const message: FromThread = { ...request, cpuMs: (user + system) / 1000 };
     this.#port.postMessage(message);
   }
 }
