@@ -1,7 +1,7 @@
 import { parseArgs } from 'node:util';
 import manifest from '../package.json' with { type: 'json' };
 import { parseConfig } from './config/config.ts';
-import { renderUsage } from './config/usage.ts';
+import { renderReady, renderUsage } from './config/usage.ts';
 import { createProcessLogger } from './lib/pino-logger.ts';
 import { isOurs, KilnError } from './model/error.ts';
 import { startService } from './service.ts';
@@ -54,10 +54,7 @@ async function serve(): Promise<void> {
     progress: say,
     signal: starting.signal,
   });
-  say(`ready  HTTP on ${service.httpUrl}, gRPC on ${service.grpcAddress}. Try:`);
-  say('');
-  say(`  tar -czf - -C examples/hello . | curl -N --fail-with-body -F context=@- ${service.httpUrl}/build`);
-  say('');
+  for (const line of renderReady(service)) say(line);
   await stop.promise;
   say('stopping; running builds may finish, a second signal ends them');
   const grace = setTimeout(() => hurry.abort(), config.KILN_SHUTDOWN_GRACE_SECONDS * 1000);

@@ -20,11 +20,12 @@ import { readHostLimits } from './host/host-limits.ts';
 import { prepareHost } from './host-setup.ts';
 import { createHttpServer } from './http/server.ts';
 import type { Logger } from './lib/logger.ts';
-import { localAdmin } from './model/caller.ts';
 import { KilnError } from './model/error.ts';
 import { Scheduler } from './scheduler/scheduler.ts';
 import { ensureKeyPair } from './ssh/keys.ts';
 import { openBuildStore } from './store/build-store.ts';
+import { createAuthenticator } from './tokens/authenticate.ts';
+import { TokenFolder } from './tokens/token-folder.ts';
 import { chooseAccelerator, createKvmProbe } from './vm/accelerator.ts';
 import { removeForeignTemplates } from './vm/ensure-template.ts';
 import { findQemu } from './vm/find-qemu.ts';
@@ -48,6 +49,8 @@ export type ServiceOptions = {
 export type Service = {
   readonly httpUrl: string;
   readonly grpcAddress: string;
+  /** Whether callers needed a token when it started. */
+  readonly needsToken: boolean;
   readonly builds: RunningBuilds;
   readonly scheduler: Scheduler<WarmVm>;
   /** The archive entry of builds that ask for none. */
@@ -74,6 +77,8 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const policy = createEgressPolicy({ ...rules, mirrors });
   const limits = new EgressLimits({ ...(await readHostLimits()), guests: config.KILN_MAX_VMS });
   await createDataFolder(config.dataDirectory);
+  const tokens = new TokenFolder(config.dataDirectory);
+  const needsToken = await tokens.required();
   // The store's lock keeps a second kiln off this data: until it is held, nothing that is there may be touched.
   const store = undo.use(await openBuildStore(config.dataDirectory));
   const folders = await prepareDataFolders(config.dataDirectory);
@@ -107,10 +112,10 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     qemu,
   });
   const accelerator = await chooseAccelerator(
-    // parseConfig refuses any address but loopback, and there are no tokens yet.
+    // parseConfig refuses any address but loopback.
     {
       setting: config.KILN_ACCEL,
-      trusted: true,
+      trusted: !needsToken,
       probe: createKvmProbe({ qemu, kernel: image.kernel, memory }),
     },
     signal,
@@ -209,7 +214,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   scheduler.start();
 
   const hosts = config.KILN_HOSTS;
-  const authenticate = async () => localAdmin;
+  const authenticate = createAuthenticator(tokens);
   const http = createHttpServer({
     ...{ builds, authenticate },
     settings: { hosts, uploadMaxBytes: config.KILN_UPLOAD_MAX_BYTES },
@@ -230,6 +235,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   return {
     httpUrl: url,
     grpcAddress: `${grpcHost.host}:${port}`,
+    needsToken,
     builds,
     scheduler,
     entry: image.entry,

@@ -1,6 +1,7 @@
 import { homedir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
 import { z } from 'zod';
+import { isLoopback } from '../lib/loopback.ts';
 import { KilnError } from '../model/error.ts';
 
 const rootCacheDirectory = '/var/cache/kiln';
@@ -45,6 +46,9 @@ const address = (fallback: string) =>
     .string()
     .regex(/^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9_.-]+):\d{1,5}$/, 'must be host:port')
     .default(fallback);
+
+/** Where those who call a service keep their token, perhaps in the environment that kiln itself is started from. */
+const tokenVariable = 'KILN_TOKEN';
 
 /** Every setting, its default and what it means: the README's table and `--help` are made from this. */
 const settings = z.object({
@@ -155,7 +159,9 @@ export type Config = z.output<typeof settings> & {
 
 /** @throws KilnError CONFIG_INVALID naming the variable, also for a KILN_ variable that does not exist. */
 export function parseConfig(env: NodeJS.ProcessEnv, asRoot: boolean): Config {
-  const unknown = Object.keys(env).find((name) => name.startsWith('KILN_') && !(name in settings.shape));
+  const unknown = Object.keys(env).find(
+    (name) => name.startsWith('KILN_') && !(name in settings.shape) && name !== tokenVariable,
+  );
   if (unknown)
     throw new KilnError('CONFIG_INVALID', `There is no setting ${unknown}; npm start -- --help lists them.`);
   const parsed = settings.safeParse(dropEmpty(env));
@@ -194,9 +200,9 @@ export function splitAddress(text: string): { host: string; port: number } {
 
 function refusePublic(name: string, text: string): void {
   const { host } = splitAddress(text);
-  if (host === 'localhost' || host === '::1' || /^127\.\d+\.\d+\.\d+$/.test(host)) return;
+  if (isLoopback(host)) return;
   throw new KilnError(
     'CONFIG_INVALID',
-    `${name}=${text} would let anyone who reaches this machine run builds: there are no tokens yet. Use 127.0.0.1.`,
+    `${name}=${text} would send tokens and builds in the clear: there is no TLS yet. Use 127.0.0.1.`,
   );
 }

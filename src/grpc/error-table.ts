@@ -13,6 +13,7 @@ const grpcCodes: Readonly<Record<ErrorKind, status>> = {
   'storage-full': status.RESOURCE_EXHAUSTED,
   'request-timeout': status.DEADLINE_EXCEEDED,
   deadline: status.DEADLINE_EXCEEDED,
+  unauthenticated: status.UNAUTHENTICATED,
   forbidden: status.PERMISSION_DENIED,
   'method-not-allowed': status.UNIMPLEMENTED,
   'not-found': status.NOT_FOUND,

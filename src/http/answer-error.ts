@@ -30,9 +30,15 @@ function sendProblem(request: Request, response: Response, error: KilnError): vo
   const body = request.method === 'HEAD' ? '' : JSON.stringify(problem);
   const { retryAfterSeconds } = error.details;
   if (retryAfterSeconds !== undefined) response.set('Retry-After', String(retryAfterSeconds));
+  if (problem.status === 401) response.set('WWW-Authenticate', challenge(error));
   response.status(problem.status).type('application/problem+json');
   if (request.complete) response.end(body);
   else void sendBeforeEnd(request, response, body);
+}
+
+/** RFC 6750, section 3: a request without a token is told no error. */
+function challenge({ code }: KilnError): string {
+  return `Bearer realm="kiln"${code === 'TOKEN_INVALID' ? ', error="invalid_token"' : ''}`;
 }
 
 /** Answers a request whose body is still on its way: the whole answer first, the end of the connection a little later. */

@@ -9,6 +9,7 @@ export const statusOfKind: Readonly<Record<ErrorKind, number>> = {
   'unsupported-media': 415,
   'out-of-range': 416,
   'request-timeout': 408,
+  unauthenticated: 401,
   forbidden: 403,
   'method-not-allowed': 405,
   'not-found': 404,

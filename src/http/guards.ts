@@ -17,7 +17,7 @@ export const guardHeaders: RequestHandler = (request, _response, next) => {
       names.length > maxHeaders || names.includes('__proto__'),
       `has more than ${maxHeaders} headers, or a bad one`,
     ],
-    [names.indexOf('host') !== names.lastIndexOf('host'), 'has more than one Host'],
+    ...['Host', 'Authorization'].map((name) => [isTwice(names, name), `has more than one ${name}`] as const),
     [
       /,\s*chunked$/i.test(request.headers['transfer-encoding'] ?? ''),
       'has another transfer coding besides chunked',
@@ -28,6 +28,10 @@ export const guardHeaders: RequestHandler = (request, _response, next) => {
   if (found) throw new KilnError('REQUEST_INVALID', `The request ${found[1]}.`);
   next();
 };
+
+function isTwice(names: readonly string[], name: string): boolean {
+  return names.indexOf(name.toLowerCase()) !== names.lastIndexOf(name.toLowerCase());
+}
 
 /** Refuses what a web page can make a browser do: reach us by DNS rebinding, or post from another site. Comes before any body is read. */
 export function guardBrowsers(hosts: readonly string[]): RequestHandler {

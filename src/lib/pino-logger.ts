@@ -1,10 +1,14 @@
 import pino, { type DestinationStream } from 'pino';
+import { hideTokens } from './hide-tokens.ts';
 import type { Logger } from './logger.ts';
 
-/** A logger that writes one JSON object a line. Errors are written with the whole chain of their causes, in message and stack. */
+/**
+ * A logger that writes one JSON object a line. Errors are written with the whole chain of their causes, in message and stack; the secret
+ * of a token is written nowhere.
+ */
 export function createPinoLogger(level: 'info' | 'warn', destination: DestinationStream): Logger {
   const serializers = { error: pino.stdSerializers.err, cause: pino.stdSerializers.err };
-  const logger = pino({ level, serializers }, destination);
+  const logger = pino({ level, serializers, hooks: { streamWrite: hideTokens } }, destination);
   return {
     info: (fields, message) => logger.info(fields, message),
     warn: (fields, message) => logger.warn(fields, message),

@@ -48,6 +48,8 @@ export const errorKinds = {
   PLATFORM_UNSUPPORTED: 'unprocessable',
   UPLOAD_TOO_LARGE: 'too-large',
   UPLOAD_TIMEOUT: 'request-timeout',
+  TOKEN_MISSING: 'unauthenticated',
+  TOKEN_INVALID: 'unauthenticated',
   ROLE_TOO_LOW: 'forbidden',
   HOST_NOT_ALLOWED: 'forbidden',
   ORIGIN_NOT_ALLOWED: 'forbidden',

@@ -34,6 +34,11 @@ for (const name of numbers) {
   });
 }
 
+test('the token of a caller is none of the settings, and harms none', () => {
+  assert.deepEqual(parseConfig({ KILN_TOKEN: 'kiln_x' }, true), defaults);
+  assert.throws(() => parseConfig({ KILN_TOKENS: 'kiln_x' }, true), { message: /no setting KILN_TOKENS/ });
+});
+
 test('zero is taken where it was written, and only where it means something', () => {
   const zero = numbers.filter((name) => {
     try {

@@ -44,5 +44,6 @@ test('/docs shows every operation of the API in a browser, with nothing fetched 
       assert.match(page, block, `${method} ${path}`);
     }
   }
+  assert.match(page, /<button class="btn authorize/, 'where a token is entered');
   assert.doesNotMatch(page, /<(?:script|link|img)[^>]+(?:src|href)="(?:https?:)?\/\//);
 });

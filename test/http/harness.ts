@@ -14,7 +14,10 @@ import { type Authenticate, localAdmin } from '../../src/model/caller.ts';
 import { file, tar } from '../context/tar.ts';
 import { type SimulatedBuilds, type SimulatedOptions, simulateBuilds } from '../simulated-builds.ts';
 
-export type Logged = { readonly level: string; readonly message: string } & Record<string, unknown>;
+export type Logged = { readonly level: 'info' | 'warn' | 'error'; readonly message: string } & Record<
+  string,
+  unknown
+>;
 
 export type Harness = AsyncDisposable & {
   /** One request, one whole answer: what is cut off rejects. */
@@ -38,7 +41,7 @@ export async function serve(
   const staging = await mkdtemp(join(tmpdir(), 'kiln-http-'));
   const builds = simulateBuilds({ ...options, staging });
   const logged: Logged[] = [];
-  const logAs = (level: string) => (fields: object, message: string) =>
+  const logAs = (level: Logged['level']) => (fields: object, message: string) =>
     void logged.push({ ...fields, level, message });
   const server = createHttpServer({
     builds,

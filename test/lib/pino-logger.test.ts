@@ -9,6 +9,17 @@ function createLog(): { lines: Record<string, unknown>[]; logger: ReturnType<typ
   return { lines, logger: createPinoLogger('info', { write }) };
 }
 
+test('no secret of a token is written, wherever it was quoted', () => {
+  const { lines, logger } = createLog();
+  const token = `kiln_0123456789ab_${'s-_3'.repeat(10)}xyz`;
+  const error = new Error(`${token} is odd`, { cause: new Error(`"${token}"`) });
+  logger.error({ path: `/v1/builds/${token}/log`, error, [token]: [token] }, `sent ${token}.`);
+  const text = JSON.stringify(lines);
+  assert.ok(!text.includes('s-_3') && !text.includes('xyz'), text);
+  assert.match(text, /"path":"\/v1\/builds\/kiln_0123456789ab_…\/log"/);
+  assert.match(text, /"msg":"sent kiln_0123456789ab_…\."/);
+});
+
 test('an error is written with the whole chain of its causes, in message and stack', () => {
   const { lines, logger } = createLog();
   const disk = Object.assign(new Error('EIO: i/o error, read'), { code: 'EIO' });

@@ -51,10 +51,10 @@ test('an argument or a setting that does not exist is named, with what lists tho
   }
 });
 
-test('an address that anyone could reach is refused while there are no tokens', async () => {
+test('an address that anyone could reach is refused while there is no TLS', async () => {
   const { status, stderr } = await run([], { KILN_GRPC_LISTEN: '0.0.0.0:8081' });
   assert.equal(status, 1);
-  assert.match(stderr, /^kiln: KILN_GRPC_LISTEN=0\.0\.0\.0:8081 .*no tokens yet/);
+  assert.match(stderr, /^kiln: KILN_GRPC_LISTEN=0\.0\.0\.0:8081 .*no TLS yet/);
 });
 
 test('an address that is taken is told at once, before anything is set up', async () => {

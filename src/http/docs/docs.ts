@@ -35,6 +35,8 @@ function greeting(url: string): string {
 
   tar -czf - . | curl -N --fail-with-body -F context=@- ${url}/build
 
+Where it asks for a token: -H "Authorization: Bearer $KILN_TOKEN"
+
 API: ${url}/docs
 `;
 }

@@ -46,6 +46,9 @@ export const errorSentences: Readonly<Record<ErrorCode, string>> = {
   PLATFORM_UNSUPPORTED: 'The platform is not offered.',
   UPLOAD_TOO_LARGE: 'The upload is larger than is taken; leave out what the build does not need.',
   UPLOAD_TIMEOUT: 'The request came too slowly; send it again over a faster connection.',
+  TOKEN_MISSING:
+    'This needs a token in the header Authorization, or the metadata of that name: Bearer kiln_….',
+  TOKEN_INVALID: 'The token is not one of this service, or was revoked.',
   ROLE_TOO_LOW: 'The token does not allow this; make one of the role that the answer names.',
   HOST_NOT_ALLOWED: 'The service was called by a name that is not its own; KILN_HOSTS lists further ones.',
   ORIGIN_NOT_ALLOWED: 'A web page of another site made the request.',

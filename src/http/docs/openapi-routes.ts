@@ -1,5 +1,6 @@
 import type { RouteConfig } from '@asteasolutions/zod-to-openapi';
 import { z } from 'zod';
+import type { Role } from '../../model/caller.ts';
 import { type ErrorCode, errorKinds } from '../../model/error.ts';
 import { archiveTypes } from '../upload/archive-types.ts';
 import { fieldInfos } from '../upload/fields.ts';
@@ -19,6 +20,8 @@ export type RouteDescription = Pick<
   'method' | 'path' | 'summary' | 'description' | 'request'
 > & {
   readonly id: string;
+  /** Least role of the token; null where anybody may ask. */
+  readonly role: Role | null;
   readonly query?: z.ZodObject;
   readonly errors: readonly ErrorCode[];
   readonly responses: RouteConfig['responses'];
@@ -43,30 +46,34 @@ export function describeRoutes(): readonly RouteDescription[] {
     describePost('/build', 'build'),
     describePost('/v1/builds', 'createBuild'),
     {
-      ...{ id: 'listBuilds', method: 'get', path: '/v1/builds', summary: 'Builds, newest first' },
+      ...{ id: 'listBuilds', method: 'get', path: '/v1/builds', role: 'read' },
+      summary: "The builds of the token's tenant, newest first",
       query: listQuery,
       errors: [...always, 'PARAM_INVALID'],
       responses: { 200: json('A page; the Link header has the next.', pageSchema) },
     },
     {
-      ...{ id: 'getBuild', method: 'get', path: '/v1/builds/{id}', summary: 'The record of a build' },
+      ...{ id: 'getBuild', method: 'get', path: '/v1/builds/{id}', role: 'read' },
+      summary: 'The record of a build',
       errors: ofBuild,
       responses: { 200: json('The record.', recordSchema) },
     },
     {
-      ...{ id: 'cancelBuild', method: 'delete', path: '/v1/builds/{id}' },
+      ...{ id: 'cancelBuild', method: 'delete', path: '/v1/builds/{id}', role: 'build' },
       summary: 'Cancel a build; answers when its VM is gone',
-      errors: [...ofBuild, 'ROLE_TOO_LOW', 'BUILD_TERMINAL'],
+      errors: [...ofBuild, 'BUILD_TERMINAL'],
       responses: { 200: json('The record.', recordSchema) },
     },
     {
-      ...{ id: 'getLog', method: 'get', path: '/v1/builds/{id}/log', summary: 'The plain log' },
+      ...{ id: 'getLog', method: 'get', path: '/v1/builds/{id}/log', role: 'read' },
+      summary: 'The plain log',
       query: rangeQuery,
       errors: [...ofBuild, 'GONE', 'OFFSET_INVALID', 'PARAM_INVALID', 'OUT_OF_RANGE'],
       responses: { 200: text('The bytes of buildctl, exactly.', 'text/plain') },
     },
     {
-      ...{ id: 'getEvents', method: 'get', path: '/v1/builds/{id}/events', summary: 'The events' },
+      ...{ id: 'getEvents', method: 'get', path: '/v1/builds/{id}/events', role: 'read' },
+      summary: 'The events',
       description: 'The id of a server-sent event is the offset to come back with; Last-Event-ID does so.',
       query: rangeQuery,
       errors: [...ofBuild, 'GONE', 'OFFSET_INVALID', 'PARAM_INVALID', 'OUT_OF_RANGE'],
@@ -76,7 +83,7 @@ export function describeRoutes(): readonly RouteDescription[] {
       },
     },
     {
-      ...{ id: 'getArtifact', method: 'get', path: '/v1/builds/{id}/artifact' },
+      ...{ id: 'getArtifact', method: 'get', path: '/v1/builds/{id}/artifact', role: 'read' },
       summary: 'What the build put out',
       description: 'Range, If-Range and If-None-Match are served; the ETag is the digest.',
       errors: [...ofBuild, 'NOT_READY', 'GONE', 'OUT_OF_RANGE'],
@@ -87,12 +94,12 @@ export function describeRoutes(): readonly RouteDescription[] {
       },
     },
     {
-      ...{ id: 'livez', method: 'get', path: '/livez', summary: 'Whether the process is alive' },
+      ...{ id: 'livez', method: 'get', path: '/livez', role: null, summary: 'Whether the process is alive' },
       errors: always,
       responses: { 200: json('It is.', z.strictObject({ alive: z.literal(true) })) },
     },
     {
-      ...{ id: 'readyz', method: 'get', path: '/readyz', summary: 'Whether a build can run now' },
+      ...{ id: 'readyz', method: 'get', path: '/readyz', role: null, summary: 'Whether a build can run now' },
       errors: always,
       responses: {
         200: json('It can.', readinessSchema),
@@ -100,13 +107,13 @@ export function describeRoutes(): readonly RouteDescription[] {
       },
     },
     {
-      ...{ id: 'catalog', method: 'get', path: '/catalog' },
+      ...{ id: 'catalog', method: 'get', path: '/catalog', role: 'read' },
       summary: 'The archive entries to build with, and what this host has of each',
       errors: [...always, 'IMAGE_CORRUPT'],
       responses: { 200: json('The catalog.', catalogSchema) },
     },
     {
-      ...{ id: 'version', method: 'get', path: '/version', summary: 'What runs here' },
+      ...{ id: 'version', method: 'get', path: '/version', role: 'read', summary: 'What runs here' },
       errors: always,
       responses: { 200: json('Versions.', versionSchema) },
     },
@@ -138,7 +145,7 @@ function describePost(path: string, id: string): RouteDescription {
     });
   const archive = { schema: z.string().meta({ format: 'binary' }) };
   return {
-    ...{ id, method: 'post', path, summary: 'Build: the archive in, the plain log out' },
+    ...{ id, method: 'post', path, role: 'build', summary: 'Build: the archive in, the plain log out' },
     description:
       'The log comes as it is printed; its last line says how the build ended. The answer of a build that did not succeed is cut off, so that curl exits with 18, unless on-failure=end. Leaving cancels the build.',
     query: z.object(fields),
@@ -150,7 +157,7 @@ function describePost(path: string, id: string): RouteDescription {
         },
       },
     },
-    errors: [...always, 'ROLE_TOO_LOW', ...ofUpload],
+    errors: [...always, ...ofUpload],
     responses: {
       200: {
         description:

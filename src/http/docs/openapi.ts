@@ -1,6 +1,7 @@
 import { OpenAPIRegistry, OpenApiGeneratorV31, type RouteConfig } from '@asteasolutions/zod-to-openapi';
 import { z } from 'zod';
 import manifest from '../../../package.json' with { type: 'json' };
+import type { Role } from '../../model/caller.ts';
 import { type ErrorCode, errorKinds } from '../../model/error.ts';
 import { statusOfKind } from '../error-table.ts';
 import { describeRoutes, type RouteDescription } from './openapi-routes.ts';
@@ -9,7 +10,12 @@ import { problemSchema } from './schemas.ts';
 /** The API document, from the schemas that validate. */
 export function createOpenApiDocument(): object {
   const registry = new OpenAPIRegistry();
-  for (const route of describeRoutes()) registry.registerPath(toRouteConfig(route));
+  const token = registry.registerComponent('securitySchemes', 'token', {
+    type: 'http',
+    scheme: 'bearer',
+    description: 'Made by `npm run kiln -- token create`; not needed while none was ever made.',
+  });
+  for (const route of describeRoutes()) registry.registerPath(toRouteConfig(route, token.name));
   return new OpenApiGeneratorV31(registry.definitions).generateDocument({
     openapi: '3.1.0',
     info: {
@@ -20,20 +26,29 @@ export function createOpenApiDocument(): object {
   });
 }
 
-function toRouteConfig({ id, query, errors, responses, path, ...route }: RouteDescription): RouteConfig {
+function toRouteConfig(
+  { id, role, query, errors, responses, path, ...route }: RouteDescription,
+  scheme: string,
+): RouteConfig {
   const hasId = path.includes('{id}');
   return {
     ...route,
     path,
     operationId: id,
+    ...(role && { security: [{ [scheme]: [] }, {}] }),
     tags: [/^\/(v1\/)?build/.test(path) ? 'Builds' : 'Service'],
     request: {
       ...(hasId && { params: z.object({ id: z.string().meta({ description: 'Id of the build.' }) }) }),
       ...(query && { query }),
       ...route.request,
     },
-    responses: { ...describeErrors(errors), ...responses },
+    responses: { ...describeErrors([...errors, ...errorsOfRole(role)]), ...responses },
   };
+}
+
+function errorsOfRole(role: Role | null): readonly ErrorCode[] {
+  if (role === null) return [];
+  return ['TOKEN_MISSING', 'TOKEN_INVALID', ...(role === 'read' ? [] : (['ROLE_TOO_LOW'] as const))];
 }
 
 /** One response a status, naming the codes it may have. */

@@ -1,0 +1,59 @@
+import { parseArgs } from 'node:util';
+import { printable } from '../lib/text.ts';
+import { KilnError } from '../model/error.ts';
+import type { Command, CommandArguments, CommandContext } from './command.ts';
+import { tokenCommands } from './token-commands.ts';
+
+const commands: readonly Command[] = tokenCommands;
+
+/**
+ * Runs the command that the arguments name.
+ * @param open Gives what it needs of the process, once it is known what is asked for.
+ * @throws KilnError REQUEST_INVALID where there is no such command or it takes other arguments, and what the command throws
+ */
+export async function runCommand(args: readonly string[], open: () => CommandContext): Promise<void> {
+  const command = commands.find(({ name }) => `${args.join(' ')} `.startsWith(`${name} `));
+  if (!command) {
+    const asked = printable(args.slice(0, 2).join(' '));
+    throw misused(`There is no command '${asked}'; npm run kiln -- --help lists those that there are.`);
+  }
+  await command.run(readArguments(command, args.slice(command.name.split(' ').length)), open());
+}
+
+/** Whether only the list of the commands is asked for. */
+export function asksForUsage(args: readonly string[]): boolean {
+  return args.length === 0 || args[0] === 'help' || args.includes('--help') || args.includes('-h');
+}
+
+export function renderCommands(): string {
+  const lines = commands.map(
+    ({ name, takes, summary }) => `  ${`${name} ${takes}`.trimEnd()}\n    ${summary}`,
+  );
+  return `npm run kiln -- COMMAND works on the data folder of this machine's kiln (KILN_DATA_DIR), also while that runs.\n\n${lines.join('\n')}`;
+}
+
+function readArguments({ name, takes, options, words }: Command, args: readonly string[]): CommandArguments {
+  const known = Object.fromEntries(options.map((option) => [option, { type: 'string' } as const]));
+  const parsed = parse(args, known);
+  const usage = `npm run kiln -- ${name} ${takes}`.trimEnd();
+  if (typeof parsed === 'string') throw misused(`${parsed} It is: ${usage}`);
+  if (parsed.words.length !== words) throw misused(`It is: ${usage}`);
+  return parsed;
+}
+
+/** The arguments, or what is wrong with them. */
+function parse(
+  args: readonly string[],
+  options: Readonly<Record<string, { readonly type: 'string' }>>,
+): CommandArguments | string {
+  try {
+    const { values, positionals } = parseArgs({ args: [...args], options, allowPositionals: true });
+    return { options: values, words: positionals };
+  } catch (error) {
+    return error instanceof Error ? printable(error.message) : String(error);
+  }
+}
+
+function misused(message: string): KilnError {
+  return new KilnError('REQUEST_INVALID', message);
+}

@@ -1,0 +1,73 @@
+import { stat } from 'node:fs/promises';
+import { exists } from '../lib/files.ts';
+import { KilnError } from '../model/error.ts';
+import { type TokenRequest, tokenRequest } from '../tokens/token.ts';
+import { TokenFolder } from '../tokens/token-folder.ts';
+import type { Command, CommandArguments, CommandContext } from './command.ts';
+
+export const tokenCommands: readonly Command[] = [
+  {
+    name: 'token create',
+    takes: '--role build|read|admin [--tenant NAME] [--name TEXT]',
+    summary: 'Makes a token and prints it, this once. From the first one on nobody is served without.',
+    options: ['role', 'tenant', 'name'],
+    words: 0,
+    async run({ options }, context) {
+      const request = readRequest(options);
+      const tokens = await openTokens(context);
+      const first = !(await tokens.required());
+      const { id, text } = await tokens.create(request);
+      context.say(
+        `kiln: token ${id}, role ${request.role}, tenant ${request.tenant}. It cannot be shown again:`,
+      );
+      context.answer(text);
+      if (first) context.say('kiln: from now on every caller needs a token.');
+    },
+  },
+  {
+    name: 'token list',
+    takes: '',
+    summary: 'Lists the tokens: id, role, tenant, when it was made, name.',
+    options: [],
+    words: 0,
+    async run(_given, context) {
+      const tokens = await (await openTokens(context)).list();
+      for (const { id, role, tenant, created, name } of tokens)
+        context.answer(`${id}  ${role.padEnd(5)}  ${tenant.padEnd(16)}  ${created}  ${name}`.trimEnd());
+    },
+  },
+  {
+    name: 'token revoke',
+    takes: 'ID',
+    summary: 'Revokes a token: from then on no request is let in by it. What it began goes on.',
+    options: [],
+    words: 1,
+    async run({ words: [id = ''] }, context) {
+      const tokens = await openTokens(context);
+      await tokens.revoke(id);
+      context.say(`kiln: token ${id} is revoked.`);
+      if ((await tokens.list()).length > 0) return;
+      context.say(
+        `kiln: it was the last one: nobody is served any more. Make another, or remove ${tokens.path} to serve this machine without tokens.`,
+      );
+    },
+  },
+];
+
+function readRequest(options: CommandArguments['options']): TokenRequest {
+  const given = Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined));
+  const parsed = tokenRequest.safeParse(given);
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  throw new KilnError('PARAM_INVALID', `--${issue?.path.join('.')} ${issue?.message}.`);
+}
+
+/** Another user's files the service could not read, and it would have to refuse every caller. */
+async function openTokens({ config, uid }: CommandContext): Promise<TokenFolder> {
+  const owner = (await exists(config.dataDirectory)) ? (await stat(config.dataDirectory)).uid : uid;
+  if (owner === uid) return new TokenFolder(config.dataDirectory);
+  throw new KilnError(
+    'CONFIG_INVALID',
+    `${config.dataDirectory} belongs to the user ${owner}; run this as that user, or set KILN_DATA_DIR.`,
+  );
+}

@@ -1,0 +1,59 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { localAdmin } from '../../src/model/caller.ts';
+import { idOf, openTokens } from './harness.ts';
+
+const local = '127.0.0.1';
+
+test('without tokens this machine is admin of the tenant default, and nobody else is served', async () => {
+  await using tokens = await openTokens();
+  const { authenticate } = tokens;
+  for (const address of ['127.0.0.1', '127.8.9.10', '::1', '::ffff:127.0.0.1'])
+    assert.deepEqual(await authenticate({ authorization: undefined, address }), localAdmin, address);
+  for (const address of ['10.0.0.1', '::ffff:10.0.0.1', 'fe80::1', '127.0.0.1.example', 'unknown', undefined])
+    await assert.rejects(authenticate({ authorization: undefined, address }), { code: 'TOKEN_MISSING' });
+});
+
+test('a token of another installation is not taken for anybody while this one has none', async () => {
+  await using tokens = await openTokens();
+  await using others = await openTokens();
+  const authorization = `Bearer ${await others.make('admin')}`;
+  await assert.rejects(tokens.authenticate({ authorization, address: local }), { code: 'TOKEN_INVALID' });
+});
+
+test('from the first token on, this machine needs one too, and a token says who calls', async () => {
+  await using tokens = await openTokens();
+  const { authenticate } = tokens;
+  const text = await tokens.make('read', 'team-a');
+  await assert.rejects(authenticate({ authorization: undefined, address: local }), { code: 'TOKEN_MISSING' });
+  for (const authorization of [`Bearer ${text}`, `bearer ${text}`, `BEARER   ${text}`])
+    assert.deepEqual(await authenticate({ authorization, address: local }), {
+      tenant: 'team-a',
+      role: 'read',
+    });
+});
+
+test('a token is one to the letter, and of the scheme Bearer', async () => {
+  await using tokens = await openTokens();
+  const text = await tokens.make('admin');
+  const other = await tokens.make('admin');
+  const mixed = `kiln_${idOf(text)}_${other.slice(-43)}`;
+  const expected = {
+    TOKEN_MISSING: [
+      ...['', 'Bearer', 'Bearer ', text, `Basic ${text}`, `Bearer${text}`, `Token ${text}`, `Bearer a b`],
+      ...[`Bearer ${text} ${text}`, `Basic ${Buffer.from(`kiln:${text}`).toString('base64')}`],
+    ],
+    TOKEN_INVALID: [
+      ...[`Bearer ${text}A`, `Bearer ${text.slice(0, -1)}`, `Bearer ${mixed}`, `Bearer "${text}"`],
+      ...[`Bearer ${text},Bearer`, `Bearer kiln_0123456789ab_${text.slice(-43)}`, 'Bearer undefined'],
+      `Bearer ${'A'.repeat(15_000)}`,
+    ],
+  };
+  for (const [code, values] of Object.entries(expected)) {
+    for (const authorization of values) {
+      const refused = tokens.authenticate({ authorization, address: local });
+      await assert.rejects(refused, { code }, authorization);
+      await refused.catch((error: Error) => assert.ok(!error.message.includes(text.slice(-43))));
+    }
+  }
+});
