@@ -28,12 +28,13 @@ import { createAuthenticator } from './tokens/authenticate.ts';
 import { TokenFolder } from './tokens/token-folder.ts';
 import { chooseAccelerator, createKvmProbe } from './vm/accelerator.ts';
 import { removeForeignTemplates } from './vm/ensure-template.ts';
-import { findQemu } from './vm/find-qemu.ts';
+import { findQemu, opensRamReadOnly } from './vm/find-qemu.ts';
 import { createHangMemory } from './vm/hang-memory.ts';
+import { createProcessLauncher } from './vm/process-launcher.ts';
 import { createProcessUsers } from './vm/process-users.ts';
 import { sweepVms } from './vm/sweep.ts';
 import { openTemplateSource } from './vm/template-source.ts';
-import { opensRamReadOnly, type VmSetup } from './vm/vm.ts';
+import type { VmSetup } from './vm/vm.ts';
 
 export type ServiceOptions = {
   readonly config: Config;
@@ -105,32 +106,32 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     ...options,
     sealsDirectory: folders.seals,
   });
-  const qemu = await findQemu(options.path, signal);
+  const launcher = createProcessLauncher(await findQemu(options.path, signal));
   const memory = createHangMemory({
     file: join(config.dataDirectory, 'kvm-hangs'),
     imageDigest: image.digest,
-    qemu,
+    qemu: launcher.qemu,
   });
   const accelerator = await chooseAccelerator(
     // parseConfig refuses any address but loopback.
     {
       setting: config.KILN_ACCEL,
       trusted: !needsToken,
-      probe: createKvmProbe({ qemu, kernel: image.kernel, memory }),
+      probe: createKvmProbe({ launcher, image, memory }),
     },
     signal,
   );
   progress(
     `accelerator  ${accelerator.processor.accelerator}${accelerator.note ? `: ${accelerator.note}` : ''}`,
   );
-  if (!opensRamReadOnly(qemu)) {
+  if (!opensRamReadOnly(launcher.qemu)) {
     progress(
       'note  this QEMU opens templates read-write: a guest that broke out of it could alter the next. QEMU 8.2 and later cannot.',
     );
   }
   const setup: VmSetup = {
     installation,
-    qemu,
+    launcher,
     processor: accelerator.processor,
     cpus: config.KILN_VM_CPUS,
     memoryMiB: config.KILN_VM_MEMORY_MIB,

@@ -4,12 +4,13 @@ import ssh2 from 'ssh2';
 import { withDeadline } from '../lib/abort.ts';
 import { printable } from '../lib/text.ts';
 import { KilnError } from '../model/error.ts';
-import { ChannelBudget, connectToGuest } from './distrust.ts';
+import { ChannelBudget, distrust } from './distrust.ts';
 import { type StartedCommand, startCommand } from './exec.ts';
 import { keepKeyObjects } from './key-objects.ts';
 
 export type SshTarget = {
-  readonly port: number;
+  /** Begins a connection to where the guest's ssh answers. */
+  readonly open: (signal: AbortSignal) => Promise<Socket>;
   /** `ssh-ed25519 AAAA…`: the only host key that is spoken to. */
   readonly hostKey: string;
   readonly privateKey: string;
@@ -31,12 +32,12 @@ const keepaliveIntervalMs = 5000;
 /** @throws KilnError INFRA when the guest does not answer, shows another host key, or refuses our key. */
 export async function connectSsh(target: SshTarget, signal: AbortSignal): Promise<SshConnection> {
   signal.throwIfAborted();
-  const client = new ssh2.Client();
-  const socket = connectToGuest(target.port);
-  const budget = new ChannelBudget(socket);
-  const closed = closeReason(client);
   const reason = (): Error =>
     new KilnError('INFRA', `The guest's ssh did not answer within ${deadlineMs} ms.`);
+  const socket = distrust(await withDeadline({ ms: deadlineMs, signal, reason }, target.open));
+  const client = new ssh2.Client();
+  const budget = new ChannelBudget(socket);
+  const closed = closeReason(client);
   try {
     await withDeadline({ ms: deadlineMs, signal, reason }, () =>
       handshake(client, { ...target, socket }, closed),

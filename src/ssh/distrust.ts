@@ -1,4 +1,4 @@
-import { connect, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import type { Client, ClientChannel } from 'ssh2';
 import { acceptWithWindow, resetOnDestroy } from './channel-window.ts';
@@ -22,11 +22,10 @@ const enoughUnsentBytes = 4 * 1024 * 1024;
 const maxUnsentBytes = 64 * 1024 * 1024;
 
 /**
- * A TCP connection to a guest, which is hostile: it dies at once when either side wants its end, whether the guest agrees or
+ * A connection to a guest, which is hostile: it dies at once when either side wants its end, whether the guest agrees or
  * not, and when the guest does not take what it asked for.
  */
-export function connectToGuest(port: number): Socket {
-  const socket = connect({ host: '127.0.0.1', port });
+export function distrust(socket: Socket): Socket {
   // One for each channel that waits.
   socket.setMaxListeners(0);
   const write = socket.write.bind(socket);

@@ -1,12 +1,12 @@
 import { constants } from 'node:fs';
 import { access } from 'node:fs/promises';
-import { startPiped, tieToKiln, waitForEnd } from '../lib/process/start-process.ts';
+import { waitForEnd } from '../lib/process/start-process.ts';
 import type { Accelerator } from '../model/build.ts';
 import { KilnError } from '../model/error.ts';
-import type { Qemu } from './find-qemu.ts';
+import type { VmImage } from '../model/vm-image.ts';
 import type { HangMemory } from './hang-memory.ts';
+import type { Launcher } from './launcher.ts';
 import { emulatedProcessor, kvmProcessors, type Processor, processorArguments } from './qemu-arguments.ts';
-import { unprivileged } from './qemu-process.ts';
 
 export type AcceleratorSetting = 'auto' | Accelerator;
 
@@ -68,12 +68,12 @@ export async function chooseAccelerator(
  * @param options.memory Spares the wait where an earlier start waited in vain. A working KVM is always tried: it answers at once.
  */
 export function createKvmProbe(options: {
-  qemu: Qemu;
-  kernel: string;
+  launcher: Launcher;
+  image: VmImage;
   device?: string;
   memory?: HangMemory;
 }): KvmProbe {
-  const { qemu, kernel, device = '/dev/kvm', memory } = options;
+  const { launcher, image, device = '/dev/kvm', memory } = options;
   return async (signal) => {
     const closed = await checkDevice(device);
     if (closed) return closed;
@@ -81,7 +81,7 @@ export function createKvmProbe(options: {
       const again = `An earlier start found this since the machine booted; remove ${memory.file} to have it tried again.`;
       return { ...hang, cure: `${hang.cure} ${again}` };
     }
-    const found = await findProcessor({ qemu, kernel }, kvmProcessors, signal);
+    const found = await findProcessor({ launcher, image }, kvmProcessors, signal);
     if (found === hang) await memory?.keep(device);
     return found;
   };
@@ -89,7 +89,7 @@ export function createKvmProbe(options: {
 
 /** The first of the processors that guests start with; of those that none does, why the last one tried did not. */
 async function findProcessor(
-  guest: { qemu: Qemu; kernel: string },
+  guest: { launcher: Launcher; image: VmImage },
   [processor, ...others]: typeof kvmProcessors,
   signal: AbortSignal,
 ): Promise<Processor | KvmProblem> {
@@ -119,16 +119,11 @@ async function checkDevice(device: string): Promise<KvmProblem | null> {
 }
 
 async function bootKernel(
-  { qemu, kernel, processor }: { qemu: Qemu; kernel: string; processor: Processor },
+  { launcher, image, processor }: { launcher: Launcher; image: VmImage; processor: Processor },
   signal: AbortSignal,
 ): Promise<KvmProblem | null> {
   signal.throwIfAborted();
-  const guest = startPiped(
-    tieToKiln(
-      { command: qemu.binary, args: probeArguments(kernel, processor) },
-      { setpriv: qemu.setpriv, privileges: unprivileged(null) },
-    ),
-  );
+  const guest = launcher.run({ args: probeArguments(image.kernel, processor), image });
   const deadline = AbortSignal.timeout(probeDeadlineMs);
   let started = false;
   let output = '';

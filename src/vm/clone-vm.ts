@@ -1,16 +1,16 @@
-import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { v7 as uuid } from 'uuid';
 import { withDeadline } from '../lib/abort.ts';
 import { tryToRemove } from '../lib/files.ts';
 import { KilnError } from '../model/error.ts';
-import { readForwardedPort } from './forwarded-port.ts';
+import { opensRamReadOnly } from './find-qemu.ts';
+import { findSsh } from './forwarded-port.ts';
 import { createHotPlug } from './hot-plug.ts';
+import type { ProcessUser, QemuProcess } from './launcher.ts';
 import { loadState } from './migration.ts';
 import { qemuArguments } from './qemu-arguments.ts';
-import { type ProcessUser, type QemuProcess, startQemu } from './qemu-process.ts';
 import { commonMachineOptions, type Template } from './template.ts';
-import { type FrozenVm, opensRamReadOnly, type Vm, type VmSetup } from './vm.ts';
+import type { FrozenVm, Vm, VmSetup } from './vm.ts';
 import { createVmFolder, type VmFolder } from './vm-folder.ts';
 
 /** A clone runs within a fraction of a second; this is for a machine that is thrashing. */
@@ -32,18 +32,17 @@ export async function cloneVm(setup: VmSetup, template: Template, signal: AbortS
   let qemu: QemuProcess | undefined;
   try {
     const folder = await createVmFolder(directory, template.files.overlay, user);
-    await using stateFile = await open(template.files.state, 'r');
-    qemu = startClone({ setup, template, id, folder, user, stateFile: stateFile.fd });
+    qemu = await startClone({ setup, template, id, folder, user }, signal);
     const running = qemu;
-    const port = await command(running, signal, async (linked) => {
+    const ssh = await command(running, signal, async (linked) => {
       await running.qmp.negotiate(linked);
       await loadState(running.qmp, linked);
-      return await readForwardedPort(running.qmp, linked);
+      return await findSsh(running, linked);
     });
     const vm: Vm = {
       id,
       processor: setup.processor,
-      ssh: { port, hostKey: template.hostKey },
+      ssh: { ...ssh, hostKey: template.hostKey },
       exited: running.exited,
       ...createHotPlug(running.qmp, folder),
       usedBytes: () => folder.usedBytes(),
@@ -65,23 +64,23 @@ export async function cloneVm(setup: VmSetup, template: Template, signal: AbortS
   }
 }
 
-function startClone(options: {
-  setup: VmSetup;
-  template: Template;
-  id: string;
-  folder: VmFolder;
-  user: ProcessUser;
-  stateFile: number;
-}): QemuProcess {
-  const { setup, template, id, folder, user, stateFile } = options;
+function startClone(
+  options: { setup: VmSetup; template: Template; id: string; folder: VmFolder; user: ProcessUser },
+  signal: AbortSignal,
+): Promise<QemuProcess> {
+  const { setup, template, id, folder, user } = options;
+  const { launcher } = setup;
+  const { image, files } = template;
   const args = qemuArguments({
     ...commonMachineOptions({ setup, ...template }, id),
     disk: folder.disk,
-    ram: { path: template.files.ram, mapping: opensRamReadOnly(setup.qemu) ? 'private-readonly' : 'private' },
+    ram: { path: files.ram, mapping: opensRamReadOnly(launcher.qemu) ? 'private-readonly' : 'private' },
     console: 'ring',
     incoming: true,
   });
-  return startQemu({ qemu: setup.qemu, args, user, directory: folder.path, stateFile });
+  const { path: directory } = folder;
+  const reads = [files.directory];
+  return launcher.start({ args, image, user, directory, reads, stateFile: files.state }, signal);
 }
 
 /** What a clone is told on its monitor, until it has done it. A QEMU that does not is killed. */

@@ -2,16 +2,26 @@ import { findProgram } from '../lib/process/find-program.ts';
 import { runTool } from '../lib/process/run-tool.ts';
 import { KilnError } from '../model/error.ts';
 
-/** Programs by their absolute paths. */
-export type Qemu = {
+/** One QEMU, wherever it is started. */
+export type QemuProgram = {
+  /** Its absolute path, or what it is called in. */
   readonly binary: string;
-  /** qemu-img, of the same installation. */
-  readonly img: string;
-  readonly setpriv: string;
   readonly version: string;
   readonly major: number;
   readonly minor: number;
 };
+
+/** One on this machine, with what is run beside it, by their absolute paths. */
+export type Qemu = QemuProgram & {
+  /** qemu-img, of the same installation. */
+  readonly img: string;
+  readonly setpriv: string;
+};
+
+/** Before 8.2 QEMU opens a RAM file read-write even when it maps it privately. */
+export function opensRamReadOnly({ major, minor }: QemuProgram): boolean {
+  return major > 8 || (major === 8 && minor >= 2);
+}
 
 /**
  * Finds QEMU and what is run beside it, once: every use of them is by these absolute paths.

@@ -1,9 +1,14 @@
 import { KilnError } from '../model/error.ts';
-import type { QmpClient } from './qmp.ts';
+import type { QemuProcess } from './launcher.ts';
+import type { SshEndpoint } from './vm.ts';
 
-/** The port on 127.0.0.1 that the kernel gave QEMU for the guest's ssh (`hostfwd=tcp:127.0.0.1:0-:22`). */
-export async function readForwardedPort(qmp: QmpClient, signal: AbortSignal): Promise<number> {
-  return parseForwardedPort(await qmp.executeHuman('info usernet', signal));
+/** The way to the guest's ssh, whose port the kernel chose (`hostfwd=tcp:127.0.0.1:0-:22`). */
+export async function findSsh(
+  { qmp, dial }: QemuProcess,
+  signal: AbortSignal,
+): Promise<Pick<SshEndpoint, 'open'>> {
+  const port = parseForwardedPort(await qmp.executeHuman('info usernet', signal));
+  return { open: (linked) => dial(port, linked) };
 }
 
 /** Reads lines such as `TCP[HOST_FORWARD]  12  127.0.0.1 45953  10.0.2.15  22  0  0` (QEMU 7.2 to 10). */

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { readFile, rename, stat, writeFile } from 'node:fs/promises';
-import type { Qemu } from './find-qemu.ts';
+import type { QemuProgram } from './find-qemu.ts';
 
 /**
  * That guests never start under KVM here is found out by waiting for one: once since this machine booted is enough for the same
@@ -14,7 +14,11 @@ export type HangMemory = {
   keep(device: string): Promise<void>;
 };
 
-export function createHangMemory(options: { file: string; imageDigest: string; qemu: Qemu }): HangMemory {
+export function createHangMemory(options: {
+  file: string;
+  imageDigest: string;
+  qemu: QemuProgram;
+}): HangMemory {
   const { file, imageDigest, qemu } = options;
   const fingerprint = async (device: string): Promise<string> => {
     const boot = await readFile('/proc/sys/kernel/random/boot_id', 'utf8');

@@ -2,15 +2,13 @@ import { chmod, chown, mkdir, readFile, rm, truncate, writeFile } from 'node:fs/
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { withDeadline } from '../lib/abort.ts';
-import { runTool } from '../lib/process/run-tool.ts';
 import { KilnError } from '../model/error.ts';
-import type { Qemu } from './find-qemu.ts';
-import { readForwardedPort } from './forwarded-port.ts';
+import { opensRamReadOnly } from './find-qemu.ts';
+import { findSsh } from './forwarded-port.ts';
+import type { QemuProcess } from './launcher.ts';
 import { saveState } from './migration.ts';
 import { qemuArguments } from './qemu-arguments.ts';
-import { type QemuProcess, startQemu } from './qemu-process.ts';
 import { commonMachineOptions, type TemplateFiles, type TemplateRequest } from './template.ts';
-import { opensRamReadOnly } from './vm.ts';
 
 /** A cold boot under emulation on a busy machine takes about a minute; a guest that takes this long never comes. */
 const bootDeadlineMs = 300_000;
@@ -30,7 +28,7 @@ export async function makeTemplate(
   progress('template  booting the VM image (once per image and host) …');
   const consoleFile = join(files.directory, 'console.log');
   await createFiles(request, files, consoleFile, signal);
-  const qemu = startTemplate(request, files, consoleFile);
+  const qemu = await startTemplate(request, { files, consoleFile }, signal);
   try {
     const reason = (): Error =>
       new KilnError('INFRA', `The VM image was not ready within ${bootDeadlineMs / 1000} s.`);
@@ -56,9 +54,10 @@ async function createFiles(
   signal: AbortSignal,
 ): Promise<void> {
   await mkdir(files.directory, { mode: 0o711 });
-  const bytes = setup.diskBytes;
-  await createOverlay(setup.qemu, { backing: image.disk, overlay: files.disk, bytes }, signal);
-  await createOverlay(setup.qemu, { backing: files.disk, overlay: files.overlay, bytes }, signal);
+  const { launcher, diskBytes: bytes } = setup;
+  // At once of the size that they shall have: the guest's file system takes it when the guest is prepared.
+  await launcher.createOverlay({ image, backing: image.disk, overlay: files.disk, bytes }, signal);
+  await launcher.createOverlay({ image, backing: files.disk, overlay: files.overlay, bytes }, signal);
   await writeFile(files.ram, '', { mode: 0o600 });
   await truncate(files.ram, setup.memoryMiB * 1024 * 1024);
   await writeFile(consoleFile, '', { mode: 0o600 });
@@ -67,18 +66,12 @@ async function createFiles(
   await Promise.all([files.disk, files.ram, consoleFile].map((file) => chown(file, user.uid, user.gid)));
 }
 
-/** The disk has the size `bytes` at once; the guest's file system takes it when the guest is prepared. */
-async function createOverlay(
-  { img }: Qemu,
-  { backing, overlay, bytes }: { backing: string; overlay: string; bytes: number },
+function startTemplate(
+  request: TemplateRequest,
+  { files, consoleFile }: { files: TemplateFiles; consoleFile: string },
   signal: AbortSignal,
-): Promise<void> {
-  const args = ['create', '-q', '-f', 'qcow2', '-F', 'qcow2', '-b', backing, overlay, String(bytes)];
-  await runTool(img, args, signal);
-}
-
-function startTemplate(request: TemplateRequest, files: TemplateFiles, consoleFile: string): QemuProcess {
-  const { setup } = request;
+): Promise<QemuProcess> {
+  const { setup, image } = request;
   const args = qemuArguments({
     ...commonMachineOptions(request, 'template'),
     disk: files.disk,
@@ -86,25 +79,23 @@ function startTemplate(request: TemplateRequest, files: TemplateFiles, consoleFi
     console: { file: consoleFile },
     incoming: false,
   });
-  return startQemu({
-    qemu: setup.qemu,
-    args,
-    user: setup.users.template,
-    directory: files.directory,
-  });
+  const { directory } = files;
+  const user = setup.users.template;
+  return setup.launcher.start({ args, image, user, directory, reads: [] }, signal);
 }
 
 async function bootAndSave(
-  { qmp }: QemuProcess,
+  qemu: QemuProcess,
   { request, files, consoleFile }: { request: TemplateRequest; files: TemplateFiles; consoleFile: string },
   signal: AbortSignal,
 ): Promise<string> {
   const { setup, preparation, progress } = request;
+  const { qmp } = qemu;
   await qmp.negotiate(signal);
-  const port = await readForwardedPort(qmp, signal);
+  const ssh = await findSsh(qemu, signal);
   const hostKey = await waitForHostKey(consoleFile, signal);
   progress('template  booted, preparing its buildkitd …');
-  await preparation.prepare({ port, hostKey }, signal);
+  await preparation.prepare({ ...ssh, hostKey }, signal);
   await qmp.execute('stop', {}, signal);
   await saveState({ qmp, user: setup.users.template, file: files.state }, signal);
   return hostKey;
@@ -136,9 +127,10 @@ async function quit(qemu: QemuProcess, signal: AbortSignal): Promise<void> {
 /** From here on nobody but kiln may write the template; where QEMU can, clones open even the RAM read-only. */
 async function seal({ setup }: TemplateRequest, files: TemplateFiles): Promise<void> {
   const user = setup.users.template;
-  if (user) await Promise.all([files.disk, files.ram].map((file) => chown(file, 0, user.gid)));
-  await Promise.all([chmod(files.disk, 0o644), chmod(files.overlay, 0o644)]);
-  await chmod(files.ram, opensRamReadOnly(setup.qemu) ? 0o440 : 0o660);
+  const { disk, ram, state } = files;
+  if (user) await Promise.all([disk, ram, state].map((file) => chown(file, 0, user.gid)));
+  await Promise.all([chmod(disk, 0o644), chmod(files.overlay, 0o644), chmod(state, 0o440)]);
+  await chmod(ram, opensRamReadOnly(setup.launcher.qemu) ? 0o440 : 0o660);
 }
 
 async function withConsole(error: unknown, consoleFile: string): Promise<KilnError> {

@@ -6,7 +6,7 @@ import { basename, dirname } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { KilnError } from '../model/error.ts';
-import type { ProcessUser } from './qemu-process.ts';
+import type { ProcessUser } from './launcher.ts';
 import type { QmpClient } from './qmp.ts';
 
 /**

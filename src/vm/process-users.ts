@@ -1,5 +1,5 @@
 import { KilnError } from '../model/error.ts';
-import type { ProcessUser } from './qemu-process.ts';
+import type { ProcessUser } from './launcher.ts';
 
 /**
  * The users QEMU runs as when kiln is root: one for making templates, another with a group of its own for each living VM, so

@@ -31,7 +31,7 @@ export function templateKey(request: TemplateRequest, hostProcessor: HostProcess
   });
   const inputs = [
     image.digest,
-    setup.qemu.version,
+    setup.launcher.qemu.version,
     setup.users.template,
     setup.diskBytes,
     machine,

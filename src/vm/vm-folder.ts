@@ -12,7 +12,7 @@ import {
 } from 'node:fs/promises';
 import { join } from 'node:path';
 import { KilnError } from '../model/error.ts';
-import type { ProcessUser } from './qemu-process.ts';
+import type { ProcessUser } from './launcher.ts';
 
 /**
  * The folder of one VM. It is kiln's: QEMU's user opens the files in it, and can neither add, rename nor remove a name. So no

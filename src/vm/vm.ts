@@ -1,12 +1,13 @@
-import type { Qemu } from './find-qemu.ts';
+import type { Socket } from 'node:net';
+import type { Launcher } from './launcher.ts';
 import type { ProcessUsers } from './process-users.ts';
 import type { Processor } from './qemu-arguments.ts';
 
-/** One running QEMU process with its guest. Disposing it destroys it and everything it had; disposal never throws. */
+/** One running QEMU with its guest. Disposing it destroys it and everything it had; disposal never throws. */
 export type Vm = AsyncDisposable & {
   readonly id: string;
   readonly processor: Processor;
-  /** Where the guest's ssh answers on 127.0.0.1, and the one host key it may show. */
+  /** The way to the guest's ssh, and the one host key it may show. */
   readonly ssh: SshEndpoint;
   /** Resolves, never rejects, with the reason once the VM is gone, for whatever cause. */
   readonly exited: Promise<string>;
@@ -41,13 +42,16 @@ export type BlankDisk = {
   moveTo(path: string): Promise<void>;
 };
 
-export type SshEndpoint = { readonly port: number; readonly hostKey: string };
+export type SshEndpoint = {
+  readonly open: (signal: AbortSignal) => Promise<Socket>;
+  readonly hostKey: string;
+};
 
 /** What VMs are made from and how: the same for all of one service. */
 export type VmSetup = {
   /** Marks every process of this installation. */
   readonly installation: string;
-  readonly qemu: Qemu;
+  readonly launcher: Launcher;
   readonly processor: Processor;
   readonly cpus: number;
   readonly memoryMiB: number;
@@ -59,8 +63,3 @@ export type VmSetup = {
   /** Holds one folder per template. */
   readonly templatesDirectory: string;
 };
-
-/** Before 8.2 QEMU opens a RAM file read-write even when it maps it privately. */
-export function opensRamReadOnly({ major, minor }: Qemu): boolean {
-  return major > 8 || (major === 8 && minor >= 2);
-}

@@ -10,10 +10,11 @@ import { connectSsh, type SshConnection } from '../../src/ssh/connection.ts';
 import { ensureKeyPair } from '../../src/ssh/keys.ts';
 import { findQemu } from '../../src/vm/find-qemu.ts';
 import { makeTemplate } from '../../src/vm/make-template.ts';
+import { createProcessLauncher } from '../../src/vm/process-launcher.ts';
 import { createProcessUsers } from '../../src/vm/process-users.ts';
 import { emulatedProcessor, type Processor } from '../../src/vm/qemu-arguments.ts';
 import { templateFiles } from '../../src/vm/template.ts';
-import type { VmSetup } from '../../src/vm/vm.ts';
+import type { SshEndpoint, VmSetup } from '../../src/vm/vm.ts';
 import { testData } from '../e2e/harness.ts';
 import { type Bench, median, waitUntilWarm } from './measure.ts';
 
@@ -55,14 +56,14 @@ async function coldBootMs(processor: Processor): Promise<number> {
   await mkdir(directory, { mode: 0o711 });
   const setup: VmSetup = {
     installation: randomBytes(8).toString('hex'),
-    qemu: await findQemu(process.env['PATH'] ?? '', signal),
+    launcher: createProcessLauncher(await findQemu(process.env['PATH'] ?? '', signal)),
     ...{ processor, cpus: 2, memoryMiB: 2048, diskBytes: 20 * 1024 ** 3, users: createProcessUsers(true) },
     ...{ vmsDirectory: directory, templatesDirectory: directory },
   };
   let bootMs = Number.NaN;
   const image = await findImage();
   const started = performance.now();
-  const prepare = async (endpoint: { port: number; hostKey: string }): Promise<void> => {
+  const prepare = async (endpoint: SshEndpoint): Promise<void> => {
     await using connection = await connectWhenUp({ ...endpoint, privateKey });
     await capture(connection, 'true', { signal });
     bootMs = performance.now() - started;

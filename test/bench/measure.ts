@@ -64,11 +64,21 @@ export async function shell(command: string, onOutput?: (text: string) => void):
 export async function plainSsh({ ssh }: WarmVm): Promise<AsyncDisposable & { command: string }> {
   const directory = await mkdtemp(join(tmpdir(), 'kiln-bench-'));
   const known = join(directory, 'known_hosts');
-  await writeFile(known, `[127.0.0.1]:${ssh.port} ${ssh.hostKey}\n`);
+  const port = await portOf(ssh);
+  await writeFile(known, `[127.0.0.1]:${port} ${ssh.hostKey}\n`);
   const options = [`UserKnownHostsFile=${known}`, 'StrictHostKeyChecking=yes', 'LogLevel=ERROR'];
   const key = join(testData, 'ssh_ed25519');
   return {
-    command: `ssh -i ${key} -p ${ssh.port} ${options.map((option) => `-o ${option}`).join(' ')} root@127.0.0.1`,
+    command: `ssh -i ${key} -p ${port} ${options.map((option) => `-o ${option}`).join(' ')} root@127.0.0.1`,
     [Symbol.asyncDispose]: () => rm(directory, { recursive: true }),
   };
+}
+
+/** Of a VM whose QEMU is a process of this machine. */
+async function portOf({ open }: WarmVm['ssh']): Promise<number> {
+  const socket = await open(AbortSignal.timeout(10_000));
+  await once(socket, 'connect');
+  const { remotePort = Number.NaN } = socket;
+  socket.destroy();
+  return remotePort;
 }

@@ -17,7 +17,7 @@ export async function openOldWay({ ssh }: WarmVm, privateKey: string): Promise<v
   client.on('tcp connection', (_details, accept) => void serveConnect(accept()));
   const ready = once(client, 'ready');
   client.connect({
-    ...{ host: '127.0.0.1', port: ssh.port, username: 'root', privateKey },
+    ...{ sock: await ssh.open(AbortSignal.timeout(10_000)), username: 'root', privateKey },
     hostVerifier: (key: Buffer) => `ssh-ed25519 ${key.toString('base64')}` === ssh.hostKey,
     algorithms: { cipher: ['aes128-gcm@openssh.com'] },
   });

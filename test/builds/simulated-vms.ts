@@ -81,7 +81,7 @@ function createVm(vm: {
     throw new Error('A simulated VM has no ssh.');
   };
   return {
-    ...{ id, processor: emulatedProcessor, ssh: { port: 0, hostKey: '' }, gone: gone.promise },
+    ...{ id, processor: emulatedProcessor, ssh: { open: notThere, hostKey: '' }, gone: gone.promise },
     async plugFile() {
       plugging += 1;
       // As a busy disk takes it, whatever the build does meanwhile.

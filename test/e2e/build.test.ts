@@ -11,6 +11,7 @@ import { readinessSchema, recordSchema } from '../../src/http/docs/schemas.ts';
 import { localAdmin } from '../../src/model/caller.ts';
 import { createKvmProbe } from '../../src/vm/accelerator.ts';
 import { findQemu } from '../../src/vm/find-qemu.ts';
+import { createProcessLauncher } from '../../src/vm/process-launcher.ts';
 import { build, createContext, curl, startForFile } from './harness.ts';
 
 const run = promisify(execFile);
@@ -50,8 +51,8 @@ describe('real builds', { concurrency: 2 }, () => {
       signal,
     });
     const probe = createKvmProbe({
-      qemu: await findQemu(process.env['PATH'] ?? '', signal),
-      kernel: image.kernel,
+      launcher: createProcessLauncher(await findQemu(process.env['PATH'] ?? '', signal)),
+      image,
     });
     const found = await probe(signal);
     const { accelerator } = readinessSchema.parse(await (await fetch(`${service.httpUrl}/readyz`)).json());

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import type { AddressInfo, Socket } from 'node:net';
+import { type AddressInfo, connect, type Socket } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import ssh2 from 'ssh2';
@@ -26,7 +26,8 @@ async function connectGuest({ gateway }: TestGateway) {
   const { port } = server.address() as AddressInfo;
   const signal = AbortSignal.timeout(10_000);
   const hostKey = `ssh-ed25519 ${publicKey}`;
-  const ssh = await connectSsh({ port, hostKey, privateKey }, signal);
+  const open = async () => connect(port, '127.0.0.1');
+  const ssh = await connectSsh({ open, hostKey, privateKey }, signal);
   await ssh.forwardIn(wayOut, (channel) => gateway.accept(channel), signal);
   const guest = await connected;
   return {

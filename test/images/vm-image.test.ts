@@ -15,6 +15,7 @@ import { connectSsh, type SshConnection } from '../../src/ssh/connection.ts';
 import { ensureKeyPair, type SshKeyPair } from '../../src/ssh/keys.ts';
 import { ensureTemplate } from '../../src/vm/ensure-template.ts';
 import { findQemu } from '../../src/vm/find-qemu.ts';
+import { createProcessLauncher } from '../../src/vm/process-launcher.ts';
 import { createProcessUsers } from '../../src/vm/process-users.ts';
 import { emulatedProcessor } from '../../src/vm/qemu-arguments.ts';
 import type { Template, TemplateRequest } from '../../src/vm/template.ts';
@@ -153,7 +154,7 @@ async function bootAndAsk(image: VmImage): Promise<void> {
   await mkdir(join(directory, 'templates'), { mode: 0o711 });
   const setup = {
     installation: 'vm-image-test',
-    qemu: await findQemu(process.env['PATH'] ?? '', signal),
+    launcher: createProcessLauncher(await findQemu(process.env['PATH'] ?? '', signal)),
     processor: emulatedProcessor,
     cpus: 2,
     memoryMiB: 1024,

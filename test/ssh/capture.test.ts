@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect } from 'node:net';
 import { test } from 'node:test';
 import ssh2 from 'ssh2';
 import { capture } from '../../src/ssh/capture.ts';
@@ -35,7 +35,8 @@ async function connectGuest(run: (channel: ssh2.ServerChannel) => void): Promise
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
-  const ssh = await connectSsh({ port, hostKey: `ssh-ed25519 ${publicKey}`, privateKey }, signal);
+  const open = async () => connect(port, '127.0.0.1');
+  const ssh = await connectSsh({ open, hostKey: `ssh-ed25519 ${publicKey}`, privateKey }, signal);
   return {
     ...{ ssh, givenUp },
     async [Symbol.asyncDispose]() {

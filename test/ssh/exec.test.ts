@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, connect } from 'node:net';
 import { test } from 'node:test';
 import ssh2 from 'ssh2';
 import { KilnError } from '../../src/model/error.ts';
@@ -17,8 +17,9 @@ test('a guest that refuses a command is a lost VM, and no unknown error', async 
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
+  const open = async () => connect(port, '127.0.0.1');
   {
-    await using ssh = await connectSsh({ port, hostKey: `ssh-ed25519 ${publicKey}`, privateKey }, signal);
+    await using ssh = await connectSsh({ open, hostKey: `ssh-ed25519 ${publicKey}`, privateKey }, signal);
     await assert.rejects(ssh.start('true', signal), (error) => {
       assert.ok(error instanceof KilnError && error.cause instanceof Error);
       assert.equal(error.code, 'INFRA');

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import type { AddressInfo, Socket } from 'node:net';
+import { type AddressInfo, connect, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
 import { test } from 'node:test';
@@ -37,7 +37,8 @@ async function connectGuest(): Promise<
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
-  const ssh = await connectSsh({ port, hostKey: `ssh-ed25519 ${publicKey}`, privateKey }, signal);
+  const open = async () => connect(port, '127.0.0.1');
+  const ssh = await connectSsh({ open, hostKey: `ssh-ed25519 ${publicKey}`, privateKey }, signal);
   const forwarded: Duplex[] = [];
   await ssh.forwardIn(wayOut, (channel) => forwarded.push(channel), signal);
   const guest = await connected;

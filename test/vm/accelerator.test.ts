@@ -14,12 +14,16 @@ import { findQemu } from '../../src/vm/find-qemu.ts';
 import { parseForwardedPort } from '../../src/vm/forwarded-port.ts';
 import { createHangMemory } from '../../src/vm/hang-memory.ts';
 import { findHostKey } from '../../src/vm/make-template.ts';
+import { createProcessLauncher } from '../../src/vm/process-launcher.ts';
 import { kvmProcessors, type Processor } from '../../src/vm/qemu-arguments.ts';
+import { noImage } from '../images/no-image.ts';
 import { installTools } from '../install-tools.ts';
 
 await installTools(vmTools);
 const signal = new AbortController().signal;
 const qemu = await findQemu(process.env['PATH'] ?? '', signal);
+const launcher = createProcessLauncher(qemu);
+const launcherOf = (binary: string) => createProcessLauncher({ ...qemu, binary });
 const [host] = kvmProcessors;
 const problem: KvmProblem = { cause: 'guests never start', cure: 'Use another machine.' };
 
@@ -56,7 +60,7 @@ for (const setting of ['auto', 'kvm'] as const) {
 }
 
 test('a missing device is named with what brings it', async () => {
-  const probe = createKvmProbe({ qemu, kernel: '/nowhere', device: '/nowhere/kvm' });
+  const probe = createKvmProbe({ launcher, image: noImage('none'), device: '/nowhere/kvm' });
   assert.match(await problemOf(probe, 'cure'), /nested virtualization/);
 });
 
@@ -64,7 +68,7 @@ test('a kernel that is none does not count as KVM that works', async () => {
   const directory = await mkdtemp(join(tmpdir(), 'kiln-probe-'));
   const kernel = join(directory, 'kernel');
   await writeFile(kernel, 'no kernel');
-  const probe = createKvmProbe({ qemu, kernel, device: kernel });
+  const probe = createKvmProbe({ launcher, image: { ...noImage('none'), kernel }, device: kernel });
   assert.match(await problemOf(probe, 'cause'), /QEMU gave up under KVM/);
   await rm(directory, { recursive: true });
 });
@@ -84,7 +88,7 @@ for (const { behaves, found } of simulations) {
     const binary = join(directory, 'qemu');
     await writeFile(binary, `#!/bin/sh\n${behaves}\n`, { mode: 0o755 });
     assert.deepEqual(
-      await createKvmProbe({ qemu: { ...qemu, binary }, kernel: binary, device: binary })(signal),
+      await createKvmProbe({ launcher: launcherOf(binary), image: noImage('none'), device: binary })(signal),
       found,
     );
     await rm(directory, { recursive: true });
@@ -103,7 +107,10 @@ test('a guest that never starts is not tried with other processors, nor again un
     const { imageDigest = 'sha256:1', version = '8.2' } = change;
     const hanging = { ...qemu, binary, version };
     const memory = createHangMemory({ file, imageDigest, qemu: hanging });
-    return problemOf(createKvmProbe({ qemu: hanging, kernel: binary, device, memory }), 'cure');
+    return problemOf(
+      createKvmProbe({ launcher: launcherOf(binary), image: noImage('none'), device, memory }),
+      'cure',
+    );
   };
   assert.doesNotMatch(await start(), /An earlier start found this/);
   assert.equal(await readFile(runs, 'utf8'), 'run\n');
@@ -132,7 +139,9 @@ for (const behaves of ["echo 'Linux version 6'; exec sleep 60", 'exit 1']) {
     const [binary, file] = [join(directory, 'qemu'), join(directory, 'kvm-hangs')];
     await writeFile(binary, `#!/bin/sh\n${behaves}\n`, { mode: 0o755 });
     const memory = createHangMemory({ file, imageDigest: 'sha256:1', qemu });
-    await createKvmProbe({ qemu: { ...qemu, binary }, kernel: binary, device: binary, memory })(signal);
+    await createKvmProbe({ launcher: launcherOf(binary), image: noImage('none'), device: binary, memory })(
+      signal,
+    );
     await assert.rejects(readFile(file), { code: 'ENOENT' });
     await rm(directory, { recursive: true });
   });

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { promisify } from 'node:util';
 import { cloneVm } from '../../src/vm/clone-vm.ts';
+import { createProcessLauncher } from '../../src/vm/process-launcher.ts';
 import { emulatedProcessor } from '../../src/vm/qemu-arguments.ts';
 import { sweepVms } from '../../src/vm/sweep.ts';
 import { type Template, templateFiles } from '../../src/vm/template.ts';
@@ -48,7 +49,7 @@ async function createHarness(): Promise<Harness> {
       cloneVm(
         {
           ...{ installation: 'test', processor: emulatedProcessor, cpus: 1, memoryMiB: 1, diskBytes: 1 },
-          ...{ vmsDirectory, templatesDirectory, qemu: { ...qemu, setpriv } },
+          ...{ vmsDirectory, templatesDirectory, launcher: createProcessLauncher({ ...qemu, setpriv }) },
           users: { template: null, acquire: () => ({ user: null, release }) },
         },
         template,

@@ -4,7 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { findProgram } from '../../src/lib/process/find-program.ts';
-import { type QemuProcess, startQemu } from '../../src/vm/qemu-process.ts';
+import type { QemuProcess } from '../../src/vm/launcher.ts';
+import { createProcessLauncher } from '../../src/vm/process-launcher.ts';
+import { noImage } from '../images/no-image.ts';
 
 /** Shell scripts in QEMU's place: what one sends that its guest has taken over, no honest one does. */
 const { signal } = new AbortController();
@@ -21,7 +23,8 @@ async function startSimulated(behaviour: string): Promise<QemuProcess & AsyncDis
   await writeFile(binary, `#!/bin/sh\n${greeting}\n${behaviour}\n`, { mode: 0o755 });
   const setpriv = (await findProgram('setpriv', process.env['PATH'] ?? '')) ?? '';
   const qemu = { binary, img: '/bin/false', setpriv, version: 'simulated', major: 8, minor: 2 };
-  const started = startQemu({ qemu, args: [], user: null, directory });
+  const request = { args: [], image: noImage('none'), user: null, directory, reads: [] };
+  const started = await createProcessLauncher(qemu).start(request, signal);
   await started.qmp.negotiate(signal);
   return { ...started, [Symbol.asyncDispose]: started.kill };
 }

@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import { SealedFiles } from '../../src/lib/sealed-files.ts';
+import { createProcessLauncher } from '../../src/vm/process-launcher.ts';
 import { emulatedProcessor, kvmProcessors, type Processor } from '../../src/vm/qemu-arguments.ts';
 import { type Template, templateFiles } from '../../src/vm/template.ts';
 import { readHostProcessor, templateKey } from '../../src/vm/template-key.ts';
@@ -130,12 +131,14 @@ async function watchDamage(source: TemplateSource): Promise<WeakRef<object>> {
   return new WeakRef(vm);
 }
 
+const qemu = { binary: '/none', img: '/none', setpriv: '/none', version: '7.2.0', major: 7, minor: 2 };
+
 /** The key of a template on this or another host. */
 function keyOn(processor: Processor, host: readonly string[], installation = 'test'): string {
   const setup = {
     ...{ installation, processor, cpus: 1, memoryMiB: 1, diskBytes: 1 },
     ...{ vmsDirectory: '/none', templatesDirectory: '/none' },
-    qemu: { binary: '/none', img: '/none', setpriv: '/none', version: '7.2.0', major: 7, minor: 2 },
+    launcher: createProcessLauncher(qemu),
     users: { template: null, acquire: assert.fail },
   };
   const preparation = { fingerprint: '', prepare: assert.fail };

@@ -7,10 +7,11 @@ import { test } from 'node:test';
 import { vmTools } from '../../src/host/host-tools.ts';
 import { findQemu } from '../../src/vm/find-qemu.ts';
 import { createHotPlug } from '../../src/vm/hot-plug.ts';
+import { createProcessLauncher } from '../../src/vm/process-launcher.ts';
 import { createProcessUsers, type ProcessUsers } from '../../src/vm/process-users.ts';
 import { hotPlugPorts } from '../../src/vm/qemu-arguments.ts';
-import { startQemu } from '../../src/vm/qemu-process.ts';
 import { createVmFolder, type VmFolder } from '../../src/vm/vm-folder.ts';
+import { noImage } from '../images/no-image.ts';
 import { installTools } from '../install-tools.ts';
 
 await installTools(vmTools);
@@ -89,12 +90,9 @@ test('a real QEMU, as that user, opens what is plugged in: to read alone, or to 
   const args = ['-M', 'q35', '-S', '-m', '16M', '-display', 'none', '-nodefaults'];
   const ports = hotPlugPorts.flatMap((id, at) => ['-device', `pcie-root-port,id=${id},chassis=${at + 1}`]);
   const monitor = ['-chardev', 'stdio,id=qmp,signal=off', '-mon', 'chardev=qmp,mode=control'];
-  const qemu = startQemu({
-    qemu: await findQemu(process.env['PATH'] ?? '', signal),
-    args: [...args, ...ports, ...monitor],
-    user: harness.user,
-    directory: folder.path,
-  });
+  const launcher = createProcessLauncher(await findQemu(process.env['PATH'] ?? '', signal));
+  const machine = { args: [...args, ...ports, ...monitor], image: noImage('none'), user: harness.user };
+  const qemu = await launcher.start({ ...machine, directory: folder.path, reads: [] }, signal);
   try {
     await qemu.qmp.negotiate(signal);
     const { plugFile, plugBlank } = createHotPlug(qemu.qmp, folder);
