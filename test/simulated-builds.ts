@@ -1,5 +1,6 @@
 import { attendBuild } from '../src/builds/attend-build.ts';
 import { checkWithoutContext, sealRequest } from '../src/builds/check-request.ts';
+import { Receptions } from '../src/builds/receptions.ts';
 import { stageContext } from '../src/context/stage-context.ts';
 import { type BuildRecord, type EgressDestination, isTerminal, type Verdict } from '../src/model/build.ts';
 import type { BuildRequest, Builds } from '../src/model/builds.ts';
@@ -118,12 +119,17 @@ export function simulateBuilds(options: SimulatedOptions = {}): SimulatedBuilds 
   const build = new SimulatedBuild(options.script ?? everyEvent);
   const rules = { policy: { customFrontends: true }, builtinFrontend: false, findEntry };
   const logger = { info: () => undefined, warn: () => undefined, error: () => undefined };
+  const receptions = new Receptions();
   const { promise: firstCancel, resolve } = Promise.withResolvers<void>();
   const simulated: SimulatedBuilds = {
     started: [],
     cancelled: [],
     firstCancel,
     staged: [],
+    receive(caller) {
+      requireRole(caller, 'build');
+      return receptions.enter();
+    },
     check(caller, request) {
       requireRole(caller, 'build');
       checkWithoutContext(request, rules);

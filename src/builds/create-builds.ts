@@ -27,6 +27,7 @@ import type { RunDependencies } from './accepted-build.ts';
 import { attendBuild } from './attend-build.ts';
 import { checkWithoutContext, type RequestRules, type SealedRequest, sealRequest } from './check-request.ts';
 import { Journal, type JournalOptions } from './journal.ts';
+import { Receptions } from './receptions.ts';
 import { requestFor } from './request-vm.ts';
 import type { Retention } from './retention.ts';
 import { runBuild } from './run-build.ts';
@@ -77,7 +78,11 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
   const stopping = new AbortController();
   /** Builds that are being accepted: they have no end to wait for yet. */
   const starting = new Set<Promise<BuildRecord>>();
-  const shared = { memory: new SharedMemory(), decoders: new Decoders() };
+  const shared = {
+    memory: SharedMemory.forArchivesOf(options.limits.maxEntries),
+    decoders: new Decoders(),
+  };
+  const receptions = new Receptions();
   let draining = false;
 
   const filesOf = async (caller: Caller, id: string): Promise<BuildFiles> => {
@@ -126,6 +131,11 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
   };
 
   const builds: RunningBuilds = {
+    receive(caller) {
+      requireRole(caller, 'build');
+      return receptions.enter();
+    },
+
     check(caller, request) {
       requireRole(caller, 'build');
       checkWithoutContext(request, rules);

@@ -52,6 +52,7 @@ export class MemberRules {
   add(member: Member, offset: number): Placement | null {
     this.#count += 1;
     if (this.#count > this.#options.maxMembers) throw refuseCount(this.#options.maxMembers);
+    this.#options.memory.takeFor(member.type);
     const name = this.#readName(member.name);
     const parts = parseName(name);
     const last = parts.pop();
@@ -103,6 +104,7 @@ export class MemberRules {
       if (!node) {
         this.#implied += 1;
         if (this.#implied > this.#options.maxMembers) throw refuseCount(this.#options.maxMembers);
+        this.#options.memory.takeFor('directory');
         node = createFolder();
         this.#put(folder, part, node);
       }

@@ -58,7 +58,7 @@ export async function stageContext(upload: ArchiveUpload, options: StageOptions)
       warnings: noted,
     });
     const image = new ErofsImage(rules.root, memory);
-    const tar = decode(input, format, { ...options, warnings: noted });
+    const tar = decode(input, format, { ...options, warnings: noted, memory });
     const { size, digest } = await writeChecked(tar, { file, rules, image, input }, options);
     const warnings = [...noted.list(), ...(await findTwins(rules.root))];
     undo.move();
@@ -78,7 +78,7 @@ export async function stageContext(upload: ArchiveUpload, options: StageOptions)
 function decode(
   input: UploadReader,
   format: ArchiveFormat,
-  options: UnzipOptions & StageOptions,
+  options: UnzipOptions & Omit<StageOptions, 'memory'>,
 ): AsyncIterable<Buffer> {
   if (format === 'tar') return input.chunks();
   if (format === 'zip') return unzipToTar(input.chunks(), options);

@@ -2,7 +2,7 @@ import type { Readable } from 'node:stream';
 import type { Logger } from '../lib/logger.ts';
 import type { BuildRecord } from '../model/build.ts';
 import type { Builds } from '../model/builds.ts';
-import { type Caller, requireRole } from '../model/caller.ts';
+import type { Caller } from '../model/caller.ts';
 import { KilnError } from '../model/error.ts';
 import type { BuildResponse } from './generated/kiln/v1/build_service.ts';
 import type { Outgoing } from './handlers.ts';
@@ -20,8 +20,18 @@ export async function runBuildCall(
   call: BuildCall,
   { builds, upload, logger }: { builds: Builds; upload: UploadLimits; logger: Logger },
 ): Promise<void> {
-  const { caller, requests, signal } = call;
-  requireRole(caller, 'build');
+  const { caller } = call;
+  const { record, detach } = await acceptBuild(call, { builds, upload });
+  logger.info({ build: record.id }, 'build accepted');
+  await using _client = detach ? null : builds.attend(caller, record.id);
+  await sendBuild(record, builds, call);
+}
+
+async function acceptBuild(
+  { caller, requests, signal }: BuildCall,
+  { builds, upload }: { builds: Builds; upload: UploadLimits },
+): Promise<{ record: BuildRecord; detach: boolean }> {
+  using _place = builds.receive(caller);
   const { start, context } = await openUpload(requests, upload, signal);
   const spec = toSpec(start.spec);
   const dockerfile = start.dockerfile === undefined ? null : Buffer.from(start.dockerfile);
@@ -29,10 +39,7 @@ export async function runBuildCall(
   if (dockerfile !== null && start.spec?.dockerfile !== undefined) throw twoDockerfiles();
   builds.check(caller, { spec, dockerfile });
   const staged = context && (await builds.stageContext(caller, { bytes: context, declared: null }, signal));
-  const record = await builds.start(caller, { spec, context: staged, dockerfile });
-  logger.info({ build: record.id }, 'build accepted');
-  await using _client = start.detach ? null : builds.attend(caller, record.id);
-  await sendBuild(record, builds, call);
+  return { record: await builds.start(caller, { spec, context: staged, dockerfile }), detach: start.detach };
 }
 
 async function sendBuild(

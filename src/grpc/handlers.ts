@@ -11,6 +11,7 @@ import type { Authenticate, Caller } from '../model/caller.ts';
 import { KilnError } from '../model/error.ts';
 import { logFailure } from '../model/log-failure.ts';
 import { toServiceError } from './error-table.ts';
+import { holdLittle } from './hold-little.ts';
 import { startOperation } from './operation.ts';
 import { createSend, type Send } from './send.ts';
 
@@ -61,7 +62,10 @@ export function bidiStreaming<Request, Answer>(
     outgoing: Outgoing<Answer>,
   ) => Promise<void>,
 ): handleBidiStreamingCall<Request, Answer> {
-  return (call) => void answer(context, call, (caller, outgoing) => work(caller, call, outgoing));
+  return (call) => {
+    holdLittle(call);
+    void answer(context, call, (caller, outgoing) => work(caller, call, outgoing));
+  };
 }
 
 async function answer<Request, Answer>(

@@ -2,10 +2,11 @@ import type { Request, Response } from 'express';
 import type { Logger } from '../lib/logger.ts';
 import type { BuildRecord } from '../model/build.ts';
 import type { Builds } from '../model/builds.ts';
-import { type Authenticate, requireRole } from '../model/caller.ts';
+import type { Authenticate, Caller } from '../model/caller.ts';
 import { type BuildAnswer, endAnswer, sendBuild } from './answer/build-answer.ts';
 import { watchClient } from './answer/client.ts';
 import type { HttpSettings } from './settings.ts';
+import type { AnswerOptions } from './upload/fields.ts';
 import { receiveBuild } from './upload/upload.ts';
 import type { CallerHandler } from './with-caller.ts';
 
@@ -18,17 +19,25 @@ export type BuildEdge = {
 
 /** POST /build: the archive in, the plain log (or events) out as it is printed, the verdict last. */
 export function postBuild(edge: BuildEdge): CallerHandler {
-  const { builds, logger } = edge;
+  const { logger } = edge;
   return async (caller, request, response) => {
-    requireRole(caller, 'build');
     using client = watchClient(request);
-    const { answer, ...build } = await receiveBuild({ caller, request, response }, edge, client.signal);
-    const record = await builds.start(caller, build);
+    const { record, answer } = await acceptBuild({ caller, request, response }, edge, client.signal);
     logger.info({ build: record.id, requestId: response.getHeader('X-Request-Id') }, 'build accepted');
     response.set({ 'X-Build-Id': record.id, Location: `/v1/builds/${record.id}` });
     if (answer.async || prefersAsync(request)) sendAccepted(request, response, record);
     else await followBuild({ caller, request, response, record, ...answer }, edge, client.signal);
   };
+}
+
+async function acceptBuild(
+  asked: { caller: Caller; request: Request; response: Response },
+  edge: BuildEdge,
+  signal: AbortSignal,
+): Promise<{ record: BuildRecord; answer: AnswerOptions }> {
+  using _place = edge.builds.receive(asked.caller);
+  const { answer, ...build } = await receiveBuild(asked, edge, signal);
+  return { record: await edge.builds.start(asked.caller, build), answer };
 }
 
 /** The client's leaving, however it shows, is the end of the build. */

@@ -11,6 +11,12 @@ import type { BuildSpec } from './spec.ts';
  */
 export type Builds = {
   /**
+   * A request for a build is about to be received: held until `start` has it. Only so many are received at once, as each of them takes
+   * memory and files. @throws NO_CAPACITY, ROLE_TOO_LOW
+   */
+  receive(caller: Caller): Disposable;
+
+  /**
    * Checks what can be told of a request before its context is there, so that nobody uploads one in vain; `start` checks it
    * again. @throws PARAM_INVALID, FRONTEND_NOT_ALLOWED, DOCKERFILE_INVALID
    */

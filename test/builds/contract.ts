@@ -60,6 +60,7 @@ const assertions: readonly Assertion[] = [
       await builds.catalog(reader);
       await rejects(builds.artifact(reader, id), 'NOT_READY');
       assert.throws(() => builds.check(reader, request), { code: 'ROLE_TOO_LOW' });
+      assert.throws(() => builds.receive(reader), { code: 'ROLE_TOO_LOW' });
       const bytes = { [Symbol.asyncIterator]: () => assert.fail('it was read') };
       await rejects(builds.stageContext(reader, { bytes, declared: null }, signal), 'ROLE_TOO_LOW');
       const { context, removed } = simulateContext();
@@ -77,6 +78,22 @@ const assertions: readonly Assertion[] = [
       builds.check(builder, request);
       const { id } = await builds.start(builder, request);
       assert.equal((await builds.cancel(builder, id, 'Enough.')).state, 'cancelled');
+    },
+  ],
+  [
+    'only so many requests are received at once; where one has left there is room for one more',
+    'goes on',
+    async (builds) => {
+      const places: Disposable[] = [];
+      const enter = (): number => places.push(builds.receive(localAdmin));
+      assert.throws(() => Array.from({ length: 1000 }, enter), {
+        code: 'NO_CAPACITY',
+        details: { retryAfterSeconds: 10 },
+      });
+      assert.equal(places.length, 128);
+      for (let time = 0; time < 2; time += 1) places[0]?.[Symbol.dispose]();
+      enter();
+      assert.throws(enter, { code: 'NO_CAPACITY' });
     },
   ],
   [

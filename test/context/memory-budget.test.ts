@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { SharedMemory } from '../../src/context/memory-budget.ts';
+import { MemoryBudget, SharedMemory } from '../../src/context/memory-budget.ts';
 import { stageContext } from '../../src/context/stage-context.ts';
+import type { StagedContext } from '../../src/model/context.ts';
 import { accept, inChunks, refuseWith, Staging } from './staging.ts';
-import { file, gnuLong, raw, symlink, tar, withXattr } from './tar.ts';
+import { file, folder, gnuLong, hardlink, raw, symlink, tar, withXattr } from './tar.ts';
+import { zip } from './zip.ts';
 
 const masses: readonly (readonly [what: string, count: number, member: (index: number) => Buffer])[] = [
   ['names', 8300, (index) => longName(index)],
@@ -33,18 +35,21 @@ test('names that have their folders in common count once', async () => {
   assert.equal((await accept(tar(...members))).entries, 9000);
 });
 
+/** Stages archives one after the other, all with the same memory. */
+function stageInto(
+  memory: SharedMemory,
+  { directory }: Staging,
+): (archive: Buffer) => Promise<StagedContext> {
+  const { signal } = new AbortController();
+  const limits = { maxBytes: 1e7, maxUploadBytes: 1e7, maxEntries: 1000 };
+  const options = { directory, minFreeBytes: 0, memory, signal, limits };
+  return (archive) => stageContext({ bytes: inChunks(archive), declared: null }, options);
+}
+
 test('archives that are taken at once share their memory; one that finds none is told to come again, and gives back what it took', async () => {
   await using staging = await Staging.create();
-  const memory = new SharedMemory(1024);
-  const { signal } = new AbortController();
-  const stage = (...names: readonly string[]) =>
-    stageContext(
-      { bytes: inChunks(tar(...names.map((name) => file(name)))), declared: null },
-      {
-        ...{ directory: staging.directory, minFreeBytes: 0, memory, signal },
-        limits: { maxBytes: 1e6, maxUploadBytes: 1e6, maxEntries: 1000 },
-      },
-    );
+  const stageArchive = stageInto(new SharedMemory(2000), staging);
+  const stage = (...names: readonly string[]) => stageArchive(tar(...names.map((name) => file(name))));
   const name = (letter: string): string => letter.repeat(90);
   const half = ['a', 'b', 'c', 'd', 'e', 'f'].map(name);
   {
@@ -57,6 +62,52 @@ test('archives that are taken at once share their memory; one that finds none is
   const second = await stage(...half);
   await using _sealed = await second.seal({ dockerfile: null }, { customFrontends: true });
   await using _third = await stage(...half);
+});
+
+const numbers = Array.from({ length: 1000 }, (_, index) => `${index}`);
+const shortNames: Record<string, Buffer> = {
+  'empty files': tar(...numbers.map((name) => file(name, ''))),
+  folders: tar(...numbers.map((name) => folder(name))),
+  'repeats of one folder': tar(...numbers.map(() => folder('x'))),
+  'hard links': tar(file('x', ''), ...numbers.slice(1).map((name) => hardlink(name, 'x'))),
+};
+for (const [what, archive] of Object.entries(shortNames)) {
+  test(`what ${what} take beside their names counts for all archives together`, async () => {
+    await using staging = await Staging.create();
+    const stage = stageInto(new SharedMemory(100_000), staging);
+    await assert.rejects(stage(archive), { code: 'NO_CAPACITY' });
+    await using _small = await stage(tar(file('x')));
+  });
+}
+
+test('folders that only the names of others tell of count, too', async () => {
+  await using staging = await Staging.create();
+  const stage = stageInto(new SharedMemory(300_000), staging);
+  {
+    await using _flat = await stage(tar(...numbers.map((name) => file(name, ''))));
+  }
+  await assert.rejects(stage(tar(...numbers.map((name) => file(`${name}/x`, '')))), { code: 'NO_CAPACITY' });
+});
+
+test('the list of what is in a zip counts while the zip is read', async () => {
+  await using staging = await Staging.create();
+  const stage = stageInto(new SharedMemory(300_000), staging);
+  await assert.rejects(stage(zip(numbers.map((name) => ({ name })))), { code: 'NO_CAPACITY' });
+  assert.deepEqual(await staging.files(), []);
+});
+
+test('there is room for one archive with as many members as it may have, however many that are', async () => {
+  await using staging = await Staging.create();
+  const maxEntries = 1_000_000;
+  const memory = SharedMemory.forArchivesOf(maxEntries);
+  const budget = new MemoryBudget(memory);
+  for (let member = 0; member < maxEntries; member += 1) {
+    budget.takeFor('listedInZip');
+    budget.takeFor('directory');
+    budget.takeFor('directory');
+  }
+  budget.take(32 * 1024 * 1024);
+  await using _other = await stageInto(memory, staging)(tar(file('x')));
 });
 
 /** Of 4095 bytes in 16 parts, which no other has. */

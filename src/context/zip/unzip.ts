@@ -6,6 +6,7 @@ import { fromFdPromise, type ZipFile } from 'yauzl';
 import type { ContextLimits } from '../../model/context.ts';
 import { type Inflated, type InflateOptions, inflate } from '../compression/inflate.ts';
 import { maxTargetBytes, refuse, refuseCount } from '../member.ts';
+import type { MemoryBudget } from '../memory-budget.ts';
 import { Spool, type SpoolOptions } from '../spool.ts';
 import { encodeTarHeader, tarEnd, tarPadding } from '../tar/tar-encode.ts';
 import type { Warnings } from '../warnings.ts';
@@ -20,6 +21,7 @@ const minInflateBytes = 64;
 export type UnzipOptions = SpoolOptions & {
   readonly limits: ContextLimits;
   readonly warnings: Warnings;
+  readonly memory: MemoryBudget;
 };
 
 /** What Finder adds for itself: attributes and icons of the files, under the same names. */
@@ -39,7 +41,7 @@ export async function* unzipToTar(
   const end = await readZipEnd(file);
   if (end.entries > limits.maxEntries) throw refuseCount(limits.maxEntries);
   const zip = await openZip(file);
-  const listed = await readZipDirectory(zip, end, warnings);
+  const listed = await readZipDirectory(zip, end, options);
   await refuseOtherDisks(file, end);
   const members = await checkZipLayout(file, end, listed);
   for (const placed of members) {

@@ -3,6 +3,7 @@ import { type Entry, type ExtraField, parseExtraFields, type ZipFile } from 'yau
 import { KilnError } from '../../model/error.ts';
 import { type Member, refuse, refuseType } from '../member.ts';
 import { parseName } from '../member-name.ts';
+import type { MemoryBudget } from '../memory-budget.ts';
 import type { Warnings } from '../warnings.ts';
 import { directoryHeaderBytes, type ZipEnd, zipAmbiguous } from './zip-end.ts';
 
@@ -49,13 +50,20 @@ const unixTypes = new Map<number, ZipMember['type']>([
 /** What docker on Windows gives all files, as it cannot know which are to be run. */
 const modeOfNone = 0o755;
 
-/** Reads the whole central directory. @throws KilnError at the first member that no context may have, or that is unreadable */
-export async function readZipDirectory(zip: ZipFile, end: ZipEnd, warnings: Warnings): Promise<ZipMember[]> {
+/**
+ * Reads the whole central directory. @throws KilnError at the first member that no context may have, or that is unreadable; NO_CAPACITY
+ */
+export async function readZipDirectory(
+  zip: ZipFile,
+  end: ZipEnd,
+  { warnings, memory }: { warnings: Warnings; memory: MemoryBudget },
+): Promise<ZipMember[]> {
   const members: ZipMember[] = [];
   const separators = new Separators();
   let bytes = 0;
   try {
     for await (const entry of zip.eachEntry()) {
+      memory.takeFor('listedInZip', entry.fileNameLength);
       const member = toZipMember(entry, warnings);
       separators.check(member.name, warnings);
       members.push(member);

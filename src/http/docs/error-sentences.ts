@@ -63,7 +63,7 @@ export const errorSentences: Readonly<Record<ErrorCode, string>> = {
   CLIENT_GONE: 'The client closed its connection or stopped reading; its build is cancelled.',
   CANCELLED: 'The build was cancelled.',
   NO_CAPACITY:
-    'Too many builds are waiting, too many archives are being unpacked, or the disk is nearly full; try again after the time in Retry-After.',
+    'Too many builds are waiting or being uploaded, too many archives are being unpacked, or the disk is nearly full; try again after the time in Retry-After.',
   DRAINING: 'The service is stopping; try again in a moment.',
   STORAGE_FULL: 'The disk of the service is full.',
   VIRTUALIZATION_UNAVAILABLE: 'No VM can be started here; /readyz says why.',

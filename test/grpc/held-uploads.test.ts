@@ -1,0 +1,69 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { credentials, status } from '@grpc/grpc-js';
+import { Receptions } from '../../src/builds/receptions.ts';
+import { BuildServiceClient } from '../../src/grpc/generated/kiln/v1/build_service.ts';
+import { KilnError } from '../../src/model/error.ts';
+import { simulateBuilds } from '../simulated-builds.ts';
+import { context, reasonOf, serve, start } from './harness.ts';
+
+const maxAtOnce = 128;
+const MiB = 1024 * 1024;
+
+test('more uploads at once than kiln has memory for are refused before they are read (simulated builds)', async () => {
+  const receptions = new Receptions();
+  let received = 0;
+  const receive = (): Disposable => {
+    received += 1;
+    return receptions.enter();
+  };
+  await using harness = await serve(simulateBuilds({ overrides: { receive } }));
+  // One connection has 100 calls at most.
+  const options = { 'grpc.use_local_subchannel_pool': 1 };
+  const other = new BuildServiceClient(`127.0.0.1:${harness.port}`, credentials.createInsecure(), options);
+  const begun = Array.from({ length: maxAtOnce }, (_, index) => {
+    const call = (index % 2 === 0 ? harness.client : other).build();
+    call.on('error', () => undefined);
+    return call;
+  });
+  while (received < maxAtOnce) await sleep(10);
+
+  const refused = harness.client.build();
+  refused.resume();
+  const [error] = await once(refused, 'error');
+  assert.deepEqual([error.code, reasonOf(error)], [status.UNAVAILABLE, 'NO_CAPACITY']);
+  for (const call of begun) call.cancel();
+  other.close();
+});
+
+test('of an upload that is not read only the next message is held (simulated builds)', async () => {
+  const { promise: goOn, resolve } = Promise.withResolvers<void>();
+  const builds = simulateBuilds({
+    overrides: {
+      async stageContext(_caller, { bytes }) {
+        await goOn;
+        for await (const _chunk of bytes);
+        throw new KilnError('ARCHIVE_EMPTY', 'It was read to its end.');
+      },
+    },
+  });
+  await using harness = await serve(builds, { uploadMaxBytes: 1e9 });
+  const call = harness.client.build();
+  call.resume();
+  const refused = once(call, 'error');
+  call.write(start());
+  let taken = 0;
+  const count = (): void => {
+    taken += 1;
+  };
+  for (let chunk = 0; chunk < 12; chunk += 1) call.write(context(Buffer.alloc(2 * MiB)), count);
+  for (let before = -1; before < taken; await sleep(300)) before = taken;
+  // One that is read, one that is next, one that is on its way.
+  assert.ok(taken <= 4, `${taken} of 12 messages of 2 MiB were taken`);
+  resolve();
+  call.end();
+  const [error] = await refused;
+  assert.deepEqual([error.code, taken], [status.INVALID_ARGUMENT, 12]);
+});
