@@ -106,7 +106,7 @@ for (const format of ['tar', 'tar.gz', 'zip']) {
   });
 }
 
-/** Made by fixtures/make.sh with the tools that not every machine has. */
+/** Made by fixtures/make.sh and fixtures/make-libraries.sh with what not every machine has. */
 const recorded: readonly (readonly [name: string, entries: number])[] = [
   ['go-pax.tar.gz', 7],
   ['go-gnu.tar.gz', 7],
@@ -119,6 +119,23 @@ const recorded: readonly (readonly [name: string, entries: number])[] = [
   ['python-zip64-piped.zip.gz', 2],
   ['info-zip.zip.gz', 6],
   ['info-zip-piped.zip.gz', 5],
+  ['adm-zip.zip.gz', 6],
+  ['archiver.zip.gz', 6],
+  ['archiver-zip64.zip.gz', 6],
+  ['archiver.tar.gz', 6],
+  ['fflate.zip.gz', 3],
+  ['jar.zip.gz', 8],
+  ['java-util.zip.gz', 3],
+  ['java-zipfs.zip.gz', 3],
+  ['jszip-streamed.zip.gz', 3],
+  ['jszip-whole.zip.gz', 3],
+  ['php-phar.tar.gz', 3],
+  ['php-phar.zip.gz', 3],
+  ['php-zip.zip.gz', 4],
+  ['ruby-gem.tar.gz', 4],
+  ['tar-fs.tar.gz', 7],
+  ['yazl.zip.gz', 3],
+  ['yazl-zip64.zip.gz', 3],
 ];
 for (const [name, entries] of recorded) {
   test(`${name}, recorded from the tool, is accepted`, async () => {

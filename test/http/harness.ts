@@ -27,8 +27,9 @@ export type Harness = AsyncDisposable & {
   readonly server: HttpServer;
   readonly builds: SimulatedBuilds;
   readonly logged: Logged[];
-  /** Names of the staged contexts. */
+  /** Names of the staged contexts, which lie in `staging`. */
   staged(): Promise<string[]>;
+  readonly staging: string;
 };
 
 /** The real server on loopback, over simulated builds and the real context guard. */
@@ -58,6 +59,7 @@ export async function serve(
     builds,
     logged,
     staged: () => readdir(staging),
+    staging,
     async [Symbol.asyncDispose]() {
       await server.close(0);
       await rm(staging, { recursive: true });

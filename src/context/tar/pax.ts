@@ -31,7 +31,8 @@ export function parsePaxHeader(data: Buffer): PaxHeader {
   const path = values.get('GNU.sparse.name') ?? values.get('path');
   if ([...values.keys()].some((key) => rareSparseKey.test(key))) throw refuseSparse(path ?? unnamed);
   const linkPath = values.get('linkpath');
-  const [size, uid, gid, mtime] = ['size', 'uid', 'gid', 'mtime'].map((key) => values.get(key));
+  const size = values.get('size');
+  const [uid, gid, mtime] = ['uid', 'gid', 'mtime'].map((key) => nonEmpty(values.get(key)));
   const sparse = readPaxSparse(records);
   return {
     ...(path && { path }),
@@ -47,9 +48,14 @@ export function parsePaxHeader(data: Buffer): PaxHeader {
   };
 }
 
-/** Of no consequence for names, contents and owners: a comment, as git archive writes, times, names of owners, what a vendor notes for itself. */
+/** A record without a value takes back what was said before it; docker goes by the header's own field then, as does kiln. */
+function nonEmpty(value: Buffer | undefined): Buffer | undefined {
+  return value?.length === 0 ? undefined : value;
+}
+
+/** Of no consequence for names, contents and owners: a comment, as git archive writes, times, names of owners, a label, what a vendor notes for itself. */
 const harmlessKey =
-  /^(?:comment|mtime|atime|ctime|uname|gname|charset|(?!GNU\.|SCHILY\.|LIBARCHIVE\.|SUN\.)[A-Z0-9]+\..*)$/;
+  /^(?:comment|GNU\.volume\.label|mtime|atime|ctime|uname|gname|charset|(?!GNU\.|SCHILY\.|LIBARCHIVE\.|SUN\.)[A-Z0-9]+\..*)$/;
 
 /** A `g` header holds for all members after it, but not for docker, which passes over it: it may say only what makes no difference. */
 export function checkGlobalHeader(data: Buffer): void {
