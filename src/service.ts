@@ -4,8 +4,14 @@ import { createBuilds, type RunningBuilds } from './builds/create-builds.ts';
 import { describeReadiness } from './builds/readiness.ts';
 import { recoverBuilds } from './builds/recover-builds.ts';
 import { Retention } from './builds/retention.ts';
-import { refuseTakenAddress } from './config/addresses.ts';
+import {
+  describeUnsafe,
+  listPublicAddresses,
+  refusePublicAddresses,
+  refuseTakenAddresses,
+} from './config/addresses.ts';
 import { type Config, splitAddress } from './config/config.ts';
+import { readTlsIdentity } from './config/tls.ts';
 import { EgressLimits } from './egress/egress-limits.ts';
 import { createEgressPolicy } from './egress/egress-policy.ts';
 import { parseEgressRules, parseRegistryMirrors, registryConfig } from './egress/settings.ts';
@@ -67,8 +73,14 @@ const buildRoomBytes = 2 * 1024 ** 3;
 export async function startService(options: ServiceOptions): Promise<Service> {
   const { config, logger, progress, signal } = options;
   await using undo = new AsyncDisposableStack();
-  for (const name of ['KILN_LISTEN', 'KILN_GRPC_LISTEN'] as const)
-    await refuseTakenAddress(name, config[name]);
+  const tokens = new TokenFolder(config.dataDirectory);
+  const needsToken = await tokens.required();
+  const publicAddresses = listPublicAddresses(config);
+  if (!(await tokens.any())) refusePublicAddresses(publicAddresses);
+  const tls = await readTlsIdentity(config);
+  const secure = tls !== null || config.KILN_TLS_ENDED_BY_PROXY;
+  if (!secure && publicAddresses.length > 0) progress(`note  ${describeUnsafe(publicAddresses)}`);
+  await refuseTakenAddresses(config);
   const mirrors = parseRegistryMirrors(config.KILN_REGISTRY_MIRRORS);
   const rules = parseEgressRules({
     allow: config.KILN_EGRESS_ALLOW,
@@ -78,8 +90,6 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const policy = createEgressPolicy({ ...rules, mirrors });
   const limits = new EgressLimits({ ...(await readHostLimits()), guests: config.KILN_MAX_VMS });
   await createDataFolder(config.dataDirectory);
-  const tokens = new TokenFolder(config.dataDirectory);
-  const needsToken = await tokens.required();
   // The store's lock keeps a second kiln off this data: until it is held, nothing that is there may be touched.
   const store = undo.use(await openBuildStore(config.dataDirectory));
   const folders = await prepareDataFolders(config.dataDirectory);
@@ -113,7 +123,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     qemu: launcher.qemu,
   });
   const accelerator = await chooseAccelerator(
-    // parseConfig refuses any address but loopback.
+    // Other addresses than loopback are not served without tokens.
     {
       setting: config.KILN_ACCEL,
       trusted: !needsToken,
@@ -215,17 +225,17 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   scheduler.start();
 
   const hosts = config.KILN_HOSTS;
-  const authenticate = createAuthenticator(tokens);
+  const authenticate = createAuthenticator(tokens, { secure });
   const http = createHttpServer({
     ...{ builds, authenticate },
-    settings: { hosts, uploadMaxBytes: config.KILN_UPLOAD_MAX_BYTES },
+    settings: { hosts, tls, uploadMaxBytes: config.KILN_UPLOAD_MAX_BYTES },
     logger,
   });
   undo.defer(() => http.close());
   const { url } = await http.listen(splitAddress(config.KILN_LISTEN));
   const grpc = createGrpcServer({
     ...{ builds, authenticate },
-    settings: { ...defaultGrpcSettings, hosts, uploadMaxBytes: config.KILN_UPLOAD_MAX_BYTES },
+    settings: { ...defaultGrpcSettings, hosts, tls, uploadMaxBytes: config.KILN_UPLOAD_MAX_BYTES },
     logger,
   });
   undo.defer(() => grpc.close());

@@ -46,7 +46,7 @@ export const tokenCommands: readonly Command[] = [
       const tokens = await openTokens(context);
       await tokens.revoke(id);
       context.say(`kiln: token ${id} is revoked.`);
-      if ((await tokens.list()).length > 0) return;
+      if (await tokens.any()) return;
       context.say(
         `kiln: it was the last one: nobody is served any more. Make another, or remove ${tokens.path} to serve this machine without tokens.`,
       );

@@ -1,7 +1,6 @@
 import { homedir } from 'node:os';
 import { isAbsolute, join } from 'node:path';
 import { z } from 'zod';
-import { isLoopback } from '../lib/loopback.ts';
 import { KilnError } from '../model/error.ts';
 
 const rootCacheDirectory = '/var/cache/kiln';
@@ -55,6 +54,13 @@ const settings = z.object({
   KILN_LISTEN: address('127.0.0.1:8080').describe('Address of the HTTP API.'),
   KILN_GRPC_LISTEN: address('127.0.0.1:8081').describe('Address of the gRPC API.'),
   KILN_HOSTS: list().describe('Further host names the service may be called by, separated by commas.'),
+  KILN_TLS_CERT: path().describe(
+    'Certificate in PEM, with those between it and a known authority; with KILN_TLS_KEY, HTTP and gRPC are served over TLS alone.',
+  ),
+  KILN_TLS_KEY: path().describe('Its key in PEM, without a password.'),
+  KILN_TLS_ENDED_BY_PROXY: flag('false').describe(
+    'Whether TLS ends at a proxy before kiln: tokens are then taken over plain HTTP from other machines, too.',
+  ),
   KILN_DATA_DIR: path().describe(
     'Records, logs, artifacts, templates, running VMs. Default: /var/lib/kiln as root, else $XDG_DATA_HOME/kiln.',
   ),
@@ -169,7 +175,7 @@ export function parseConfig(env: NodeJS.ProcessEnv, asRoot: boolean): Config {
     const [issue] = parsed.error.issues;
     throw new KilnError('CONFIG_INVALID', `${issue?.path.join('.')}: ${issue?.message}.`);
   }
-  const config = {
+  return {
     ...parsed.data,
     asRoot,
     dataDirectory:
@@ -178,8 +184,6 @@ export function parseConfig(env: NodeJS.ProcessEnv, asRoot: boolean): Config {
       parsed.data.KILN_CACHE_DIR ?? (asRoot ? rootCacheDirectory : xdg(env['XDG_CACHE_HOME'], '.cache')),
     sharedCacheDirectory: asRoot || parsed.data.KILN_CACHE_DIR !== undefined ? null : rootCacheDirectory,
   };
-  for (const name of ['KILN_LISTEN', 'KILN_GRPC_LISTEN'] as const) refusePublic(name, config[name]);
-  return config;
 }
 
 /** A variable that is set to nothing counts as not set: `KILN_MIN_FREE_BYTES=` must not mean 0. */
@@ -196,13 +200,4 @@ function xdg(base: string | undefined, fallback: string): string {
 export function splitAddress(text: string): { host: string; port: number } {
   const at = text.lastIndexOf(':');
   return { host: text.slice(0, at).replace(/^\[|\]$/g, ''), port: Number(text.slice(at + 1)) };
-}
-
-function refusePublic(name: string, text: string): void {
-  const { host } = splitAddress(text);
-  if (isLoopback(host)) return;
-  throw new KilnError(
-    'CONFIG_INVALID',
-    `${name}=${text} would send tokens and builds in the clear: there is no TLS yet. Use 127.0.0.1.`,
-  );
 }

@@ -1,5 +1,7 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
+import { createServer as createTlsServer } from 'node:tls';
+import type { TlsIdentity } from '../lib/tls-identity.ts';
 
 /** The listening socket and its connections. grpc-js would keep both to itself, and has no way to end one connection. */
 export type Connections = {
@@ -12,18 +14,27 @@ export type Connections = {
   dropAll(): void;
 };
 
-/** @param maxConnections Further clients are refused by the closing of their socket. */
+/** How long a handshake of TLS may take, in ms. */
+const handshakeMs = 15_000;
+
+/**
+ * @param onConnection Gets each connection once it can be spoken on.
+ * @param options.maxConnections Further clients are refused by the closing of their socket.
+ */
 export function createConnections(
   onConnection: (socket: Socket) => void,
-  maxConnections: number,
+  { maxConnections, tls }: { maxConnections: number; tls: TlsIdentity | null },
 ): Connections {
   const sockets = new Map<string, Socket>();
-  const server = createServer({ noDelay: true }, (socket) => {
+  const server = tls
+    ? createTlsServer({ ...tls, noDelay: true, ALPNProtocols: ['h2'], handshakeTimeout: handshakeMs })
+    : createServer({ noDelay: true });
+  server.on('connection', (socket) => {
     const peer = `${socket.remoteAddress}:${socket.remotePort}`;
     sockets.set(peer, socket);
     socket.once('close', () => sockets.delete(peer));
-    onConnection(socket);
   });
+  server.on(tls ? 'secureConnection' : 'connection', onConnection);
   server.maxConnections = maxConnections;
   return {
     async listen({ host, port }) {

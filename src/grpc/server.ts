@@ -1,5 +1,6 @@
 import { type ChannelOptions, Server, ServerCredentials } from '@grpc/grpc-js';
 import type { Logger } from '../lib/logger.ts';
+import type { TlsIdentity } from '../lib/tls-identity.ts';
 import type { Builds } from '../model/builds.ts';
 import type { Authenticate } from '../model/caller.ts';
 import { KilnError } from '../model/error.ts';
@@ -11,6 +12,8 @@ import { createHostGuard } from './host-guard.ts';
 import { serveReflection } from './reflection.ts';
 
 export type GrpcSettings = {
+  /** Null for plaintext HTTP/2. */
+  readonly tls: TlsIdentity | null;
   /** Further host names the service may be called by, without a port. */
   readonly hosts: readonly string[];
   readonly uploadMaxBytes: number;
@@ -21,7 +24,7 @@ export type GrpcSettings = {
   readonly maxConnections: number;
 };
 
-/** Defaults; `hosts` and `uploadMaxBytes` are the operator's to decide. */
+/** Defaults; `hosts`, `tls` and `uploadMaxBytes` are the operator's to decide. */
 export const defaultGrpcSettings = {
   stallMs: 30_000,
   maxCallMs: 26 * 3600 * 1000,
@@ -53,7 +56,7 @@ const channelOptions: ChannelOptions = {
   'grpc.enable_channelz': 0,
 };
 
-/** The gRPC API: build service, health and reflection, over plaintext HTTP/2. */
+/** The gRPC API: build service, health and reflection, over HTTP/2, with TLS where there is an identity for it. */
 export function createGrpcServer(options: {
   builds: Builds;
   authenticate: Authenticate;
@@ -63,11 +66,9 @@ export function createGrpcServer(options: {
   const { builds, authenticate, settings, logger } = options;
   const shutdown = new AbortController();
   const server = new Server({ ...channelOptions, interceptors: [createHostGuard(settings.hosts)] });
+  // TLS has ended by the time it sees a connection.
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
-  const connections = createConnections(
-    (socket) => injector.injectConnection(socket),
-    settings.maxConnections,
-  );
+  const connections = createConnections((socket) => injector.injectConnection(socket), settings);
   const service = createBuildService(
     builds,
     { maxBytes: settings.uploadMaxBytes, stallMs: settings.stallMs },

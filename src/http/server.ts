@@ -1,4 +1,6 @@
 import { createServer, type Server } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import type { Socket } from 'node:net';
 import type { Logger } from '../lib/logger.ts';
 import type { Builds } from '../model/builds.ts';
 import type { Authenticate } from '../model/caller.ts';
@@ -23,7 +25,7 @@ export type HttpServer = {
 /** How long answers have at the end of the server, in ms: enough for the last lines of builds that have just ended. */
 const defaultGraceMs = 2000;
 
-/** The HTTP API, over HTTP/1.1 without TLS. */
+/** The HTTP API, over HTTP/1.1, with TLS where there is an identity for it. */
 export function createHttpServer(options: {
   builds: Builds;
   authenticate: Authenticate;
@@ -37,24 +39,37 @@ export function createHttpServer(options: {
   // Without a listener for checkContinue Node would ask for the body before anyone has looked at the headers.
   server.on('request', app).on('checkContinue', app);
   answerClientErrors(server);
+  const sockets = trackSockets(server);
   const answered = (): void => {
     // An idle connection that is kept alive would hold up the end of the server.
     if (!server.listening) setImmediate(() => server.closeIdleConnections());
   };
   server.on('request', (_request, response) => response.once('close', answered));
   return {
-    listen: (address) => listen(server, address),
+    listen: (address) => listen(server, settings.tls ? 'https' : 'http', address),
     async close(graceMs = defaultGraceMs) {
       const closed = new Promise((resolve) => server.close(resolve));
-      const force = setTimeout(() => server.closeAllConnections(), graceMs);
+      const force = setTimeout(() => {
+        for (const socket of sockets) socket.destroy();
+      }, graceMs);
       await closed;
       clearTimeout(force);
     },
   };
 }
 
-function createNodeServer({ headersMs, uploadMaxBytes }: HttpSettings): Server {
-  const server = createServer({
+/** Also those whose handshake of TLS is not over: to Node's own list they are none yet. */
+function trackSockets(server: Server): ReadonlySet<Socket> {
+  const sockets = new Set<Socket>();
+  server.on('connection', (socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
+  return sockets;
+}
+
+function createNodeServer({ headersMs, uploadMaxBytes, tls }: HttpSettings): Server {
+  const options = {
     headersTimeout: headersMs,
     // Uploads have a stricter watch of their own; this ends any other request whose body does not end.
     requestTimeout: headersMs + Math.ceil((uploadMaxBytes / minimumUploadRate) * 1000),
@@ -63,7 +78,10 @@ function createNodeServer({ headersMs, uploadMaxBytes }: HttpSettings): Server {
     maxHeaderSize: 16 * 1024,
     keepAlive: true,
     keepAliveInitialDelay: 30_000,
-  });
+  };
+  const server = tls
+    ? createTlsServer({ ...options, ...tls, handshakeTimeout: headersMs })
+    : createServer(options);
   server.maxHeadersCount = headersSeen;
   server.maxConnections = 1000;
   return server;
@@ -71,6 +89,7 @@ function createNodeServer({ headersMs, uploadMaxBytes }: HttpSettings): Server {
 
 async function listen(
   server: Server,
+  scheme: 'http' | 'https',
   { host, port }: { host: string; port: number },
 ): Promise<{ url: string }> {
   await new Promise<void>((resolve, reject) => {
@@ -82,5 +101,5 @@ async function listen(
   });
   const address = server.address();
   const actual = typeof address === 'object' && address ? address.port : port;
-  return { url: `http://${host.includes(':') ? `[${host}]` : host}:${actual}` };
+  return { url: `${scheme}://${host.includes(':') ? `[${host}]` : host}:${actual}` };
 }

@@ -1,6 +1,10 @@
+import type { TlsIdentity } from '../lib/tls-identity.ts';
+
 export type HttpSettings = {
   /** Further host names the service may be called by, without a port. */
   readonly hosts: readonly string[];
+  /** Null for plain HTTP. */
+  readonly tls: TlsIdentity | null;
   /** Bytes of the largest upload. */
   readonly uploadMaxBytes: number;
   /** How long an upload may send nothing, in ms. */
@@ -14,6 +18,7 @@ export type HttpSettings = {
 };
 
 const defaults = {
+  tls: null,
   uploadStallMs: 30_000,
   headersMs: 15_000,
   readerStallMs: 60_000,

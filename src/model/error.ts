@@ -50,6 +50,7 @@ export const errorKinds = {
   UPLOAD_TIMEOUT: 'request-timeout',
   TOKEN_MISSING: 'unauthenticated',
   TOKEN_INVALID: 'unauthenticated',
+  TLS_REQUIRED: 'forbidden',
   ROLE_TOO_LOW: 'forbidden',
   HOST_NOT_ALLOWED: 'forbidden',
   ORIGIN_NOT_ALLOWED: 'forbidden',

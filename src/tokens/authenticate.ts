@@ -7,15 +7,21 @@ import type { TokenFolder } from './token-folder.ts';
 /**
  * Who calls, by the token of the request. It is looked up anew for each, so that a token that was made or revoked meanwhile counts at
  * once; what a revoked one began goes on. While no token was ever made, this machine's own users are served without.
+ * @param secure Whether what comes from other machines came over TLS. Else no token of theirs is taken: others may have read it, too.
  */
-export function createAuthenticator(tokens: Pick<TokenFolder, 'required' | 'find'>): Authenticate {
+export function createAuthenticator(
+  tokens: Pick<TokenFolder, 'required' | 'find'>,
+  { secure }: { secure: boolean },
+): Authenticate {
   return async ({ authorization, address }) => {
+    const local = address !== undefined && isLoopback(address);
     const given = /^Bearer +(\S+)$/i.exec(authorization ?? '')?.[1];
     if (!(await tokens.required())) {
       if (given !== undefined) throw invalid('This service knows no tokens; call it without one.');
-      if (address !== undefined && isLoopback(address)) return localAdmin;
+      if (local) return localAdmin;
       throw missing('Without tokens only the machine that this service runs on is served.');
     }
+    if (!secure && !local) throw inTheClear();
     if (given === undefined) throw missing('Send a token: Authorization: Bearer kiln_….');
     const parsed = parseToken(given);
     const kept = parsed && (await tokens.find(parsed.id));
@@ -23,6 +29,13 @@ export function createAuthenticator(tokens: Pick<TokenFolder, 'required' | 'find
       throw invalid('The token is not one of this service, or was revoked.');
     return { tenant: kept.tenant, role: kept.role };
   };
+}
+
+function inTheClear(): KilnError {
+  return new KilnError(
+    'TLS_REQUIRED',
+    'Tokens are not taken in the clear; revoke one that was sent. The service needs KILN_TLS_CERT and KILN_TLS_KEY, or KILN_TLS_ENDED_BY_PROXY=true behind a proxy that ends TLS.',
+  );
 }
 
 function missing(message: string): KilnError {

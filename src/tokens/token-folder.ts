@@ -46,11 +46,14 @@ export class TokenFolder {
     return { id: kept.id, text };
   }
 
+  /** Whether there is one. */
+  async any(): Promise<boolean> {
+    return (await this.#ids()).length > 0;
+  }
+
   /** All tokens, oldest first. */
   async list(): Promise<KeptToken[]> {
-    const names = (await ifThere(readdir(this.path))) ?? [];
-    const ids = names.flatMap((name) => (name.endsWith('.json') ? [name.slice(0, -'.json'.length)] : []));
-    const tokens = await Promise.all(ids.filter(isTokenId).map((id) => this.find(id)));
+    const tokens = await Promise.all((await this.#ids()).map((id) => this.find(id)));
     return tokens
       .filter((token) => token !== null)
       .toSorted((one, other) => one.created.localeCompare(other.created));
@@ -74,6 +77,12 @@ export class TokenFolder {
       throw new KilnError('NOT_FOUND', message);
     }
     await this.#sync();
+  }
+
+  async #ids(): Promise<string[]> {
+    const names = (await ifThere(readdir(this.path))) ?? [];
+    const ids = names.flatMap((name) => (name.endsWith('.json') ? [name.slice(0, -'.json'.length)] : []));
+    return ids.filter(isTokenId);
   }
 
   #fileOf(id: string): string {

@@ -55,7 +55,7 @@ export async function serve(
     builds,
     authenticate,
     logger,
-    settings: { ...defaultGrpcSettings, hosts: [], uploadMaxBytes: 1_000_000, ...settings },
+    settings: { ...defaultGrpcSettings, hosts: [], tls: null, uploadMaxBytes: 1_000_000, ...settings },
   });
   const { port } = await server.listen({ host: '127.0.0.1', port: 0 });
   const client = new BuildServiceClient(`127.0.0.1:${port}`, credentials.createInsecure());

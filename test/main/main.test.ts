@@ -11,6 +11,7 @@ import { test } from 'node:test';
 import manifest from '../../package.json' with { type: 'json' };
 import { openElsewhere, queuedRecord } from '../store/harness.ts';
 import { tied } from '../tied.ts';
+import { openTokens } from '../tokens/harness.ts';
 
 /** kiln as a process that must end by itself, before it has set up anything. */
 async function run(
@@ -51,10 +52,49 @@ test('an argument or a setting that does not exist is named, with what lists tho
   }
 });
 
-test('an address that anyone could reach is refused while there is no TLS', async () => {
-  const { status, stderr } = await run([], { KILN_GRPC_LISTEN: '0.0.0.0:8081' });
+test('an address that anyone could reach is refused without tokens, with the command that makes one', async () => {
+  const { status, stdout, stderr } = await run([], { KILN_GRPC_LISTEN: '0.0.0.0:8081' });
+  assert.deepEqual([status, stdout], [1, '']);
+  assert.match(
+    stderr,
+    /^kiln: KILN_GRPC_LISTEN=0\.0\.0\.0:8081 would let anyone .* npm run kiln -- token create /,
+  );
+});
+
+test('an address that anyone could reach is refused when the last token was revoked', async () => {
+  await using tokens = await openTokens();
+  const { id } = await tokens.folder.create({ role: 'read', tenant: 'default', name: '' });
+  await tokens.folder.revoke(id);
+  const { status, stderr } = await run([], { KILN_DATA_DIR: tokens.data, KILN_LISTEN: '[::]:0' });
   assert.equal(status, 1);
-  assert.match(stderr, /^kiln: KILN_GRPC_LISTEN=0\.0\.0\.0:8081 .*no TLS yet/);
+  assert.match(stderr, /^kiln: KILN_LISTEN=\[::\]:0 would let anyone /);
+});
+
+test('with a token such an address is taken; without TLS the start says that tokens from other machines are not', async () => {
+  await using tokens = await openTokens();
+  await tokens.make('read');
+  await using server = createServer();
+  await once(server.listen(0, '127.0.0.1'), 'listening');
+  const taken = `127.0.0.1:${(server.address() as AddressInfo).port}`;
+  // The taken address ends the start right behind what is looked at here.
+  const env = { KILN_DATA_DIR: tokens.data, KILN_LISTEN: taken, KILN_GRPC_LISTEN: '0.0.0.0:0' };
+  for (const [proxy, told] of [
+    [
+      'false',
+      /^kiln: note {2}KILN_GRPC_LISTEN=0\.0\.0\.0:0 without TLS: tokens from other machines are refused until /,
+    ],
+    ['true', /^$/],
+  ] as const) {
+    const { stdout, stderr } = await run([], { ...env, KILN_TLS_ENDED_BY_PROXY: proxy });
+    assert.match(stdout, told);
+    assert.match(stderr, /^kiln: Cannot listen on 127\.0\.0\.1:/);
+  }
+});
+
+test('half of what TLS needs is told before anything is set up', async () => {
+  const { status, stdout, stderr } = await run([], { KILN_TLS_CERT: '/dev/null/cert.pem' });
+  assert.deepEqual([status, stdout], [1, '']);
+  assert.equal(stderr, 'kiln: KILN_TLS_CERT and KILN_TLS_KEY are set together or not at all.\n');
 });
 
 test('an address that is taken is told at once, before anything is set up', async () => {

@@ -18,7 +18,7 @@ export async function openTokens(): Promise<Tokens> {
   const data = await mkdtemp(join(tmpdir(), 'kiln-tokens-'));
   const folder = new TokenFolder(data);
   return {
-    ...{ data, folder, authenticate: createAuthenticator(folder) },
+    ...{ data, folder, authenticate: createAuthenticator(folder, { secure: true }) },
     make: async (role, tenant = 'default') => (await folder.create({ role, tenant, name: '' })).text,
     [Symbol.asyncDispose]: () => rm(data, { recursive: true }),
   };

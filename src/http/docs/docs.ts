@@ -19,7 +19,7 @@ export function createDocs(): Docs {
     pages: {
       '/': {
         get: (request, response) =>
-          void response.type('text/plain').send(greeting(`http://${request.headers.host}`)),
+          void response.type('text/plain').send(greeting(`${request.protocol}://${request.headers.host}`)),
       },
       '/openapi.json': { get: (_request, response) => void response.json(document) },
       '/docs': { get: (_request, response) => void response.type('html').send(page) },

@@ -49,6 +49,7 @@ export const errorSentences: Readonly<Record<ErrorCode, string>> = {
   TOKEN_MISSING:
     'This needs a token in the header Authorization, or the metadata of that name: Bearer kiln_….',
   TOKEN_INVALID: 'The token is not one of this service, or was revoked.',
+  TLS_REQUIRED: 'The request came from another machine without TLS, where others may read its token.',
   ROLE_TOO_LOW: 'The token does not allow this; make one of the role that the answer names.',
   HOST_NOT_ALLOWED: 'The service was called by a name that is not its own; KILN_HOSTS lists further ones.',
   ORIGIN_NOT_ALLOWED: 'A web page of another site made the request.',

@@ -48,7 +48,12 @@ function toRouteConfig(
 
 function errorsOfRole(role: Role | null): readonly ErrorCode[] {
   if (role === null) return [];
-  return ['TOKEN_MISSING', 'TOKEN_INVALID', ...(role === 'read' ? [] : (['ROLE_TOO_LOW'] as const))];
+  return [
+    'TOKEN_MISSING',
+    'TOKEN_INVALID',
+    'TLS_REQUIRED',
+    ...(role === 'read' ? [] : (['ROLE_TOO_LOW'] as const)),
+  ];
 }
 
 /** One response a status, naming the codes it may have. */
