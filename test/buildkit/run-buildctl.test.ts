@@ -12,7 +12,13 @@ const end = '{"kiln":{"exitCode":0,"artifactExitCode":0,"artifactBytes":0,"metad
 
 type Heard = { readonly log: string[]; readonly statuses: unknown[]; ready: number; result: BuildctlResult };
 
-const noOther = (): never => assert.fail('no other command is run');
+/** What the build is makes no difference here. */
+const anyBuild = {
+  ...{ capabilities, spec: parseSpec({}), contextDisk: null, artifactDisk: null, dockerfile: null },
+  start: (): never => assert.fail('no other command is run'),
+  onContextReady: async () => undefined,
+  onHistoryLost: assert.fail,
+};
 
 /** A guest that says exactly this; a real one says only what its buildctl lets it. */
 async function hear(stdout: string, stderr = ''): Promise<Heard> {
@@ -28,20 +34,12 @@ async function hear(stdout: string, stderr = ''): Promise<Heard> {
   const result = await runBuildctl(
     program,
     {
-      ...{
-        capabilities,
-        spec: parseSpec({}),
-        contextDisk: null,
-        artifactDisk: null,
-        dockerfile: null,
-        start: noOther,
-      },
+      ...anyBuild,
       onLog: async (bytes) => void heard.log.push(bytes.toString()),
       onStatus: async (status) => void heard.statuses.push(status),
       onContextReady: async () => {
         heard.ready += 1;
       },
-      onHistoryLost: assert.fail,
     },
     signal,
   );
@@ -109,25 +107,13 @@ function createEndless({ stdout, stderr }: { stdout: string; stderr: string }): 
   };
 }
 
-const nothing = {
-  ...{
-    capabilities,
-    spec: parseSpec({}),
-    contextDisk: null,
-    artifactDisk: null,
-    dockerfile: null,
-    start: noOther,
-  },
-  ...{ onContextReady: async () => undefined, onHistoryLost: assert.fail },
-};
-
 test('with a guest simulated: when its trace fails, the run ends after the log that was being written, and writes no more', async () => {
   const said: string[] = [];
   const program = createEndless({ stdout: '{\n', stderr: '#1 x\n' });
   const run = runBuildctl(
     program,
     {
-      ...nothing,
+      ...anyBuild,
       onLog: async () => {
         said.push('log begun');
         for (let turn = 0; turn < 10; turn += 1) await setImmediate();
@@ -148,7 +134,7 @@ test('with a guest simulated: a long trace does not hold up the end of a build t
   const run = runBuildctl(
     createEndless({ stdout: '{"vertexes":[]}\n'.repeat(1000), stderr: '' }),
     {
-      ...nothing,
+      ...anyBuild,
       onLog: () => assert.fail(),
       onStatus: async () => {
         statuses += 1;

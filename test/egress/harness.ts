@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createServer as createHttpServer, type RequestListener } from 'node:http';
-import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { EgressLimits } from '../../src/egress/egress-limits.ts';
 import { createEgressPolicy, type EgressPolicyOptions } from '../../src/egress/egress-policy.ts';
@@ -8,9 +8,8 @@ import { createEgressGateway, type EgressGateway } from '../../src/egress/gatewa
 import { parseEgressRules } from '../../src/egress/settings.ts';
 import type { EgressDestination } from '../../src/model/build.ts';
 import type { BuildSpec } from '../../src/model/spec.ts';
+import { type Listening, listen } from '../listen.ts';
 import { GuestDns } from './guest-dns.ts';
-
-export type Listening = AsyncDisposable & { readonly port: number };
 
 /** A web server on loopback: what guests are after. */
 export function serveHttp(listener: RequestListener): Promise<Listening> {
@@ -20,25 +19,6 @@ export function serveHttp(listener: RequestListener): Promise<Listening> {
 /** A server on loopback that speaks no HTTP, or a bad one. */
 export function serve(listener: (socket: Socket) => void): Promise<Listening> {
   return listen(createServer({ allowHalfOpen: true }, listener));
-}
-
-async function listen(server: Server): Promise<Listening> {
-  const sockets = new Set<Socket>();
-  server.on('connection', (socket: Socket) => {
-    sockets.add(socket);
-    socket.on('error', () => undefined);
-    socket.once('close', () => sockets.delete(socket));
-  });
-  server.listen({ port: 0, host: '127.0.0.1', backlog: 1024 });
-  await once(server, 'listening');
-  return {
-    port: (server.address() as AddressInfo).port,
-    async [Symbol.asyncDispose]() {
-      for (const socket of sockets) socket.destroy();
-      server.close();
-      await once(server, 'close');
-    },
-  };
 }
 
 export function rulesOf(given: { allow?: string[]; deny?: string[]; only?: string[] } = {}) {

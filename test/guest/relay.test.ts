@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createEgressPolicy } from '../../src/egress/egress-policy.ts';
 import { createEgressGateway, type EgressGateway } from '../../src/egress/gateway.ts';
-import { type Listening, roomForAll, rulesOf, serve } from '../egress/harness.ts';
+import { roomForAll, rulesOf, serve } from '../egress/harness.ts';
+import type { Listening } from '../listen.ts';
 import { createGuestNetwork, type Place } from './namespaces.ts';
 
 const places: readonly Place[] = ['vm', 'step'];

@@ -120,13 +120,19 @@ function createSlow(failure?: Error) {
   return { ...factory, create, release: release.resolve };
 }
 
-test('a warm VM that died counts until it is gone: there is never one more than max (simulated VMs)', async () => {
+/** A pool whose one warm VM has died and is not gone yet. */
+async function poolOfOneDying() {
   const factory = createSlow();
   const pool = scheduleOne({ size: 1, frozen: 0, max: 1, create: asleep(factory.create), logger });
   pool.start();
   await settle(pool, 1);
   factory.end('vm-1');
   await settle(pool, 0);
+  return { factory, pool };
+}
+
+test('a warm VM that died counts until it is gone: there is never one more than max (simulated VMs)', async () => {
+  const { factory, pool } = await poolOfOneDying();
   await sleep(20);
   assert.deepEqual([...factory.alive], ['vm-1']);
   factory.release();
@@ -136,12 +142,7 @@ test('a warm VM that died counts until it is gone: there is never one more than 
 });
 
 test('closing waits for a warm VM that died and is not gone yet (simulated VMs)', async () => {
-  const factory = createSlow();
-  const pool = scheduleOne({ size: 1, frozen: 0, max: 1, create: asleep(factory.create), logger });
-  pool.start();
-  await settle(pool, 1);
-  factory.end('vm-1');
-  await settle(pool, 0);
+  const { factory, pool } = await poolOfOneDying();
   const closed = pool.close();
   setTimeout(factory.release, 20);
   await closed;

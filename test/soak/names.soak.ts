@@ -10,8 +10,8 @@ import { after, test } from 'node:test';
 import type { EgressDestination } from '../../src/model/build.ts';
 import { createContext, curl, startRegistry, testData, waitUntilReady } from '../e2e/harness.ts';
 import { startNameServer } from '../egress/name-server.ts';
+import { listen } from '../listen.ts';
 import { tied } from '../tied.ts';
-import { listen } from './servers.ts';
 
 /** Names as only a name server of our own has them, from a step in a VM to a kiln that asks that server and no other. */
 const root = join(import.meta.dirname, '../..');

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createServer as createHttpServer } from 'node:http';
-import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net';
+import { connect, createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createServer as createTlsServer } from 'node:tls';
@@ -11,31 +11,11 @@ import { promisify } from 'node:util';
 import { generateKeyPair } from '../../src/ssh/keys.ts';
 import { freePort, waitFor } from '../e2e/harness.ts';
 import { installTools } from '../install-tools.ts';
+import { type Listening, listen } from '../listen.ts';
 import { tied } from '../tied.ts';
 
 const run = promisify(execFile);
 const host = 'host.kiln.internal';
-
-export type Listening = AsyncDisposable & { readonly port: number };
-
-export async function listen(server: Server, host = '127.0.0.1'): Promise<Listening> {
-  const sockets = new Set<Socket>();
-  server.on('connection', (socket: Socket) => {
-    sockets.add(socket);
-    socket.on('error', () => socket.destroy());
-    socket.once('close', () => sockets.delete(socket));
-  });
-  server.listen({ port: 0, host, backlog: 1024 });
-  await once(server, 'listening');
-  return {
-    port: (server.address() as AddressInfo).port,
-    async [Symbol.asyncDispose]() {
-      for (const socket of sockets) socket.destroy();
-      server.close();
-      await once(server, 'close');
-    },
-  };
-}
 
 /** TLS in front of a server on this machine, under the name that builds have for it, with a certificate of its own. */
 export async function serveTls(port: number): Promise<Listening & { readonly certificate: string }> {

@@ -4,7 +4,7 @@ import { after, test } from 'node:test';
 import { localAdmin } from '../../src/model/caller.ts';
 import { build, startForFile } from '../e2e/harness.ts';
 import { startOrigin } from '../e2e/origin.ts';
-import { listen } from './servers.ts';
+import { listen } from '../listen.ts';
 
 /** Ways of a build from one end to the other that take a VM each. */
 const resources = new AsyncDisposableStack();
