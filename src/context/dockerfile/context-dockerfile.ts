@@ -27,7 +27,7 @@ export async function checkContextDockerfile(
   const exact = findFile(image, normal);
   const lower = exact ? null : findLowerCase(image, normal);
   const file = exact ?? lower?.file;
-  if (!file) throw await refuseMissing(image.root, name);
+  if (!file) throw await refuseMissing(image.root, normal);
   if (file.size > maxDockerfileBytes) {
     throw new KilnError('DOCKERFILE_INVALID', `The Dockerfile is larger than ${maxDockerfileBytes} bytes.`);
   }

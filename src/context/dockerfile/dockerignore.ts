@@ -1,4 +1,3 @@
-import { posix } from 'node:path';
 import { printable } from '../../lib/text.ts';
 import { KilnError } from '../../model/error.ts';
 
@@ -44,10 +43,17 @@ function cleanPattern(line: string): string {
   return exclusion + (cleaned.length > 1 ? cleaned.replace(/^\//, '') : cleaned);
 }
 
-/** Go's filepath.Clean. */
+/** Go's filepath.Clean. Node's `normalize` gives the same, and takes seconds for a line of nothing but `../`. */
 function cleanPath(path: string): string {
-  const normal = posix.normalize(path);
-  return normal.length > 1 && normal.endsWith('/') ? normal.slice(0, -1) : normal;
+  const isRooted = path.startsWith('/');
+  const kept: string[] = [];
+  for (const part of path.split('/')) {
+    if (part === '' || part === '.') continue;
+    const last = kept.at(-1);
+    if (part !== '..' || (!isRooted && (last === undefined || last === '..'))) kept.push(part);
+    else kept.pop();
+  }
+  return `${isRooted ? '/' : ''}${kept.join('/')}` || '.';
 }
 
 /** Go's path/filepath Match: `[` [`^`] ranges `]`, ranges of single or escaped characters, `\` before any character. */

@@ -7,7 +7,7 @@ const foldersPerTurn = 500;
 /** What podman calls it. */
 const otherName = 'Containerfile';
 
-/** The error that says what there is in place of the Dockerfile that was asked for. */
+/** The error that says what there is in place of the Dockerfile that was asked for, by its normal path: each folder is searched for it. */
 export async function refuseMissing(root: FolderNode, name: string): Promise<KilnError> {
   const start = `There is no Dockerfile at '${printable(name)}' in the context`;
   return new KilnError('DOCKERFILE_MISSING', `${start}; ${await findHint(root, name)}.`);

@@ -18,11 +18,23 @@ export function readOldSparseHeader(block: Buffer): SparseHeader {
   return { realSize: readNumber(block, realSizeAt), ...readOldEntries(block, inHeader) };
 }
 
-/** A block of the map behind such a header. @throws ARCHIVE_CORRUPT */
-export function readOldSparseBlock(block: Buffer, before: SparseHeader): SparseHeader {
-  const { extents, rest } = readOldEntries(block, inBlock);
-  checkExtentCount(before.extents.length + extents.length);
-  return { ...before, extents: [...before.extents, ...extents], rest };
+/** Reads the rest of such a map, block by block behind its header. */
+export class OldSparseMapReader {
+  readonly #realSize: number;
+  readonly #extents: Extent[];
+
+  constructor({ realSize, extents }: SparseHeader) {
+    this.#realSize = realSize;
+    this.#extents = [...extents];
+  }
+
+  /** Takes a block. @returns all that is known when the map is complete, null before. @throws ARCHIVE_CORRUPT */
+  push(block: Buffer): SparseHeader | null {
+    const { extents, rest } = readOldEntries(block, inBlock);
+    this.#extents.push(...extents);
+    checkExtentCount(this.#extents.length);
+    return rest === 'blocks' ? null : { realSize: this.#realSize, extents: this.#extents, rest };
+  }
 }
 
 function readOldEntries(

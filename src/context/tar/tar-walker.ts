@@ -3,8 +3,7 @@ import type { ErofsImage } from '../erofs/erofs-image.ts';
 import type { MemberRules } from '../member-rules.ts';
 import type { UnpackedSize } from '../unpacked-size.ts';
 import { SparseContent } from './sparse-content.ts';
-import { readOldSparseBlock, SparseMapReader } from './sparse-forms.ts';
-import type { SparseHeader } from './sparse-map.ts';
+import { OldSparseMapReader, SparseMapReader } from './sparse-forms.ts';
 import { checkExtension, type Extensions, isExtension, readExtension } from './tar-extensions.ts';
 import { blockBytes, corrupt, isZero, parseTarHeader, type TarHeader } from './tar-header.ts';
 import { readTarMember, type Stored } from './tar-member.ts';
@@ -15,7 +14,7 @@ type State =
   /** Collecting the content of an extension header. */
   | { readonly at: 'extension'; readonly type: string; readonly size: number; readonly paddedSize: number }
   /** Collecting one block of a sparse map, behind a header of GNU's oldest form. */
-  | { readonly at: 'sparse-block'; readonly sparse: SparseHeader; readonly bytes: number }
+  | { readonly at: 'sparse-block'; readonly reader: OldSparseMapReader; readonly bytes: number }
   /** Collecting one block of a sparse map before the data; `bytes` are the map's and the data's that are still to come. */
   | {
       readonly at: 'sparse-map';
@@ -116,7 +115,8 @@ export class TarWalker {
       this.#state = { at: 'header' };
       this.#extensions = readExtension(state.type, bytes.subarray(0, state.size), this.#extensions);
     } else if (state.at === 'sparse-block') {
-      this.#beginContent({ bytes: state.bytes, sparse: readOldSparseBlock(bytes, state.sparse) });
+      const sparse = state.reader.push(bytes);
+      if (sparse) this.#beginContent({ bytes: state.bytes, sparse });
     } else if (state.at === 'sparse-map') {
       this.#readSparseMap(state, bytes);
     } else {
@@ -157,7 +157,7 @@ export class TarWalker {
 
   #beginContent({ bytes, sparse }: Stored): void {
     if (sparse?.rest === 'blocks') {
-      this.#state = { at: 'sparse-block', sparse, bytes };
+      this.#state = { at: 'sparse-block', reader: new OldSparseMapReader(sparse), bytes };
     } else if (sparse?.rest === 'data') {
       this.#state = { at: 'sparse-map', reader: new SparseMapReader(), realSize: sparse.realSize, bytes };
     } else {
