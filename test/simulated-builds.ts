@@ -1,5 +1,5 @@
 import { attendBuild } from '../src/builds/attend-build.ts';
-import { checkWithoutContext, sealRequest } from '../src/builds/check-request.ts';
+import { checkEntries, checkWithoutContext, sealRequest } from '../src/builds/check-request.ts';
 import { Receptions } from '../src/builds/receptions.ts';
 import { stageContext } from '../src/context/stage-context.ts';
 import { type BuildRecord, type EgressDestination, isTerminal, type Verdict } from '../src/model/build.ts';
@@ -9,6 +9,7 @@ import { KilnError } from '../src/model/error.ts';
 import type { BuildEvent, EventItem, WatchItem } from '../src/model/event.ts';
 import { parseSpec } from '../src/model/spec.ts';
 import { collectContext } from './collect-context.ts';
+import { simulateMatrix } from './simulated-matrix.ts';
 import { catalog, readiness } from './simulated-service.ts';
 
 export const digest = `sha256:${'a'.repeat(64)}` as const;
@@ -23,15 +24,13 @@ const refused: EgressDestination = {
 export const record: BuildRecord = {
   id: '019a0000-0000-7000-8000-000000000001',
   tenant: 'default',
+  matrix: null,
   state: 'running',
   spec: parseSpec({ buildArgs: { A: '1' }, tags: ['demo:latest'], output: 'oci', timeoutSeconds: 60 }),
   verdict: null,
   times: {
-    queued: at,
-    leased: '2026-11-23T10:00:01.500Z',
-    contextReady: null,
-    buildFinished: null,
-    finished: null,
+    ...{ queued: at, leased: '2026-11-23T10:00:01.500Z' },
+    ...{ contextReady: null, buildFinished: null, finished: null },
   },
   vm: { id: 'vm-1', accelerator: 'tcg', network: 'vm' },
   entry: { name: 'buildkit-v0.20.2', imageDigest: digest, versions: { buildkit: 'v0.20.2', runc: '1.2.5' } },
@@ -108,8 +107,11 @@ export type SimulatedOptions = {
   readonly overrides?: Partial<Builds>;
 };
 
-function findEntry(asked: string | undefined): void {
-  if (asked === undefined || asked === record.entry.name) return;
+/** Of the catalog; a host may have more of it than the entry of its one build. */
+export const entries = [record.entry.name, 'buildkit-v0.12.5'];
+
+function findEntry(asked: string = record.entry.name): { name: string } {
+  if (entries.includes(asked)) return { name: asked };
   const details = { field: 'entry' };
   throw new KilnError('BUILDKIT_UNKNOWN', `There is no archive entry ${asked}.`, { details });
 }
@@ -130,8 +132,9 @@ export function simulateBuilds(options: SimulatedOptions = {}): SimulatedBuilds 
       requireRole(caller, 'build');
       return receptions.enter();
     },
-    check(caller, request) {
+    check(caller, { entries: asked, ...request }) {
       requireRole(caller, 'build');
+      if (asked) checkEntries(asked, rules);
       checkWithoutContext(request, rules);
     },
     async stageContext(caller, upload, signal) {
@@ -153,6 +156,7 @@ export function simulateBuilds(options: SimulatedOptions = {}): SimulatedBuilds 
       simulated.started.push(request);
       return record;
     },
+    ...simulateMatrix({ record: () => build.record, rules, simulated: () => simulated }),
     attend: (caller, id) =>
       attendBuild(caller, id, { cancel: (...args) => simulated.cancel(...args), logger }),
     get: async (caller, id) => build.find(caller, id),

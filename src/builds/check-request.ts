@@ -3,6 +3,7 @@ import { printable } from '../lib/text.ts';
 import type { BuildRequest } from '../model/builds.ts';
 import type { DockerfilePolicy, SealedContext } from '../model/context.ts';
 import { KilnError } from '../model/error.ts';
+import { maxMatrixBuilds } from '../model/matrix.ts';
 import type { BuildSpec } from '../model/spec.ts';
 
 export type RequestRules = {
@@ -10,7 +11,7 @@ export type RequestRules = {
   /** Whether all builds use BuildKit's own frontend. */
   readonly builtinFrontend: boolean;
   /** @throws KilnError BUILDKIT_UNKNOWN, BUILDKIT_NOT_MADE */
-  readonly findEntry: (asked: string | undefined) => unknown;
+  readonly findEntry: (asked: string | undefined) => { readonly name: string };
 };
 
 /** A request whose every part was checked. */
@@ -21,6 +22,17 @@ export type SealedRequest = {
   readonly dockerfile: Buffer | null;
   readonly warnings: readonly string[];
 };
+
+/** Checks the entries of a matrix. @throws KilnError BUILDKIT_UNKNOWN, BUILDKIT_NOT_MADE, PARAM_INVALID */
+export function checkEntries(entries: readonly string[], { findEntry }: RequestRules): void {
+  const refuse = (message: string): KilnError =>
+    new KilnError('PARAM_INVALID', message, { details: { field: 'entry' } });
+  if (entries.length === 0 || entries.length > maxMatrixBuilds)
+    throw refuse(`${entries.length} entries are named; 1 to ${maxMatrixBuilds} are taken.`);
+  const names = entries.map((entry) => findEntry(entry).name);
+  const twice = names.find((name, index) => names.indexOf(name) !== index);
+  if (twice !== undefined) throw refuse(`${twice} is named twice; name each entry once.`);
+}
 
 /** Checks what can be told before the context is there. @throws KilnError BUILDKIT_UNKNOWN, BUILDKIT_NOT_MADE, PARAM_INVALID, FRONTEND_NOT_ALLOWED, DOCKERFILE_INVALID */
 export function checkWithoutContext(

@@ -15,20 +15,21 @@ import {
   readBuildEvents,
   watchBuildFiles,
 } from '../logs/build-files.ts';
-import { type BuildRecord, type EntrySummary, isTerminal, phases } from '../model/build.ts';
+import { type BuildRecord, isTerminal } from '../model/build.ts';
 import type { BuildRequest, Builds, Readiness } from '../model/builds.ts';
 import { type Caller, requireRole } from '../model/caller.ts';
 import type { ContextLimits, DockerfilePolicy } from '../model/context.ts';
 import { KilnError } from '../model/error.ts';
 import { orGone, readOrGone } from '../model/gone.ts';
-import type { Lease } from '../pool/pool.ts';
+import type { Matrix } from '../model/matrix.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
+import { acceptBuilds, type BegunBuild } from './accept-builds.ts';
 import type { RunDependencies } from './accepted-build.ts';
 import { attendBuild } from './attend-build.ts';
-import { checkWithoutContext, type RequestRules, type SealedRequest, sealRequest } from './check-request.ts';
-import { Journal, type JournalOptions } from './journal.ts';
+import { checkEntries, checkWithoutContext, type RequestRules, sealRequest } from './check-request.ts';
+import { describeMatrix } from './describe-matrix.ts';
+import type { Journal, JournalOptions } from './journal.ts';
 import { Receptions } from './receptions.ts';
-import { requestFor } from './request-vm.ts';
 import type { Retention } from './retention.ts';
 import { runBuild } from './run-build.ts';
 
@@ -77,7 +78,7 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
   const active = new Map<string, ActiveBuild>();
   const stopping = new AbortController();
   /** Builds that are being accepted: they have no end to wait for yet. */
-  const starting = new Set<Promise<BuildRecord>>();
+  const starting = new Set<Promise<unknown>>();
   const shared = {
     memory: SharedMemory.forArchivesOf(options.limits.maxEntries),
     decoders: new Decoders(),
@@ -100,35 +101,55 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
     return record;
   };
 
-  /** From its record on, the build owns its context, its files and its VM; until then they are given back on failure. */
-  const accept = async (caller: Caller, request: BuildRequest): Promise<BuildRecord> => {
+  /** From their records on, the builds own their context, files and VMs; until then they are given back on failure. */
+  const accept = async (
+    caller: Caller,
+    { entries, ...request }: BuildRequest & { entries: readonly (string | undefined)[] },
+    matrix: string | null,
+  ): Promise<BuildRecord[]> => {
     await using undo = new AsyncDisposableStack();
     undo.use(request.context);
     requireRole(caller, 'build');
+    if (matrix !== null) checkEntries(entries.map(String), rules);
+    const summaries = await Promise.all(entries.map((entry) => fleet.summary(entry)));
     await retention.makeRoom();
-    const sealed = await sealRequest(request, rules);
-    undo.use(sealed.context);
-    const entry = await fleet.summary(sealed.spec.entry);
-    const journal = await Journal.open(newRecord({ ...sealed, tenant: caller.tenant, entry }), options);
-    undo.defer(() => journal.discard());
-    const cancel = new AbortController();
-    const signal = AbortSignal.any([cancel.signal, stopping.signal]);
-    const lease = scheduler.enter(requestFor(journal, signal));
-    // It may be refused while nobody waits for it yet.
-    lease.catch(() => undefined);
-    undo.defer(() => leave(lease, cancel));
-    await journal.begin();
+    const sealed = { ...(await sealRequest(request, rules)), tenant: caller.tenant, matrix };
+    undo.move();
+    const begun = await acceptBuilds(sealed, summaries, options, stopping.signal);
+    for (const build of begun) run(build);
+    return begun.map(({ journal }) => journal.record);
+  };
+  const run = ({ cancel, signal, ...build }: BegunBuild): void => {
+    const { journal } = build;
     const { id } = journal.record;
-    const done = runBuild({ ...sealed, journal, lease }, { ...options, stopping: stopping.signal }, signal)
+    const done = runBuild(build, { ...options, stopping: stopping.signal }, signal)
       .catch((error: unknown) => logger.error({ error, build: id }, 'a build could not be recorded'))
       .finally(() => {
         active.delete(id);
         if (isTerminal(journal.record.state)) retention.ended(journal.record);
       });
     active.set(id, { journal, cancel, done });
-    undo.move();
-    return journal.record;
   };
+  const startAll = async (...given: Parameters<typeof accept>): Promise<BuildRecord[]> => {
+    const started = accept(...given);
+    starting.add(started);
+    try {
+      return await started;
+    } finally {
+      starting.delete(started);
+    }
+  };
+
+  const recordsOf = async ({ tenant }: Caller, matrix: string): Promise<BuildRecord[]> => {
+    const stored = isUuid(matrix) ? await store.listMatrix(tenant, matrix) : [];
+    if (stored.length === 0) throw new KilnError('NOT_FOUND', 'There is no matrix with this id.');
+    return stored.map((record) => active.get(record.id)?.journal.record ?? record);
+  };
+  const describe = (caller: Caller, id: string, records: readonly BuildRecord[]): Promise<Matrix> =>
+    describeMatrix(id, records, async (record) => {
+      const { log } = await filesOf(caller, record.id);
+      return () => log.read({ offset: 0, follow: false, signal: stopping.signal });
+    });
 
   const builds: RunningBuilds = {
     receive(caller) {
@@ -136,8 +157,9 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
       return receptions.enter();
     },
 
-    check(caller, request) {
+    check(caller, { entries, ...request }) {
       requireRole(caller, 'build');
+      if (entries) checkEntries(entries, rules);
       checkWithoutContext(request, rules);
     },
 
@@ -150,13 +172,23 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
     },
 
     async start(caller, request) {
-      const started = accept(caller, request);
-      starting.add(started);
-      try {
-        return await started;
-      } finally {
-        starting.delete(started);
-      }
+      const [record] = await startAll(caller, { ...request, entries: [request.spec.entry] }, null);
+      if (!record) throw new Error('It is one build.');
+      return record;
+    },
+
+    async startMatrix(caller, request) {
+      const id = uuid();
+      return describe(caller, id, await startAll(caller, request, id));
+    },
+    matrix: async (caller, id) => describe(caller, id, await recordsOf(caller, id)),
+    async cancelMatrix(caller, id, reason) {
+      requireRole(caller, 'build');
+      const open = (await recordsOf(caller, id)).filter(({ state }) => !isTerminal(state));
+      if (open.length === 0)
+        throw new KilnError('BUILD_TERMINAL', `All builds of matrix ${id} have ended already.`);
+      await Promise.all(open.map((record) => builds.cancel(caller, record.id, reason).catch(unlessEnded)));
+      return builds.matrix(caller, id);
     },
 
     get: getRecord,
@@ -228,40 +260,7 @@ function noSuchBuild(): KilnError {
   return new KilnError('NOT_FOUND', 'There is no build with this id.');
 }
 
-/** Gives a VM back that came already, and waits no longer for one that did not. */
-async function leave(coming: Promise<Lease<WarmVm>>, cancel: AbortController): Promise<void> {
-  cancel.abort();
-  try {
-    await using _lease = await coming;
-  } catch {
-    // It never came.
-  }
-}
-
-function newRecord({
-  spec,
-  context,
-  warnings,
-  tenant,
-  entry,
-}: SealedRequest & { readonly tenant: string; readonly entry: EntrySummary }): BuildRecord {
-  const never = Object.fromEntries(phases.map((phase) => [phase, null])) as Record<
-    (typeof phases)[number],
-    null
-  >;
-  return {
-    id: uuid(),
-    tenant,
-    state: 'queued',
-    spec,
-    verdict: null,
-    times: { ...never, queued: new Date().toISOString() },
-    vm: null,
-    entry,
-    context: context?.summary ?? null,
-    imageDigest: null,
-    artifact: null,
-    egress: [],
-    warnings,
-  };
+/** One of several may end by itself before it is cancelled. */
+function unlessEnded(error: unknown): void {
+  if (KilnError.from(error).code !== 'BUILD_TERMINAL') throw error;
 }

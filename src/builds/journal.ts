@@ -70,11 +70,6 @@ export class Journal {
     return this.#ended;
   }
 
-  /** Puts the record into the store. It comes last: a build that is in the store has all its files. */
-  async begin(): Promise<void> {
-    await this.#options.store.insert(this.#record);
-  }
-
   /** Of a build that was not begun: leaves nothing of it. Never rejects, as it would hide why the build was not begun. */
   async discard(): Promise<void> {
     await this.close().catch(() => undefined);

@@ -8,7 +8,7 @@ import { type BuildEdge, postBuild } from './build.ts';
 import { createDocs } from './docs/docs.ts';
 import { guardBrowsers, guardHeaders } from './guards.ts';
 import { getCatalog, getReadiness, getVersion } from './probes.ts';
-import { cancelBuild, getBuild, getEvents, getLog, listBuilds } from './records.ts';
+import { cancelBuild, cancelMatrix, getBuild, getEvents, getLog, getMatrix, listBuilds } from './records.ts';
 import { withCaller } from './with-caller.ts';
 
 type Methods = Partial<Record<'get' | 'post' | 'delete', RequestHandler>>;
@@ -24,6 +24,7 @@ export function createRoutes(edge: BuildEdge): Readonly<Record<string, Methods>>
     '/v1/builds/:id/log': { get: known(getLog(edge)) },
     '/v1/builds/:id/events': { get: known(getEvents(edge)) },
     '/v1/builds/:id/artifact': { get: known(getArtifact(edge)) },
+    '/v1/matrices/:id': { get: known(getMatrix(edge)), delete: known(cancelMatrix(edge)) },
     '/catalog': { get: known(getCatalog(edge.builds)) },
     '/version': { get: known(getVersion(edge.builds)) },
     // Whoever watches over the process has no token.

@@ -3,8 +3,10 @@ import type { Logger } from '../lib/logger.ts';
 import type { BuildRecord } from '../model/build.ts';
 import type { Builds } from '../model/builds.ts';
 import type { Authenticate, Caller } from '../model/caller.ts';
+import type { Matrix } from '../model/matrix.ts';
 import { type BuildAnswer, endAnswer, sendBuild } from './answer/build-answer.ts';
 import { watchClient } from './answer/client.ts';
+import { type MatrixAnswer, sendMatrix } from './answer/matrix-answer.ts';
 import type { HttpSettings } from './settings.ts';
 import type { AnswerOptions } from './upload/fields.ts';
 import { receiveBuild } from './upload/upload.ts';
@@ -22,22 +24,38 @@ export function postBuild(edge: BuildEdge): CallerHandler {
   const { logger } = edge;
   return async (caller, request, response) => {
     using client = watchClient(request);
-    const { record, answer } = await acceptBuild({ caller, request, response }, edge, client.signal);
-    logger.info({ build: record.id, requestId: response.getHeader('X-Request-Id') }, 'build accepted');
+    const asked = { caller, request, response };
+    const { accepted, answer } = await accept(asked, edge, client.signal);
+    const requestId = response.getHeader('X-Request-Id');
+    if ('matrix' in accepted) {
+      const { id, builds } = accepted.matrix;
+      logger.info({ matrix: id, builds: builds.map((build) => build.id), requestId }, 'matrix accepted');
+      response.set({ 'X-Matrix-Id': id, Location: `/v1/matrices/${id}` });
+      if (answer.async || prefersAsync(request)) sendAccepted(request, response, accepted.matrix);
+      else await followMatrix({ ...asked, ...accepted, ...answer }, edge, client.signal);
+      return;
+    }
+    const { record } = accepted;
+    logger.info({ build: record.id, requestId }, 'build accepted');
     response.set({ 'X-Build-Id': record.id, Location: `/v1/builds/${record.id}` });
     if (answer.async || prefersAsync(request)) sendAccepted(request, response, record);
     else await followBuild({ caller, request, response, record, ...answer }, edge, client.signal);
   };
 }
 
-async function acceptBuild(
+/** What the request asked for: one build, or a matrix. */
+type Accepted = { readonly record: BuildRecord } | { readonly matrix: Matrix };
+
+async function accept(
   asked: { caller: Caller; request: Request; response: Response },
   edge: BuildEdge,
   signal: AbortSignal,
-): Promise<{ record: BuildRecord; answer: AnswerOptions }> {
-  using _place = edge.builds.receive(asked.caller);
-  const { answer, ...build } = await receiveBuild(asked, edge, signal);
-  return { record: await edge.builds.start(asked.caller, build), answer };
+): Promise<{ accepted: Accepted; answer: AnswerOptions }> {
+  const { caller } = asked;
+  using _place = edge.builds.receive(caller);
+  const { answer, entries, ...build } = await receiveBuild(asked, edge, signal);
+  if (!entries) return { accepted: { record: await edge.builds.start(caller, build) }, answer };
+  return { accepted: { matrix: await edge.builds.startMatrix(caller, { ...build, entries }) }, answer };
 }
 
 /** The client's leaving, however it shows, is the end of the build. */
@@ -47,7 +65,18 @@ async function followBuild(answer: BuildAnswer, edge: BuildEdge, signal: AbortSi
   await endAnswer(answer, verdict, edge.settings.readerStallMs);
 }
 
-function sendAccepted(request: Request, response: Response, record: BuildRecord): void {
+async function followMatrix(
+  answer: MatrixAnswer & Pick<BuildAnswer, 'onFailure'>,
+  edge: BuildEdge,
+  signal: AbortSignal,
+): Promise<void> {
+  await using clients = new AsyncDisposableStack();
+  for (const { id } of answer.matrix.builds) clients.use(edge.builds.attend(answer.caller, id));
+  const { state } = await sendMatrix(answer, edge, signal);
+  await endAnswer(answer, { state, exitCode: null }, edge.settings.readerStallMs);
+}
+
+function sendAccepted(request: Request, response: Response, record: BuildRecord | Matrix): void {
   if (prefersAsync(request)) response.set('Preference-Applied', 'respond-async');
   response.status(202).json(record);
 }

@@ -29,6 +29,15 @@ export function cancelBuild({ builds }: RecordEdge): CallerHandler {
     void response.json(await builds.cancel(caller, idOf(request), 'The build was cancelled.'));
 }
 
+export function getMatrix({ builds }: RecordEdge): CallerHandler {
+  return async (caller, request, response) => void response.json(await builds.matrix(caller, idOf(request)));
+}
+
+export function cancelMatrix({ builds }: RecordEdge): CallerHandler {
+  return async (caller, request, response) =>
+    void response.json(await builds.cancelMatrix(caller, idOf(request), 'The matrix was cancelled.'));
+}
+
 /** The log's bytes, exactly. */
 export function getLog({ builds, settings }: RecordEdge): CallerHandler {
   return async (caller, request, response) => {

@@ -102,6 +102,8 @@ export type BuildRecord = {
   readonly id: string;
   /** Whose it is. */
   readonly tenant: string;
+  /** The matrix that it is one build of; null for a build by itself. */
+  readonly matrix: string | null;
   readonly state: BuildState;
   readonly spec: BuildSpec;
   readonly verdict: Verdict | null;

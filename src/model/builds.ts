@@ -3,6 +3,7 @@ import type { Caller } from './caller.ts';
 import type { CatalogItem } from './catalog-item.ts';
 import type { ArchiveUpload, StagedContext } from './context.ts';
 import type { EventItem, WatchItem } from './event.ts';
+import type { Matrix } from './matrix.ts';
 import type { BuildSpec } from './spec.ts';
 
 /**
@@ -20,7 +21,7 @@ export type Builds = {
    * Checks what can be told of a request before its context is there, so that nobody uploads one in vain; `start` checks it
    * again. @throws PARAM_INVALID, FRONTEND_NOT_ALLOWED, DOCKERFILE_INVALID
    */
-  check(caller: Caller, request: Omit<BuildRequest, 'context'>): void;
+  check(caller: Caller, request: CheckedRequest): void;
 
   /** Streams an uploaded archive (tar, gzip, zip) through the context guard into a staged image for the VM. */
   stageContext(caller: Caller, upload: ArchiveUpload, signal: AbortSignal): Promise<StagedContext>;
@@ -31,6 +32,15 @@ export type Builds = {
    * @throws NO_CAPACITY, DRAINING, DOCKERFILE_MISSING, …
    */
   start(caller: Caller, request: BuildRequest): Promise<BuildRecord>;
+  /**
+   * Builds one request by each of these entries, at most `maxMatrixBuilds`, from one context: all of them are queued or none. Owns the
+   * context as `start` does. @throws as `start`, PARAM_INVALID for an entry that is named twice
+   */
+  startMatrix(caller: Caller, request: MatrixRequest): Promise<Matrix>;
+  /** @throws NOT_FOUND */
+  matrix(caller: Caller, id: string): Promise<Matrix>;
+  /** Cancels those of its builds that have not ended. @throws NOT_FOUND, BUILD_TERMINAL where all have */
+  cancelMatrix(caller: Caller, id: string, reason: string): Promise<Matrix>;
   /**
    * A client that waits for the build's end: `await using` it around everything that is sent to that client. Leaving it
    * before the build has ended cancels the build. Its disposal never rejects.
@@ -71,6 +81,12 @@ export type BuildRequest = {
   /** The Dockerfile itself, where it was uploaded apart from the context; at most 1 MiB. */
   readonly dockerfile: Buffer | null;
 };
+
+/** What is known of a request before its context is there; `entries` of a matrix alone. */
+export type CheckedRequest = Omit<BuildRequest, 'context'> & { readonly entries?: readonly string[] };
+
+/** The `entry` of its spec counts for nothing. */
+export type MatrixRequest = BuildRequest & { readonly entries: readonly string[] };
 
 export type BuildPage = {
   readonly builds: readonly BuildRecord[];

@@ -17,8 +17,9 @@ type ProxyDestination = {
 
 const defaults = parseSpec({});
 
-type Stored = Omit<BuildRecord, 'tenant' | 'spec' | 'vm' | 'egress' | 'warnings'> & {
+type Stored = Omit<BuildRecord, 'tenant' | 'matrix' | 'spec' | 'vm' | 'egress' | 'warnings'> & {
   readonly tenant?: string;
+  readonly matrix?: string | null;
   readonly spec: Partial<BuildSpec>;
   readonly vm: Partial<NonNullable<BuildRecord['vm']>> | null;
   readonly egress: readonly (EgressDestination | ProxyDestination)[];
@@ -32,6 +33,7 @@ export function readRecord(stored: string): BuildRecord {
   return {
     ...record,
     tenant: record.tenant ?? defaultTenant,
+    matrix: record.matrix ?? null,
     spec: { ...defaults, ...record.spec },
     // Steps shared the network of their VM.
     vm: record.vm && ({ network: 'vm', ...record.vm } as NonNullable<BuildRecord['vm']>),

@@ -14,7 +14,8 @@ import { openDatabase, settle, type Tables } from './database.ts';
 
 /** The records of all builds. Every change is on disk when its promise resolves. Each of them may throw KilnError STORAGE_FULL. */
 export type BuildStore = AsyncDisposable & {
-  insert(record: BuildRecord): Promise<void>;
+  /** All of them or none. */
+  insert(...records: readonly BuildRecord[]): Promise<void>;
   /** Replaces a record. @throws when its state does not follow the stored one: a build ends once. */
   update(record: BuildRecord): Promise<void>;
   /** @throws KilnError NOT_FOUND */
@@ -30,6 +31,8 @@ export type BuildStore = AsyncDisposable & {
     before?: string;
     maxBytes?: number;
   }): Promise<BuildPage>;
+  /** The builds of a matrix in the order they were made; none where there is no such matrix. */
+  listMatrix(tenant: string, matrix: string): Promise<BuildRecord[]>;
   /** Ends what an earlier run left queued or running; returns those records as they are now. */
   interruptUnfinished(verdict: Verdict, at: string): Promise<BuildRecord[]>;
 
@@ -58,14 +61,12 @@ export async function openBuildStore(directory: string): Promise<BuildStore> {
 
 export function createBuildStore(db: Kysely<Tables>): BuildStore {
   return {
-    async insert(record) {
-      const created = record.times.queued ?? '';
-      await settle(
-        db
-          .insertInto('build')
-          .values({ id: record.id, tenant: record.tenant, created, ...columnsOf(record) })
-          .execute(),
-      );
+    async insert(...records) {
+      const rows = records.map((record) => {
+        const { id, tenant, matrix, times } = record;
+        return { id, tenant, matrix, created: times.queued ?? '', ...columnsOf(record) };
+      });
+      await settle(db.insertInto('build').values(rows).execute());
     },
     update: (record) => settle(update(db, record)),
     async get(id) {
@@ -85,6 +86,10 @@ export function createBuildStore(db: Kysely<Tables>): BuildStore {
       const own = tenant === null ? newest : newest.where('tenant', '=', tenant);
       const query = before === undefined ? own : own.where('id', '<', before);
       return settle(readPage(query.stream(), { limit, maxBytes }));
+    },
+    async listMatrix(tenant, matrix) {
+      const own = db.selectFrom('build').select('record').where('tenant', '=', tenant);
+      return (await settle(own.where('matrix', '=', matrix).orderBy('id').execute())).map(parse);
     },
     interruptUnfinished: (verdict, at) =>
       settle(db.transaction().execute((transaction) => interruptUnfinished(transaction, verdict, at))),

@@ -9,6 +9,7 @@ export type Tables = {
   build: {
     id: string;
     tenant: string;
+    matrix: string | null;
     state: string;
     /** RFC 3339; ids sort the same way. */
     created: string;
@@ -62,6 +63,12 @@ const migrations: Record<string, Migration> = {
         .addColumn('tenant', 'text', (column) => column.notNull().defaultTo('default'))
         .execute();
       await db.schema.createIndex('build_tenant').on('build').columns(['tenant', 'id']).execute();
+    },
+  },
+  '005-matrix': {
+    async up(db) {
+      await db.schema.alterTable('build').addColumn('matrix', 'text').execute();
+      await db.schema.createIndex('build_matrix').on('build').column('matrix').execute();
     },
   },
 };

@@ -57,8 +57,8 @@ export async function createVmFolder(path: string, overlay: string, user: Proces
       const file = join(path, name);
       await link(source, file);
       await using linked = await openPlainFile(file);
-      if (user) await linked.chown(process.getuid?.() ?? 0, user.gid);
-      await linked.chmod(0o440);
+      // Whoever gets into a folder that has it may read it: several VMs may have it at once, each its own name of it.
+      await linked.chmod(0o444);
       return file;
     },
     async addBlank(name, bytes) {

@@ -9,7 +9,7 @@ import { capabilities } from '../fleet/fleet-of-one.ts';
 const rules: RequestRules = {
   policy: { customFrontends: true },
   builtinFrontend: false,
-  findEntry: () => undefined,
+  findEntry: (asked = 'v1') => ({ name: `buildkit-${asked}` }),
 };
 const forbidden = { ...rules, policy: { customFrontends: false } };
 const always = { ...rules, builtinFrontend: true };

@@ -5,13 +5,14 @@ import { type Caller, localAdmin } from '../../src/model/caller.ts';
 import type { StagedContext } from '../../src/model/context.ts';
 import { KilnError } from '../../src/model/error.ts';
 import { parseSpec } from '../../src/model/spec.ts';
+import { matrixAssertions } from './matrix-contract.ts';
 
 /** `succeeds`: a build says something and succeeds. `goes on`: it says something and never ends by itself. */
 export type Ending = 'succeeds' | 'goes on';
 export type OpenedBuilds = AsyncDisposable & { readonly builds: Builds };
 
 type Title = string;
-type Assertion = readonly [Title, Ending, (builds: Builds) => Promise<void>];
+export type Assertion = readonly [Title, Ending, (builds: Builds) => Promise<void>];
 
 const { signal } = new AbortController();
 const fromStart = { logOffset: 0, eventOffset: 0, follow: true, signal };
@@ -33,6 +34,7 @@ const reader: Caller = { ...localAdmin, role: 'read' };
 const stranger: Caller = { tenant: 'other', role: 'admin' };
 
 const assertions: readonly Assertion[] = [
+  ...matrixAssertions,
   [
     'a build belongs to the tenant that started it; to every other it does not exist, not even for its admin',
     'goes on',

@@ -22,7 +22,7 @@ async function finishOn(failures: number) {
   const logger = createMemoryLogger();
   const options = { store: { ...opened, update }, buildsDirectory: folder.path, maxLogBytes: 1e6, logger };
   const journal = await Journal.open(queuedRecord(), options);
-  await journal.begin();
+  await opened.insert(journal.record);
   const stopping = new AbortController().signal;
   const retention = { makeRoom: assert.fail };
   const error = await finishBuild(journal, ending, { stopping, retention, logger, retryMs: 1 }).then(

@@ -21,7 +21,7 @@ test('a build whose end does not fit on a full disk ends once there is room: rec
   await mkdir(buildsDirectory);
   const logger = createMemoryLogger();
   const journal = await Journal.open(queuedRecord(), { store, buildsDirectory, logger, maxLogBytes: MiB });
-  await journal.begin();
+  await store.insert(journal.record);
   await journal.log(Buffer.from('#1 a line\n'));
   await journal.reach('leased', { state: 'running' });
 
@@ -63,7 +63,7 @@ test('what a full disk does not take of a record is not said of the build either
   await mkdir(buildsDirectory);
   const options = { store, buildsDirectory, logger: createMemoryLogger(), maxLogBytes: MiB };
   const journal = await Journal.open(queuedRecord(), options);
-  await journal.begin();
+  await store.insert(journal.record);
   const ballast = join(disk.path, 'ballast');
   await fillDisk(ballast);
   const changeOn = async (): Promise<void> => {
@@ -83,7 +83,7 @@ test('a build whose log the disk lost at its end still ends, and says so once it
   await using store = await openBuildStore(folder.path);
   const options = { store, buildsDirectory: folder.path, logger: createMemoryLogger(), maxLogBytes: MiB };
   const journal = await Journal.open(queuedRecord(), options);
-  await journal.begin();
+  await store.insert(journal.record);
   // A device that takes no sync, in place of a disk that fails.
   await journal.files.log.end();
   const log = await AppendFile.reopen('/dev/full');
@@ -105,7 +105,7 @@ test('a build that prints more than is kept of one is told so, and still gets it
     maxLogBytes: MiB,
     logger: createMemoryLogger(),
   });
-  await journal.begin();
+  await store.insert(journal.record);
   const chunk = Buffer.alloc(64 * 1024, 'x');
   for (let written = 0; written + chunk.length < MiB / 2; written += chunk.length) await journal.log(chunk);
   const many = async (): Promise<void> => {

@@ -19,7 +19,7 @@ test('nothing follows the verdict, also of what is still being written down when
     maxLogBytes: 1e9,
     logger,
   });
-  await journal.begin();
+  await store.insert(journal.record);
   const writeOn = async (): Promise<void> => {
     for (;;) await journal.event({ type: 'warning', message: 'one more' });
   };

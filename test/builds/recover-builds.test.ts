@@ -16,7 +16,7 @@ test('a build whose record ended and whose events did not gets its verdict as it
   const options = { store, buildsDirectory: folder.path, maxLogBytes: 1024 * 1024, logger };
   const died = await Journal.open(queuedRecord(), options);
   const whole = await Journal.open(queuedRecord(), options);
-  for (const journal of [died, whole]) await journal.begin();
+  for (const journal of [died, whole]) await store.insert(journal.record);
   await whole.finish(verdict, []);
   await store.update(endRecord(died.record, { ...verdict, state: 'succeeded' }, '2026-01-02T03:04:06.000Z'));
   // An event that was half written.

@@ -31,7 +31,7 @@ async function createParts(path: string): Promise<Parts> {
     async addBuild(logBytes, artifact) {
       const options = { store, buildsDirectory, maxLogBytes: 100 * MiB, logger: createMemoryLogger() };
       const journal = await Journal.open(queuedRecord({ context: null }), options);
-      await journal.begin();
+      await store.insert(journal.record);
       await journal.log(Buffer.alloc(logBytes, 'x'));
       if (artifact) await keep(artifacts, journal, artifact);
       await journal.finish(verdict, []);
@@ -113,7 +113,7 @@ test('an artifact that a running build has put out too stays', async () => {
   await parts.addBuild(1, same);
   const options = { ...parts, maxLogBytes: MiB, logger: createMemoryLogger() };
   const running = await Journal.open(queuedRecord({ context: null }), options);
-  await running.begin();
+  await parts.store.insert(running.record);
   await running.change({ state: 'running' });
   await keep(parts.artifacts, running, same);
   const last = await parts.addBuild(1);

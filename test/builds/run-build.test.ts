@@ -216,7 +216,7 @@ for (const { title, guests, spec = {}, waiting, expected } of cases) {
     await mkdir(buildsDirectory);
     const record = { ...queuedRecord(), context: null, spec: parseSpec(spec) };
     const journal = await Journal.open(record, { store, buildsDirectory, maxLogBytes: 1e6, logger });
-    await journal.begin();
+    await store.insert(journal.record);
     const max = waiting ? 0 : 2;
     const pool = scheduleOne({ size: 0, frozen: 0, max, create: asleep(vms.create), logger });
     const signal = AbortSignal.any([cancel.signal, stop.signal]);

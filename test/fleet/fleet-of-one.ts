@@ -9,14 +9,14 @@ import { queuedRecord } from '../store/harness.ts';
 /** What the BuildKit of the standard entry can do. */
 export const capabilities = capabilitiesOf([0, 20, 2]);
 
-/** The real catalog; of the entry that records of tests have there is an image, which only has a name. */
-export async function fleetOfOne(): Promise<Fleet> {
+/** The real catalog; of the entry that records of tests have, and of others, there is an image, which only has a name. */
+export async function fleetOfOne(...others: readonly string[]): Promise<Fleet> {
   const { name, imageDigest, versions } = queuedRecord().entry;
-  const image = { ...noImage(name), digest: imageDigest, versions };
+  const imageOf = (entry: string) => ({ ...noImage(entry), digest: imageDigest, versions });
   return new Fleet({
     catalog: await listEntries(join(import.meta.dirname, '../../images')),
     standard: name,
-    images: new Map([[name, async () => image]]),
+    images: new Map([name, ...others].map((entry) => [entry, async () => imageOf(entry)])),
     openTemplates: () => assert.fail('no template is asked for'),
     signal: new AbortController().signal,
   });

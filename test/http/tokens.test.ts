@@ -34,6 +34,8 @@ const calls: readonly (readonly [
   ['get', `${build}/events`, { read: 200, build: 200, admin: 200 }],
   ['get', `${build}/artifact`, { read: 404, build: 404, admin: 404 }],
   ['delete', build, { read: refused, build: 409, admin: 409 }],
+  ['get', `/v1/matrices/${record.id}`, { read: 404, build: 404, admin: 404 }],
+  ['delete', `/v1/matrices/${record.id}`, { read: refused, build: 404, admin: 404 }],
   ['get', '/catalog', { read: 200, build: 200, admin: 200 }],
   ['get', '/version', { read: 200, build: 200, admin: 200 }],
 ];

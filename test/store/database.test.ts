@@ -136,12 +136,12 @@ test('records of the version before have their columns after the first start', a
   }
   {
     const db = await openDatabase(join(folder.path, 'kiln.db'));
-    for (const index of ['build_kept', 'build_artifact', 'build_tenant'])
+    for (const index of ['build_kept', 'build_artifact', 'build_tenant', 'build_matrix'])
       await db.schema.dropIndex(index).execute();
-    for (const column of ['finished', 'artifact', 'removed', 'tenant'])
+    for (const column of ['finished', 'artifact', 'removed', 'tenant', 'matrix'])
       await db.schema.alterTable('build').dropColumn(column).execute();
     await sql`DELETE FROM kysely_migration WHERE name >= '002-removed'`.execute(db);
-    await sql`UPDATE build SET record = json_remove(record, '$.tenant', '$.warnings', '$.spec.builtinFrontend')`.execute(
+    await sql`UPDATE build SET record = json_remove(record, '$.tenant', '$.matrix', '$.warnings', '$.spec.builtinFrontend')`.execute(
       db,
     );
     await db.destroy();

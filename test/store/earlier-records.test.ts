@@ -49,6 +49,7 @@ const nothing = { announced: null, reason: null, bytesIn: 0, bytesOut: 0 };
 const today: BuildRecord = {
   ...rest,
   tenant: 'default',
+  matrix: null,
   state: 'running',
   spec: { ...spec, output: 'oci', builtinFrontend: false, network: 'default' },
   vm: { id: 'vm-1', accelerator: 'tcg', network: 'vm' },

@@ -26,6 +26,7 @@ export function queuedRecord(change: Partial<BuildRecord> = {}): BuildRecord {
   return {
     id: uuid(),
     tenant: 'default',
+    matrix: null,
     state: 'queued',
     spec: parseSpec({ buildArgs: { A: 'grüße 🙂', B: "'; DROP TABLE build; --" } }),
     verdict: null,

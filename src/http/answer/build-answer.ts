@@ -19,7 +19,7 @@ export type BuildAnswer = {
 };
 
 /** Types that the answer may have; the first is the default. */
-const answerTypes = ['text/plain', 'application/x-ndjson', 'text/event-stream'];
+export const answerTypes = ['text/plain', 'application/x-ndjson', 'text/event-stream'] as const;
 
 /** Sends what the build says, as it says it; resolves with its verdict, which has been sent too. */
 export async function sendBuild(
@@ -27,7 +27,7 @@ export async function sendBuild(
   { builds, settings }: { builds: Builds; settings: HttpSettings },
   signal: AbortSignal,
 ): Promise<Verdict> {
-  const type = request.accepts(answerTypes) || 'text/plain';
+  const type = request.accepts([...answerTypes]) || 'text/plain';
   // HTTP/1.0 has neither chunks nor trailers.
   if (request.httpVersionMinor > 0) response.set('Trailer', 'X-Build-State, X-Build-Exit-Code');
   const stream = openStream(response, { type, stallMs: settings.readerStallMs }, signal);
@@ -60,19 +60,19 @@ async function getEnded(
   }
 }
 
-/** Ends the response as the build ended: whole, with trailers, or cut off. */
+/** Ends the response as the build, or the matrix, ended: whole, with trailers, or cut off. */
 export async function endAnswer(
-  { response, onFailure }: BuildAnswer,
-  verdict: Verdict,
+  { response, onFailure }: Pick<BuildAnswer, 'response' | 'onFailure'>,
+  { state, exitCode }: { readonly state: string; readonly exitCode: number | null },
   stallMs: number,
 ): Promise<void> {
-  if (verdict.state !== 'succeeded' && onFailure === 'cut') {
+  if (state !== 'succeeded' && onFailure === 'cut') {
     await cutOff(response, stallMs);
     return;
   }
   response.addTrailers({
-    'X-Build-State': verdict.state,
-    ...(verdict.exitCode !== null && { 'X-Build-Exit-Code': String(verdict.exitCode) }),
+    'X-Build-State': state,
+    ...(exitCode !== null && { 'X-Build-Exit-Code': String(exitCode) }),
   });
   response.end();
 }

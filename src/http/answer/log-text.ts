@@ -36,6 +36,20 @@ export async function writeLog(
   return verdict;
 }
 
+/** The same text, piece by piece, without any sign of life. */
+export async function* readText(
+  items: AsyncIterable<WatchItem>,
+  { id, getEnded }: Pick<LogTextOptions, 'id' | 'getEnded'>,
+): AsyncGenerator<Buffer | string> {
+  const text = new LogText(id);
+  let verdict: Verdict | null = null;
+  for await (const item of items) {
+    yield* item.kind === 'log' ? text.log(item.data) : text.event(item.event);
+    if (item.kind === 'event' && item.event.type === 'verdict') verdict = item.event.verdict;
+  }
+  if (verdict) yield text.end(await getEnded(verdict));
+}
+
 /** What to write next. INVARIANT: once the log has begun, nothing but the log is written until its end. */
 class LogText {
   readonly #id: string;

@@ -8,6 +8,7 @@ import {
   catalogSchema,
   eventSchema,
   listQuery,
+  matrixSchema,
   pageSchema,
   rangeQuery,
   readinessSchema,
@@ -94,6 +95,18 @@ export function describeRoutes(): readonly RouteDescription[] {
       },
     },
     {
+      ...{ id: 'getMatrix', method: 'get', path: '/v1/matrices/{id}', role: 'read' },
+      summary: 'A matrix: the builds of one upload by several archive entries',
+      errors: ofBuild,
+      responses: { 200: json('The matrix as it is now.', matrixSchema) },
+    },
+    {
+      ...{ id: 'cancelMatrix', method: 'delete', path: '/v1/matrices/{id}', role: 'build' },
+      summary: 'Cancel the builds of a matrix that have not ended',
+      errors: [...ofBuild, 'BUILD_TERMINAL'],
+      responses: { 200: json('The matrix.', matrixSchema) },
+    },
+    {
       ...{ id: 'livez', method: 'get', path: '/livez', role: null, summary: 'Whether the process is alive' },
       errors: always,
       responses: { 200: json('It is.', z.strictObject({ alive: z.literal(true) })) },
@@ -161,10 +174,13 @@ function describePost(path: string, id: string): RouteDescription {
     responses: {
       200: {
         description:
-          'The log, or the events. X-Build-Id names the build; the trailers X-Build-State and X-Build-Exit-Code say how it ended.',
+          'The log, or the events. X-Build-Id names the build; X-Matrix-Id, where several entries are named, the matrix, whose lines begin with the version they are of and whose events with `entry` and `build`; the trailers X-Build-State and X-Build-Exit-Code say how it ended.',
         content: { 'text/plain': { schema: z.string() }, ...events },
       },
-      202: json('Accepted, with Prefer: respond-async or async=1.', recordSchema),
+      202: json(
+        'Accepted, with Prefer: respond-async or async=1; of a matrix all of it.',
+        z.union([recordSchema, matrixSchema]),
+      ),
     },
   };
 }

@@ -64,6 +64,9 @@ export const recordSchema = z
   .strictObject({
     id: z.uuid(),
     tenant: z.string().meta({ description: 'Whose it is.' }),
+    matrix: z.uuid().nullable().meta({
+      description: 'The matrix that it is one build of; null for a build by itself.',
+    }),
     state: z.enum(buildStates),
     spec: specSchema,
     verdict: orNull(verdictSchema),
@@ -92,6 +95,34 @@ export const recordSchema = z
     warnings: z.array(z.string()).meta({ description: 'What the caller should know of how it was built.' }),
   })
   .meta({ id: 'Build', description: 'The record of a build.' });
+
+const differenceSchema = z.strictObject({
+  of: z.enum(['own', 'first']).meta({
+    description: "Whether it is a line of this build's log, or one of the first build's that it lacks.",
+  }),
+  line: z.number().int().min(1),
+  text: z.string(),
+});
+
+export const matrixSchema = z
+  .strictObject({
+    id: z.uuid(),
+    state: z.enum(['running', 'succeeded', 'failed']),
+    builds: z.array(
+      z.strictObject({
+        entry: z.string(),
+        id: z.uuid().meta({ description: 'Of the build.' }),
+        state: z.enum(buildStates),
+        seconds: z.number().nullable().meta({ description: 'In its VM.' }),
+        imageDigest: digest.nullable(),
+        firstDifference: differenceSchema.nullable().meta({
+          description:
+            'Where its log first says something else than that of the first build; times, the numbers of steps and the progress of transfers aside.',
+        }),
+      }),
+    ),
+  })
+  .meta({ id: 'Matrix', description: 'Builds of one upload by several archive entries.' });
 
 export const catalogSchema = z
   .strictObject({

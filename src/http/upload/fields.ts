@@ -12,8 +12,14 @@ const of = (name: keyof typeof shape): string => shape[name].meta()?.description
 
 /** Every field there is. */
 export const fieldInfos: Readonly<Record<string, FieldInfo>> = {
-  entry: { description: of('entry') },
-  buildkit: { description: 'The same as entry; the version alone will do, such as v0.12.5.' },
+  entry: {
+    description: `${of('entry')} Several, repeated or with commas between them, make one build each of the same upload: a matrix.`,
+    repeated: true,
+  },
+  buildkit: {
+    description: 'The same as entry; the version alone will do, such as v0.12.5.',
+    repeated: true,
+  },
   dockerfile: { description: of('dockerfile') },
   'context-dir': { description: of('contextDir') },
   target: { description: of('target') },
@@ -64,16 +70,24 @@ function checkNames(fields: Fields): void {
   }
 }
 
+export type ParsedFields = {
+  readonly spec: BuildSpec;
+  /** Of a matrix; undefined where one entry or none is named. */
+  readonly entries: readonly string[] | undefined;
+  readonly answer: AnswerOptions;
+};
+
 /** @throws KilnError MULTIPART_FIELD, PARAM_INVALID, REF_INVALID, PLATFORM_UNSUPPORTED */
-export function parseFields(fields: Fields): { spec: BuildSpec; answer: AnswerOptions } {
+export function parseFields(fields: Fields): ParsedFields {
   checkNames(fields);
   const one = (name: string): string | undefined => fields.get(name)?.[0];
   // As with `docker build --target ""`: scripts pass variables that may be empty.
   const given = (name: string): string | undefined => one(name) || undefined;
   const many = (name: string): readonly string[] => fields.get(name) ?? [];
+  const entries = parseEntries(many('entry'), many('buildkit'));
   const spec = parseSpec(
     withoutUndefined({
-      entry: oneOf(given, 'entry', 'buildkit'),
+      entry: entries.length === 1 ? entries[0] : undefined,
       dockerfile: given('dockerfile'),
       contextDir: given('context-dir'),
       target: given('target'),
@@ -91,7 +105,10 @@ export function parseFields(fields: Fields): { spec: BuildSpec; answer: AnswerOp
   );
   const onFailure = parseChoice('on-failure', one('on-failure'), { cut: 'cut', end: 'end' } as const);
   const async = parseChoice('async', one('async'), booleans);
-  return { spec, answer: { onFailure: onFailure ?? 'cut', async: async ?? false } };
+  return {
+    ...{ spec, entries: entries.length > 1 ? entries : undefined },
+    answer: { onFailure: onFailure ?? 'cut', async: async ?? false },
+  };
 }
 
 /** Both sources of fields as one; a field in both is refused, as nobody could say which one counts. */
@@ -106,12 +123,17 @@ export function joinFields(first: Fields, second: Fields): Fields {
   return new Map([...first, ...second]);
 }
 
-/** A field of two names, of which one may be used. */
-function oneOf(given: (name: string) => string | undefined, name: string, other: string): string | undefined {
-  if (given(name) !== undefined && given(other) !== undefined) {
-    throw new KilnError('PARAM_INVALID', `Fields '${name}' and '${other}' are the same; give one of them.`);
-  }
-  return given(name) ?? given(other);
+/** Two names of one field, of which one may be used; empty values count for nothing. */
+function parseEntries(entry: readonly string[], buildkit: readonly string[]): string[] {
+  const [ofEntry, ofBuildkit] = [entry, buildkit].map((texts) =>
+    texts
+      .flatMap((text) => text.split(','))
+      .map((text) => text.trim())
+      .filter((text) => text !== ''),
+  ) as [string[], string[]];
+  if (ofEntry.length > 0 && ofBuildkit.length > 0)
+    throw new KilnError('PARAM_INVALID', "Fields 'entry' and 'buildkit' are the same; give one of them.");
+  return [...ofEntry, ...ofBuildkit];
 }
 
 function unknownField(name: string): KilnError {

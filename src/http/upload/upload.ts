@@ -14,6 +14,8 @@ import { watchPace } from './pace.ts';
 /** A build request as it was received; whoever holds it owns the context. */
 export type ReceivedBuild = {
   readonly spec: BuildSpec;
+  /** Of a matrix; undefined where it is one build. */
+  readonly entries: readonly string[] | undefined;
   readonly answer: AnswerOptions;
   readonly context: StagedContext | null;
   readonly dockerfile: Buffer | null;
@@ -36,7 +38,8 @@ export async function receiveBuild(
   const received: Receiving = {
     parse(form) {
       const parsed = parseForm(form, query);
-      builds.check(caller, { spec: parsed.spec, dockerfile: form.dockerfile });
+      const { spec, entries } = parsed;
+      builds.check(caller, { spec, dockerfile: form.dockerfile, ...(entries && { entries }) });
       return parsed;
     },
     stage: (upload) => builds.stageContext(caller, upload, linked),

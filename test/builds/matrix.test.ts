@@ -1,0 +1,125 @@
+import assert from 'node:assert/strict';
+import { readdir } from 'node:fs/promises';
+import { test } from 'node:test';
+import { createBuilds, type RunningBuilds } from '../../src/builds/create-builds.ts';
+import { DiskBudget } from '../../src/host/disk-budget.ts';
+import { localAdmin } from '../../src/model/caller.ts';
+import { parseSpec } from '../../src/model/spec.ts';
+import { Scheduler } from '../../src/scheduler/scheduler.ts';
+import { file, tar } from '../context/tar.ts';
+import { fleetOfOne } from '../fleet/fleet-of-one.ts';
+import { asleep } from '../scheduler/asleep.ts';
+import { readiness } from '../simulated-service.ts';
+import { createFolder } from '../store/harness.ts';
+import { openDataFolder } from './data-folder.ts';
+import { createMemoryLogger } from './memory-logger.ts';
+import { type Script, simulateVms } from './simulated-vms.ts';
+
+const entries = ['v0.20.2', 'buildkit-v0.12.5'];
+const { signal } = new AbortController();
+const spec = parseSpec({});
+
+type Opened = AsyncDisposable & {
+  readonly builds: RunningBuilds;
+  readonly buildsDirectory: string;
+  readonly stagingDirectory: string;
+};
+
+/** The real use-cases, on VMs of two entries that follow scripts, one VM at a time. */
+async function open(scripts: readonly Script[], { limit = 10 } = {}): Promise<Opened> {
+  await using undo = new AsyncDisposableStack();
+  const { path } = undo.use(await createFolder());
+  const { path: stagingDirectory } = undo.use(await createFolder());
+  const logger = createMemoryLogger();
+  const { store, artifacts, buildsDirectory, openRetention } = undo.use(await openDataFolder(path));
+  const retention = undo.use(await openRetention());
+  const vms = undo.use(await simulateVms(scripts, stagingDirectory));
+  const create = asleep(() => vms.create());
+  const scheduler = new Scheduler({
+    ...{ logger, max: 1, limit, kept: new Map(), create: (_entry, linked) => create(linked) },
+  });
+  undo.defer(() => scheduler.close());
+  const builds = createBuilds({
+    ...{ store, artifacts, retention, scheduler, logger, buildsDirectory, stagingDirectory },
+    ...{ fleet: await fleetOfOne('buildkit-v0.12.5'), minFreeBytes: 0, defaultTimeoutSeconds: 60 },
+    ...{ maxArtifactBytes: 1, maxLogBytes: 1024 * 1024, vmDiskBytes: 1, builtinFrontend: false },
+    disk: new DiskBudget({ directory: path, keepFreeBytes: 0 }),
+    policy: { customFrontends: true },
+    limits: { maxBytes: 1e6, maxEntries: 10, maxUploadBytes: 1e6 },
+    readiness: () => readiness(true),
+  });
+  undo.defer(async () => {
+    builds.abort();
+    await builds.drain();
+  });
+  scheduler.start();
+  const resources = undo.move();
+  return {
+    ...{ builds, buildsDirectory, stagingDirectory },
+    [Symbol.asyncDispose]: () => resources.disposeAsync(),
+  };
+}
+
+async function* archive(): AsyncGenerator<Buffer> {
+  yield tar(file('Dockerfile', 'FROM scratch\n'));
+}
+
+async function images({ stagingDirectory }: Opened): Promise<string[]> {
+  return (await readdir(stagingDirectory)).filter((name) => name.endsWith('.erofs'));
+}
+
+const says =
+  (line: string): Script =>
+  (guest) => {
+    guest.log(`#1 [internal] load\n#5 0.1 ${line}\n`);
+    guest.end();
+  };
+
+test('one upload is built by each entry, from one staged context, which goes with the last build (simulated VMs)', async () => {
+  await using opened = await open([says('go 1.24'), says('go 1.17')]);
+  const { builds } = opened;
+  const upload = { bytes: archive(), declared: null };
+  const context = await builds.stageContext(localAdmin, upload, signal);
+  const { id, builds: made } = await builds.startMatrix(localAdmin, {
+    ...{ spec, context, dockerfile: null, entries },
+  });
+  assert.equal((await images(opened)).length, 1);
+  for (const build of made) {
+    const range = { logOffset: 0, eventOffset: 0, follow: true, signal };
+    for await (const _item of await builds.watch(localAdmin, build.id, range));
+    const record = await builds.get(localAdmin, build.id);
+    assert.deepEqual(
+      [record.matrix, record.entry.name, record.spec.entry, record.context?.entries],
+      [id, build.entry, build.entry, 1],
+    );
+  }
+  const matrix = await builds.matrix(localAdmin, id);
+  assert.equal(matrix.state, 'succeeded');
+  assert.deepEqual(
+    matrix.builds.map(({ entry, state, firstDifference }) => ({ entry, state, firstDifference })),
+    [
+      { entry: 'buildkit-v0.20.2', state: 'succeeded', firstDifference: null },
+      {
+        ...{ entry: 'buildkit-v0.12.5', state: 'succeeded' },
+        firstDifference: { of: 'own', line: 2, text: '#5 0.1 go 1.17' },
+      },
+    ],
+  );
+  assert.ok(matrix.builds.every(({ seconds }) => seconds !== null));
+  await builds.drain();
+  assert.deepEqual(await images(opened), []);
+});
+
+test('where the line has room for a part of a matrix only, none of it is there (simulated VMs)', async () => {
+  await using opened = await open([() => undefined, () => undefined], { limit: 0 });
+  const { builds } = opened;
+  const request = { spec, dockerfile: Buffer.from('FROM scratch\n') };
+  const upload = { bytes: archive(), declared: null };
+  const context = await builds.stageContext(localAdmin, upload, signal);
+  await assert.rejects(builds.startMatrix(localAdmin, { ...request, context, entries }), {
+    code: 'NO_CAPACITY',
+  });
+  assert.deepEqual((await builds.list(localAdmin, { limit: 10 })).builds, []);
+  assert.deepEqual(await readdir(opened.buildsDirectory), []);
+  assert.deepEqual(await images(opened), []);
+});
