@@ -2,9 +2,12 @@ import { parseArgs } from 'node:util';
 import manifest from '../package.json' with { type: 'json' };
 import { parseConfig } from './config/config.ts';
 import { renderReady, renderUsage } from './config/usage.ts';
+import { LineOutput } from './lib/line-output.ts';
 import { createProcessLogger } from './lib/pino-logger.ts';
 import { isOurs, KilnError } from './model/error.ts';
 import { startService } from './service.ts';
+
+const standardOutput = new LineOutput(1);
 
 /**
  * The process: arguments, environment and signals in, exit code out. The first SIGINT or SIGTERM lets running builds finish, the second,
@@ -64,7 +67,7 @@ async function serve(): Promise<void> {
 }
 
 function say(line: string): void {
-  process.stdout.write(line === '' ? '\n' : line.startsWith(' ') ? `${line}\n` : `kiln: ${line}\n`);
+  standardOutput.write(line === '' ? '\n' : line.startsWith(' ') ? `${line}\n` : `kiln: ${line}\n`);
 }
 
 try {

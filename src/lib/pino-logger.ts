@@ -1,5 +1,6 @@
 import pino, { type DestinationStream } from 'pino';
 import { hideTokens } from './hide-tokens.ts';
+import { LineOutput } from './line-output.ts';
 import type { Logger } from './logger.ts';
 
 /**
@@ -16,7 +17,13 @@ export function createPinoLogger(level: 'info' | 'warn', destination: Destinatio
   };
 }
 
-/** The log on standard error; each line is out when the call returns. */
+/** The log on standard error; each line is out when the call returns. Lines that could not be written are told of by the next that can. */
 export function createProcessLogger(level: 'info' | 'warn'): Logger {
-  return createPinoLogger(level, pino.destination(2));
+  const output = new LineOutput(standardError, ({ lines, cause }) =>
+    logger.warn({ lines, cause }, 'lines of this log could not be written'),
+  );
+  const logger = createPinoLogger(level, output);
+  return logger;
 }
+
+const standardError = 2;

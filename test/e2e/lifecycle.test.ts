@@ -70,6 +70,8 @@ test('after SIGKILL no VM lives on, and the next start knows every build; SIGTER
     assert.match(events.at(-1) ?? '', /"type":"verdict".*"state":"interrupted"/);
     assert.equal((await curl(`${second.httpUrl}/v1/builds/${id}/log`)).exit, 0);
 
+    // `npm start | tee log`: Ctrl-C ends tee, too.
+    second.child.stdout?.destroy();
     second.child.kill('SIGTERM');
     const [status] = await once(second.child, 'exit');
     assert.equal(status, 0);
