@@ -97,7 +97,6 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const swept = await sweepVms({ installation, vmsDirectory: folders.vms }, signal);
   if (swept.processes + swept.folders > 0)
     progress(`swept  ${swept.processes} processes, ${swept.folders} VM folders of an earlier run`);
-  await recoverBuilds({ store, buildsDirectory: folders.builds, logger });
   const artifacts = await openArtifactStore(folders.artifacts);
   const retention = undo.use(
     await Retention.open({
@@ -111,6 +110,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
       buildRoomBytes,
     }),
   );
+  await recoverBuilds({ store, buildsDirectory: folders.builds, retention, logger });
 
   const { catalog, kept, image, images, networkPrograms } = await prepareHost(config, {
     ...options,

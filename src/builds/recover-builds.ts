@@ -5,6 +5,7 @@ import type { BuildRecord, Verdict } from '../model/build.ts';
 import type { BuildEvent } from '../model/event.ts';
 import type { BuildStore } from '../store/build-store.ts';
 import { reportEnd } from './report-end.ts';
+import type { Retention } from './retention.ts';
 
 /** Far more than can have been ending when an earlier run died. */
 const recentBuilds = 200;
@@ -14,10 +15,12 @@ const maxPageBytes = 4 * 1024 * 1024;
 /**
  * A build that an earlier run of the service left unfinished never ends by itself: it is interrupted, in record and events.
  * Where that run died between the end of a record and the last event, the event is added.
+ * @param options.retention Opened before, as it makes the room that this needs: the disk may have been full when that run ended.
  */
 export async function recoverBuilds(options: {
   store: BuildStore;
   buildsDirectory: string;
+  retention: Pick<Retention, 'ended'>;
   logger: Logger;
 }): Promise<void> {
   const at = new Date().toISOString();
@@ -32,6 +35,7 @@ export async function recoverBuilds(options: {
   for (const record of interrupted) {
     reportEnd(options.logger, record);
     await endEvents(record, at, options);
+    options.retention.ended(record);
     ended.add(record.id);
   }
   for await (const record of listRecent(options.store)) {

@@ -1,6 +1,6 @@
 import { chmod, open } from 'node:fs/promises';
 import Sqlite from 'better-sqlite3';
-import { Kysely, SqliteDialect, sql } from 'kysely';
+import { type DatabaseConnection, Kysely, SqliteDialect, SqliteDriver, sql } from 'kysely';
 import { DEFAULT_MIGRATION_TABLE, type Migration, Migrator } from 'kysely/migration';
 import { KilnError } from '../model/error.ts';
 
@@ -86,12 +86,39 @@ export async function openDatabase(path: string): Promise<Kysely<Tables>> {
   try {
     prepare(sqlite, path);
     refuseNewerSchema(sqlite, path);
-    const db = new Kysely<Tables>({ dialect: new SqliteDialect({ database: sqlite }) });
+    const db = new Kysely<Tables>({ dialect: new OneFile(sqlite) });
     await migrate(db, sqlite);
     return db;
   } catch (error) {
     sqlite.close();
     throw translate(error, path);
+  }
+}
+
+/** SQLite ends a transaction itself when the disk takes no more, and refuses to end it again: that would be told in place of why. */
+class OneFileDriver extends SqliteDriver {
+  readonly #sqlite: Sqlite.Database;
+
+  constructor(sqlite: Sqlite.Database) {
+    super({ database: sqlite });
+    this.#sqlite = sqlite;
+  }
+
+  override async rollbackTransaction(connection: DatabaseConnection): Promise<void> {
+    if (this.#sqlite.inTransaction) await super.rollbackTransaction(connection);
+  }
+}
+
+class OneFile extends SqliteDialect {
+  readonly #sqlite: Sqlite.Database;
+
+  constructor(sqlite: Sqlite.Database) {
+    super({ database: sqlite });
+    this.#sqlite = sqlite;
+  }
+
+  override createDriver(): OneFileDriver {
+    return new OneFileDriver(this.#sqlite);
   }
 }
 

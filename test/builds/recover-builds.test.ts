@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { Journal } from '../../src/builds/journal.ts';
@@ -7,13 +7,21 @@ import { recoverBuilds } from '../../src/builds/recover-builds.ts';
 import { createBuildFiles } from '../../src/logs/build-files.ts';
 import { parseSpec } from '../../src/model/spec.ts';
 import { endRecord, openBuildStore } from '../../src/store/build-store.ts';
+import { createSmallDisk, fillDisk } from '../small-disk.ts';
 import { createFolder, queuedRecord, verdict } from '../store/harness.ts';
+import { openDataFolder } from './data-folder.ts';
+import { createMemoryLogger } from './memory-logger.ts';
+
+const MiB = 1024 * 1024;
+
+/** Where nothing is kept for long. */
+const retention = { ended: (): void => undefined };
 
 test('a build whose record ended and whose events did not gets its verdict as its last event, once', async () => {
   await using folder = await createFolder();
   await using store = await openBuildStore(folder.path);
   const logger = { info: assert.fail, warn: assert.fail, error: assert.fail };
-  const options = { store, buildsDirectory: folder.path, maxLogBytes: 1024 * 1024, logger };
+  const options = { store, retention, buildsDirectory: folder.path, maxLogBytes: 1024 * 1024, logger };
   const died = await Journal.open(queuedRecord(), options);
   const whole = await Journal.open(queuedRecord(), options);
   for (const journal of [died, whole]) await store.insert(journal.record);
@@ -53,7 +61,7 @@ test('what an earlier run left unfinished is interrupted, also where its files a
   const told: object[] = [];
   const warn = (fields: object): number => warnings.push(fields);
   await recoverBuilds({
-    ...{ store, buildsDirectory: folder.path },
+    ...{ store, retention, buildsDirectory: folder.path },
     logger: { info: (fields) => told.push(fields), warn, error: assert.fail },
   });
   assert.deepEqual(
@@ -73,7 +81,7 @@ test('however large records are, few of them are in memory at once; none is left
   await using folder = await createFolder();
   await using store = await openBuildStore(folder.path);
   const logger = { info: assert.fail, warn: assert.fail, error: assert.fail };
-  const options = { store, buildsDirectory: folder.path, maxLogBytes: 1024 * 1024, logger };
+  const options = { store, retention, buildsDirectory: folder.path, maxLogBytes: 1024 * 1024, logger };
   const spec = parseSpec({ buildArgs: { A: 'x'.repeat(60_000), B: 'x'.repeat(60_000) } });
   const ids: string[] = [];
   for (let count = 0; count < 80; count += 1) {
@@ -94,4 +102,45 @@ test('however large records are, few of them are in memory at once; none is left
     const events = await readFile(join(folder.path, id, 'events.ndjson'), 'utf8');
     assert.match(events, /"type":"verdict"/);
   }
+});
+
+test('on a disk that is full at the start old builds go, so that what an earlier run left unfinished can be ended', async () => {
+  await using disk = await createSmallDisk(16);
+  await using data = await openDataFolder(disk.path);
+  const { store, buildsDirectory } = data;
+  const logger = createMemoryLogger();
+  const options = { store, buildsDirectory, maxLogBytes: 100 * MiB, logger };
+  const old = await Journal.open(queuedRecord(), options);
+  await old.begin();
+  await old.log(Buffer.alloc(8 * MiB, 'x'));
+  await old.finish(verdict, []);
+  const unfinished = await Journal.open(queuedRecord(), options);
+  await unfinished.begin();
+  await unfinished.close();
+  await fillDisk(join(disk.path, 'ballast'));
+
+  await using opened = await data.openRetention({ minFreeBytes: 4 * MiB, logger });
+  await recoverBuilds({ ...options, retention: opened });
+  assert.equal((await store.get(unfinished.record.id)).state, 'interrupted');
+  const events = await readFile(join(buildsDirectory, unfinished.record.id, 'events.ndjson'), 'utf8');
+  assert.match(events, /"type":"verdict"/);
+  assert.deepEqual(await readdir(buildsDirectory), [unfinished.record.id]);
+});
+
+test('a build that is interrupted at the start is kept and let go of as any that ended', async () => {
+  await using folder = await createFolder();
+  await using data = await openDataFolder(folder.path);
+  const { store, buildsDirectory } = data;
+  const options = { store, buildsDirectory, maxLogBytes: MiB, logger: createMemoryLogger() };
+  const journals = [queuedRecord(), queuedRecord()].map((record) => Journal.open(record, options));
+  for (const journal of await Promise.all(journals)) {
+    await journal.begin();
+    await journal.close();
+  }
+  {
+    const limits = { maxBuilds: 1, maxBytes: 100 * MiB, maxRecords: 10 };
+    await using opened = await data.openRetention({ limits });
+    await recoverBuilds({ ...options, retention: opened });
+  }
+  assert.equal((await readdir(buildsDirectory)).length, 1);
 });

@@ -10,7 +10,7 @@ test('lines are out when the call returns, whole and in order', async () => {
   await using disk = await createSmallDisk(1);
   const path = join(disk.path, 'log');
   await using file = await open(path, 'w');
-  const output = new LineOutput(file.fd, assert.fail);
+  const output = new LineOutput(file.fd, () => assert.fail('a line was lost'));
   output.write('one\n');
   assert.equal(await readFile(path, 'utf8'), 'one\n');
   output.write(`${'ü'.repeat(100_000)}\n`);
@@ -30,12 +30,13 @@ test('what a full disk does not take is lost, and told of once there is room; a 
   output.write('begin\n');
   await fillDisk(ballast);
   for (const name of ['a', 'b', 'c']) output.write(`${name.repeat(5000)}\n`);
-  assert.deepEqual(told, []);
+  assert.equal(told.length, 0);
   await rm(ballast);
   output.write('again\n');
-  assert.equal(told.length, 1);
-  assert.equal(told[0]?.lines, 3);
-  assert.match(String(told[0]?.cause), /ENOSPC/);
+  assert.deepEqual(
+    told.map(({ lines, cause }) => [lines, /ENOSPC/.test(String(cause))]),
+    [[3, true]],
+  );
   output.write('more\n');
   assert.match(await readFile(path, 'utf8'), /^begin\na+\nagain\nsome were lost\nmore\n$/);
 });

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
+import { rm } from 'node:fs/promises';
 import { test } from 'node:test';
 import { sql } from 'kysely';
 import { buildStates } from '../../src/model/build.ts';
 import { createBuildStore, endRecord, openBuildStore } from '../../src/store/build-store.ts';
 import { openDatabase } from '../../src/store/database.ts';
+import { createSmallDisk, fillDisk } from '../small-disk.ts';
 import { createFolder, queuedRecord, verdict } from './harness.ts';
 
 const at = '2026-01-02T03:04:06.000Z';
@@ -147,6 +149,26 @@ test('a full disk is STORAGE_FULL; what was there is still read, and writing goe
   await sql`PRAGMA max_page_count = 100000`.execute(db);
   await store.insert(large);
   assert.deepEqual((await store.list({ tenant: null, limit: 10 })).builds, [large, kept]);
+});
+
+test('changes of several builds at once, too, say of a full disk that it is full, and are made when there is room', async () => {
+  await using disk = await createSmallDisk(4);
+  const ballast = `${disk.path}/ballast`;
+  await using store = await openBuildStore(disk.path);
+  const records = Array.from({ length: 20 }, () => queuedRecord());
+  for (const record of records) await store.insert(record);
+  await fillDisk(ballast);
+  const full = { code: 'STORAGE_FULL' };
+  await assert.rejects(store.interruptUnfinished(verdict, at), full);
+  await assert.rejects(
+    store.markRemoved(
+      records.map(({ id }) => id),
+      at,
+    ),
+    full,
+  );
+  await rm(ballast);
+  assert.equal((await store.interruptUnfinished(verdict, at)).length, 20);
 });
 
 test('files are kept of those that wait or run, then in the order builds ended, until their removal is noted', async () => {
