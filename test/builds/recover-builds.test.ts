@@ -111,11 +111,11 @@ test('on a disk that is full at the start old builds go, so that what an earlier
   const logger = createMemoryLogger();
   const options = { store, buildsDirectory, maxLogBytes: 100 * MiB, logger };
   const old = await Journal.open(queuedRecord(), options);
-  await old.begin();
+  await store.insert(old.record);
   await old.log(Buffer.alloc(8 * MiB, 'x'));
   await old.finish(verdict, []);
   const unfinished = await Journal.open(queuedRecord(), options);
-  await unfinished.begin();
+  await store.insert(unfinished.record);
   await unfinished.close();
   await fillDisk(join(disk.path, 'ballast'));
 
@@ -134,7 +134,7 @@ test('a build that is interrupted at the start is kept and let go of as any that
   const options = { store, buildsDirectory, maxLogBytes: MiB, logger: createMemoryLogger() };
   const journals = [queuedRecord(), queuedRecord()].map((record) => Journal.open(record, options));
   for (const journal of await Promise.all(journals)) {
-    await journal.begin();
+    await store.insert(journal.record);
     await journal.close();
   }
   {
