@@ -3,13 +3,13 @@ import type {
   handleServerStreamingCall,
   handleUnaryCall,
   ServerDuplexStream,
-  ServerUnaryCall,
   ServerWritableStream,
 } from '@grpc/grpc-js';
 import type { Logger } from '../lib/logger.ts';
-import type { Authenticate, Caller } from '../model/caller.ts';
+import type { Caller } from '../model/caller.ts';
 import { KilnError } from '../model/error.ts';
 import { logFailure } from '../model/log-failure.ts';
+import type { CallerGuard } from './caller-guard.ts';
 import { toServiceError } from './error-table.ts';
 import { holdLittle } from './hold-little.ts';
 import { startOperation } from './operation.ts';
@@ -17,7 +17,7 @@ import { createSend, type Send } from './send.ts';
 
 /** What every handler needs of the server around it. */
 export type HandlerContext = {
-  readonly authenticate: Authenticate;
+  readonly callerOf: CallerGuard['callerOf'];
   readonly logger: Logger;
   readonly shutdown: AbortSignal;
   /** Deadline of a call that names none, in ms. */
@@ -37,8 +37,8 @@ export function unary<Request, Answer>(
   work: (caller: Caller, request: Request) => Promise<Answer>,
 ): handleUnaryCall<Request, Answer> {
   return (call, callback) => {
-    const answered = identify(context, call).then((caller) => work(caller, call.request));
-    answered.then(
+    const answer = async (): Promise<Answer> => work(context.callerOf(call), call.request);
+    answer().then(
       (answer) => callback(null, answer),
       (error: unknown) => callback(toServiceError(explain(context, call.getPath(), error))),
     );
@@ -76,9 +76,7 @@ async function answer<Request, Answer>(
   using operation = startOperation(call, { maxMs: context.maxCallMs, shutdown: context.shutdown });
   const { signal } = operation;
   try {
-    const caller = await identify(context, call);
-    signal.throwIfAborted();
-    await work(caller, {
+    await work(context.callerOf(call), {
       send: createSend<Answer>(call, { stallMs: context.readerStallMs, signal }),
       signal,
     });
@@ -89,19 +87,6 @@ async function answer<Request, Answer>(
     // The status would wait behind messages that the client does not read, so its connection is closed.
     if (cause.code === 'TRANSFER_STALLED') context.dropConnection(call.getPeer());
   }
-}
-
-/** Who makes a call. @throws KilnError of `authenticate` */
-function identify(
-  { authenticate }: HandlerContext,
-  call: Pick<ServerUnaryCall<unknown, unknown>, 'metadata' | 'getPeer'>,
-): Promise<Caller> {
-  const [authorization] = call.metadata.get('authorization');
-  return authenticate({
-    authorization: authorization?.toString(),
-    // What follows the last colon is the port.
-    address: call.getPeer().replace(/:\d+$/, ''),
-  });
 }
 
 /** An error as the caller gets it, once it is logged. */

@@ -5,6 +5,7 @@ import type { Builds } from '../model/builds.ts';
 import type { Authenticate } from '../model/caller.ts';
 import { KilnError } from '../model/error.ts';
 import { createBuildService } from './build-service.ts';
+import { createCallerGuard } from './caller-guard.ts';
 import { createConnections } from './connections.ts';
 import { BuildServiceService } from './generated/kiln/v1/build_service.ts';
 import { serveHealth } from './health.ts';
@@ -65,7 +66,9 @@ export function createGrpcServer(options: {
 }): GrpcServer {
   const { builds, authenticate, settings, logger } = options;
   const shutdown = new AbortController();
-  const server = new Server({ ...channelOptions, interceptors: [createHostGuard(settings.hosts)] });
+  const guard = createCallerGuard(authenticate, logger);
+  const interceptors = [createHostGuard(settings.hosts), guard.interceptor];
+  const server = new Server({ ...channelOptions, interceptors });
   // TLS has ended by the time it sees a connection.
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
   const connections = createConnections((socket) => injector.injectConnection(socket), settings);
@@ -73,7 +76,7 @@ export function createGrpcServer(options: {
     builds,
     { maxBytes: settings.uploadMaxBytes, stallMs: settings.stallMs },
     {
-      authenticate,
+      callerOf: guard.callerOf,
       logger,
       shutdown: shutdown.signal,
       maxCallMs: settings.maxCallMs,

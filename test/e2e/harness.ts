@@ -38,6 +38,8 @@ export async function startTestService(
   options: { mirror?: string; env?: Record<string, string> } = {},
 ): Promise<TestService> {
   const mirror = options.mirror ?? 'http://127.0.0.1:9';
+  // Of a test that was interrupted: nobody here has a token.
+  await rm(join(testData, 'tokens'), { recursive: true, force: true });
   const env = {
     KILN_DATA_DIR: testData,
     KILN_LISTEN: '127.0.0.1:0',

@@ -142,6 +142,26 @@ function literal(name: string, value: string): Buffer {
   );
 }
 
+for (const name of ['GetBuild', 'Build']) {
+  test(`who has no token for ${name} hears so before a message of it is taken (simulated builds)`, async () => {
+    await using opened = await open();
+    const { harness, tokens } = opened;
+    await tokens.make('read');
+    const session = connect(`http://127.0.0.1:${harness.port}`).on('error', () => undefined);
+    const stream = session
+      .request({
+        ...{ ':method': 'POST', ':path': `/kiln.v1.BuildService/${name}`, te: 'trailers' },
+        'content-type': 'application/grpc',
+      })
+      .on('error', () => undefined);
+    // 2 MB are announced, and do not come.
+    stream.write(Buffer.from('00001e8480', 'hex'));
+    const [headers] = await once(stream, 'response', { signal: AbortSignal.timeout(3000) });
+    assert.equal(Number(headers['grpc-status']), status.UNAUTHENTICATED);
+    session.destroy();
+  });
+}
+
 test('metadata far too large ends its own call, and the next one is served (simulated builds)', async () => {
   await using opened = await open();
   const { harness, tokens } = opened;

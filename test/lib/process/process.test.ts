@@ -62,6 +62,20 @@ test('a process with a bare environment knows nothing of kiln', async () => {
   assert.equal(await text(running.stdout), 'A=1\n');
 });
 
+test('no process is handed the token that kiln was started beside', async () => {
+  process.env['KILN_TOKEN'] = 'kiln_secret';
+  process.env['KILN_OTHER'] = 'other';
+  try {
+    const running = startPiped({ command: '/usr/bin/env', args: [] });
+    const seen = await text(running.stdout);
+    assert.match(seen, /^KILN_OTHER=other$/m);
+    assert.doesNotMatch(seen, /KILN_TOKEN|undefined/);
+  } finally {
+    delete process.env['KILN_TOKEN'];
+    delete process.env['KILN_OTHER'];
+  }
+});
+
 test('a process takes with it what it started, also when it ends by itself', async () => {
   for (const last of ['wait', 'exit 0']) {
     const running = startPiped(sh(`sleep 1000 & echo $!; ${last}`));
