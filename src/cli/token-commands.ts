@@ -8,9 +8,10 @@ import type { Command, CommandArguments, CommandContext } from './command.ts';
 export const tokenCommands: readonly Command[] = [
   {
     name: 'token create',
-    takes: '--role build|read|admin [--tenant NAME] [--name TEXT]',
-    summary: 'Makes a token and prints it, this once. From the first one on nobody is served without.',
-    options: ['role', 'tenant', 'name'],
+    takes: '--role build|read|admin [--tenant NAME] [--name TEXT] [--days NUMBER]',
+    summary:
+      'Makes a token and prints it, this once; it lets in for so many days, or until it is revoked. From the first one on nobody is served without.',
+    options: ['role', 'tenant', 'name', 'days'],
     words: 0,
     async run({ options }, context) {
       const request = readRequest(options);
@@ -27,13 +28,16 @@ export const tokenCommands: readonly Command[] = [
   {
     name: 'token list',
     takes: '',
-    summary: 'Lists the tokens: id, role, tenant, when it was made, name.',
+    summary: 'Lists the tokens: id, role, tenant, when it was made, when it expires, name.',
     options: [],
     words: 0,
     async run(_given, context) {
       const tokens = await (await openTokens(context)).list();
-      for (const { id, role, tenant, created, name } of tokens)
-        context.answer(`${id}  ${role.padEnd(5)}  ${tenant.padEnd(16)}  ${created}  ${name}`.trimEnd());
+      for (const { id, role, tenant, created, expires, name } of tokens) {
+        const until = (expires ?? 'never').padEnd(created.length);
+        const line = `${id}  ${role.padEnd(5)}  ${tenant.padEnd(16)}  ${created}  ${until}  ${name}`;
+        context.answer(line.trimEnd());
+      }
     },
   },
   {

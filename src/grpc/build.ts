@@ -22,7 +22,7 @@ export async function runBuildCall(
 ): Promise<void> {
   const { caller } = call;
   const { record, detach } = await acceptBuild(call, { builds, upload });
-  logger.info({ build: record.id }, 'build accepted');
+  logger.info({ build: record.id, tenant: record.tenant }, 'build accepted');
   await using _client = detach ? null : builds.attend(caller, record.id);
   await sendBuild(record, builds, call);
 }

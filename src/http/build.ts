@@ -26,17 +26,18 @@ export function postBuild(edge: BuildEdge): CallerHandler {
     using client = watchClient(request);
     const asked = { caller, request, response };
     const { accepted, answer } = await accept(asked, edge, client.signal);
+    const { tenant } = caller;
     const requestId = response.getHeader('X-Request-Id');
     if ('matrix' in accepted) {
       const { id, builds } = accepted.matrix;
-      logger.info({ matrix: id, builds: builds.map((build) => build.id), requestId }, 'matrix accepted');
+      logger.info({ matrix: id, tenant, builds: builds.map((build) => build.id), requestId }, 'matrix accepted');
       response.set({ 'X-Matrix-Id': id, Location: `/v1/matrices/${id}` });
       if (answer.async || prefersAsync(request)) sendAccepted(request, response, accepted.matrix);
       else await followMatrix({ ...asked, ...accepted, ...answer }, edge, client.signal);
       return;
     }
     const { record } = accepted;
-    logger.info({ build: record.id, requestId }, 'build accepted');
+    logger.info({ build: record.id, tenant, requestId }, 'build accepted');
     response.set({ 'X-Build-Id': record.id, Location: `/v1/builds/${record.id}` });
     if (answer.async || prefersAsync(request)) sendAccepted(request, response, record);
     else await followBuild({ caller, request, response, record, ...answer }, edge, client.signal);

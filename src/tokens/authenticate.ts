@@ -1,7 +1,7 @@
 import { isLoopback } from '../lib/loopback.ts';
 import { type Authenticate, localAdmin } from '../model/caller.ts';
 import { KilnError } from '../model/error.ts';
-import { isSecretOf, parseToken } from './token.ts';
+import { isExpired, isSecretOf, parseToken } from './token.ts';
 import type { TokenFolder } from './token-folder.ts';
 
 /**
@@ -27,6 +27,7 @@ export function createAuthenticator(
     const kept = parsed && (await tokens.find(parsed.id));
     if (!kept || !isSecretOf(kept, parsed.secret))
       throw invalid('The token is not one of this service, or was revoked.');
+    if (isExpired(kept)) throw invalid(`The token has expired: ${kept.expires}.`);
     return { tenant: kept.tenant, role: kept.role };
   };
 }

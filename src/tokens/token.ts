@@ -8,6 +8,7 @@ import { defaultTenant, roles } from '../model/caller.ts';
  */
 
 const secretBytes = 32;
+const dayMs = 24 * 3600 * 1000;
 const tokenId = /^[0-9a-f]{12}$/;
 const tokenText = /^kiln_([0-9a-f]{12})_([A-Za-z0-9_-]{43})$/;
 const tenantName = /^[a-z0-9][a-z0-9-]{0,62}$/;
@@ -23,26 +24,37 @@ export const tokenRequest = z.strictObject({
     .string()
     .regex(/^[^\p{C}]{0,100}$/u, 'must be at most 100 characters that can be printed')
     .default(''),
+  /** How long it lets in; null for until it is revoked. */
+  days: z
+    .string()
+    .regex(/^[1-9]\d{0,3}$/, 'must be a number from 1 to 9999')
+    .transform(Number)
+    .nullable()
+    .default(null),
 });
 export type TokenRequest = z.output<typeof tokenRequest>;
 
 /** What is kept of a token, as its file has it. */
-export const keptToken = tokenRequest.extend({
+export const keptToken = tokenRequest.omit({ days: true }).extend({
   id: z.string().regex(tokenId),
   /** RFC 3339. */
   created: z.iso.datetime(),
+  /** RFC 3339; null where it does not expire. */
+  expires: z.iso.datetime().nullable().default(null),
   /** SHA-256 of the secret's text, in hex. */
   secretHash: z.string().regex(/^[0-9a-f]{64}$/),
 });
 export type KeptToken = z.output<typeof keptToken>;
 
 /** A new token: what is kept of it, and its text, which nobody can make again. */
-export function makeToken(request: TokenRequest): { kept: KeptToken; text: string } {
+export function makeToken({ days, ...request }: TokenRequest): { kept: KeptToken; text: string } {
   const id = randomBytes(6).toString('hex');
   const secret = randomBytes(secretBytes).toString('base64url');
-  const created = new Date().toISOString();
+  const now = new Date();
+  const created = now.toISOString();
+  const expires = days === null ? null : new Date(now.getTime() + days * dayMs).toISOString();
   return {
-    kept: { ...request, id, created, secretHash: hashSecret(secret).toString('hex') },
+    kept: { ...request, id, created, expires, secretHash: hashSecret(secret).toString('hex') },
     text: `kiln_${id}_${secret}`,
   };
 }
@@ -60,6 +72,10 @@ export function isTokenId(text: string): boolean {
 /** In a time that says nothing of how much of it is right. */
 export function isSecretOf({ secretHash }: KeptToken, secret: string): boolean {
   return timingSafeEqual(hashSecret(secret), Buffer.from(secretHash, 'hex'));
+}
+
+export function isExpired({ expires }: KeptToken): boolean {
+  return expires !== null && Date.parse(expires) <= Date.now();
 }
 
 /**

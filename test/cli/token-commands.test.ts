@@ -56,7 +56,7 @@ test('a token that is made, listed and revoked by the command lets in, and then 
     assert.deepEqual(await authenticate(credentials), { tenant: 'team-a', role: 'build' });
 
     const listed = await kiln(data, 'token', 'list');
-    assert.match(listed.stdout, new RegExp(`^${token[2]} {2}build {2}team-a +20\\S+Z {2}CI\\n$`));
+    assert.match(listed.stdout, new RegExp(`^${token[2]} {2}build {2}team-a +20\\S+Z {2}never {21}CI\\n$`));
     assert.ok(!listed.stdout.includes(token[1]?.slice(-43) ?? ''));
 
     const revoked = await kiln(data, 'token', 'revoke', token[2] ?? '');
@@ -78,6 +78,10 @@ test('what is asked for wrongly is told in a sentence, and makes nothing', () =>
       [['token', 'create', '--role', 'owner'], /^kiln: --role must be read, build, admin\.\n$/],
       [['token', 'create', '--role', 'read', '--tenant', '../x'], /^kiln: --tenant must be at most 63 /],
       [['token', 'create', '--role', 'read', '--name', 'a\u001b[2J'], /^kiln: --name must be at most 100 /],
+      [
+        ['token', 'create', '--role', 'read', '--days', '0'],
+        /^kiln: --days must be a number from 1 to 9999\.\n$/,
+      ],
       [['token', 'create', '--scope', 'x'], /--scope.*It is: npm run kiln -- token create --role/],
       [['token', 'list', 'all'], /^kiln: It is: npm run kiln -- token list\n$/],
       [['token', 'revoke'], /^kiln: It is: npm run kiln -- token revoke ID\n$/],

@@ -63,7 +63,7 @@ test('an address that anyone could reach is refused without tokens, with the com
 
 test('an address that anyone could reach is refused when the last token was revoked', async () => {
   await using tokens = await openTokens();
-  const { id } = await tokens.folder.create({ role: 'read', tenant: 'default', name: '' });
+  const { id } = await tokens.folder.create({ role: 'read', tenant: 'default', name: '', days: null });
   await tokens.folder.revoke(id);
   const { status, stderr } = await run([], { KILN_DATA_DIR: tokens.data, KILN_LISTEN: '[::]:0' });
   assert.equal(status, 1);

@@ -33,6 +33,22 @@ test('from the first token on, this machine needs one too, and a token says who 
     });
 });
 
+test('a token that was made for days lets in for so long, and then is told why it does not', async (context) => {
+  await using tokens = await openTokens();
+  const { text } = await tokens.folder.create({ role: 'read', tenant: 'one', name: '', days: 2 });
+  const credentials = { authorization: `Bearer ${text}`, address: local };
+  const hourMs = 3600 * 1000;
+  context.mock.timers.enable({ apis: ['Date'], now: Date.now() + 48 * hourMs - 60_000 });
+  assert.equal((await tokens.authenticate(credentials)).tenant, 'one');
+  context.mock.timers.setTime(Date.now() + 61_000);
+  const expired = { code: 'TOKEN_INVALID', message: /^The token has expired: 20.*Z\.$/ };
+  await assert.rejects(tokens.authenticate(credentials), expired);
+  // Whoever does not have it is not told.
+  const authorization = `Bearer ${text.slice(0, -43)}${'A'.repeat(43)}`;
+  const notOurs = { code: 'TOKEN_INVALID', message: /not one of this service/ };
+  await assert.rejects(tokens.authenticate({ ...credentials, authorization }), notOurs);
+});
+
 test('a token is one to the letter, and of the scheme Bearer', async () => {
   await using tokens = await openTokens();
   const text = await tokens.make('admin');

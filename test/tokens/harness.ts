@@ -19,7 +19,8 @@ export async function openTokens(): Promise<Tokens> {
   const folder = new TokenFolder(data);
   return {
     ...{ data, folder, authenticate: createAuthenticator(folder, { secure: true }) },
-    make: async (role, tenant = 'default') => (await folder.create({ role, tenant, name: '' })).text,
+    make: async (role, tenant = 'default') =>
+      (await folder.create({ role, tenant, name: '', days: null })).text,
     [Symbol.asyncDispose]: () => rm(data, { recursive: true }),
   };
 }

@@ -6,7 +6,7 @@ import { parseToken } from '../../src/tokens/token.ts';
 import { TokenFolder } from '../../src/tokens/token-folder.ts';
 import { idOf, openTokens } from './harness.ts';
 
-const request = { role: 'build', tenant: 'team-a', name: 'CI' } as const;
+const request = { role: 'build', tenant: 'team-a', name: 'CI', days: null } as const;
 
 test('tokens are required from the first one on, also when the last one is revoked', async () => {
   await using tokens = await openTokens();

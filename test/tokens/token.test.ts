@@ -62,6 +62,9 @@ test('roles, tenants and names that cannot be are refused', () => {
     ...[{ role: 'owner' }, { role: 'build', tenant: '' }, { role: 'build', tenant: 'Team' }, {}],
     ...[
       { role: 'build', tenant: '-a' },
+      { role: 'build', days: '0' },
+      { role: 'build', days: '1.5' },
+      { role: 'build', days: '99999' },
       { role: 'build', tenant: 'a'.repeat(64) },
     ],
     ...[

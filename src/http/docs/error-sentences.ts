@@ -48,7 +48,7 @@ export const errorSentences: Readonly<Record<ErrorCode, string>> = {
   UPLOAD_TIMEOUT: 'The request came too slowly; send it again over a faster connection.',
   TOKEN_MISSING:
     'This needs a token in the header Authorization, or the metadata of that name: Bearer kiln_….',
-  TOKEN_INVALID: 'The token is not one of this service, or was revoked.',
+  TOKEN_INVALID: 'The token is not one of this service, was revoked, or has expired.',
   TLS_REQUIRED: 'The request came from another machine without TLS, where others may read its token.',
   ROLE_TOO_LOW: 'The token does not allow this; make one of the role that the answer names.',
   HOST_NOT_ALLOWED: 'The service was called by a name that is not its own; KILN_HOSTS lists further ones.',
