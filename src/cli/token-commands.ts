@@ -19,7 +19,7 @@ export const tokenCommands: readonly Command[] = [
       const first = !(await tokens.required());
       const { id, text } = await tokens.create(request);
       context.say(
-        `kiln: token ${id}, role ${request.role}, tenant ${request.tenant}. It cannot be shown again:`,
+        `kiln: token ${id} in ${tokens.path}, role ${request.role}, tenant ${request.tenant}. It cannot be shown again:`,
       );
       context.answer(text);
       if (first) context.say('kiln: from now on every caller needs a token.');

@@ -30,7 +30,10 @@ export function postBuild(edge: BuildEdge): CallerHandler {
     const requestId = response.getHeader('X-Request-Id');
     if ('matrix' in accepted) {
       const { id, builds } = accepted.matrix;
-      logger.info({ matrix: id, tenant, builds: builds.map((build) => build.id), requestId }, 'matrix accepted');
+      logger.info(
+        { matrix: id, tenant, builds: builds.map((build) => build.id), requestId },
+        'matrix accepted',
+      );
       response.set({ 'X-Matrix-Id': id, Location: `/v1/matrices/${id}` });
       if (answer.async || prefersAsync(request)) sendAccepted(request, response, accepted.matrix);
       else await followMatrix({ ...asked, ...accepted, ...answer }, edge, client.signal);

@@ -49,7 +49,7 @@ test('a token that is made, listed and revoked by the command lets in, and then 
     const token = /^(kiln_([0-9a-f]{12})_\S{43})\n$/.exec(made.stdout) ?? assert.fail(made.stdout);
     assert.match(
       made.stderr,
-      /role build, tenant team-a\. It cannot be shown again:\n.*every caller needs a token/,
+      / in \S+\/not\/there\/yet\/tokens, role build, tenant team-a\. It cannot be shown again:\n.*every caller needs a token/,
     );
     assert.ok(!made.stderr.includes(token[1] ?? ''));
     const credentials = { authorization: `Bearer ${token[1]}`, address: '127.0.0.1' };

@@ -13,7 +13,8 @@ export function createOpenApiDocument(): object {
   const token = registry.registerComponent('securitySchemes', 'token', {
     type: 'http',
     scheme: 'bearer',
-    description: 'Made by `npm run kiln -- token create`; not needed while none was ever made.',
+    description:
+      'Made by `npm run kiln -- token create`; not needed while none was ever made. Each operation names the least role it takes: read, build, admin.',
   });
   for (const route of describeRoutes()) registry.registerPath(toRouteConfig(route, token.name));
   return new OpenApiGeneratorV31(registry.definitions).generateDocument({
@@ -35,7 +36,7 @@ function toRouteConfig(
     ...route,
     path,
     operationId: id,
-    ...(role && { security: [{ [scheme]: [] }, {}] }),
+    ...(role && { security: [{ [scheme]: [role] }, {}] }),
     tags: [/^\/(v1\/)?build/.test(path) ? 'Builds' : 'Service'],
     request: {
       ...(hasId && { params: z.object({ id: z.string().meta({ description: 'Id of the build.' }) }) }),
