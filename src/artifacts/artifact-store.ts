@@ -43,7 +43,7 @@ export async function openArtifactStore(directory: string): Promise<ArtifactStor
   await rm(incoming, { recursive: true, force: true });
   for (const path of [incoming, kept]) await mkdir(path, { recursive: true, mode: 0o700 });
   const path = (digest: Artifact['digest']): string => join(kept, digest.slice('sha256:'.length));
-  const inTurn = createSerial();
+  const oneByOne = createSerial();
   return {
     incomingPath: (name) => join(incoming, name),
     path,
@@ -53,7 +53,7 @@ export async function openArtifactStore(directory: string): Promise<ArtifactStor
         // A build that was cancelled meanwhile keeps nothing.
         signal.throwIfAborted();
         const artifact = { format, digest, size: bytes };
-        await inTurn(() => moveIn({ file, target: path(digest), directory: kept }, () => record(artifact)));
+        await oneByOne(() => moveIn({ file, target: path(digest), directory: kept }, () => record(artifact)));
         return artifact;
       } catch (error) {
         await removeQuietly(file);
@@ -62,7 +62,7 @@ export async function openArtifactStore(directory: string): Promise<ArtifactStor
     },
     list: async () => (await readdir(kept)).map((name): Artifact['digest'] => `sha256:${name}`),
     remove: (digest, isHeld) =>
-      inTurn(async () => {
+      oneByOne(async () => {
         if (!(await isHeld())) await rm(path(digest), { force: true });
       }),
   };

@@ -13,7 +13,7 @@ export type AcceptedBuild = {
   readonly journal: Journal;
   readonly context: SealedContext | null;
   readonly dockerfile: Buffer | null;
-  /** Its VM, when its turn in the line has come. */
+  /** Its VM, once the line has one for it. */
   readonly lease: Promise<Lease<WarmVm>>;
 };
 

@@ -206,7 +206,7 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
       if (isTerminal(record.state)) return record;
       throw new KilnError(
         'STORAGE_FULL',
-        `Build ${id} is being cancelled; that cannot be recorded yet, as the disk is full.`,
+        `Build ${id} is being cancelled; its end could not be recorded in ${cancelDeadlineMs / 1000} s. Most likely the disk of the build service is full; its log tells.`,
       );
     },
 

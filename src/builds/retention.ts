@@ -37,7 +37,7 @@ type Holder = Pick<KeptFiles, 'id' | 'artifact'>;
  */
 export class Retention implements AsyncDisposable {
   readonly #options: RetentionOptions;
-  readonly #inTurn = createSerial();
+  readonly #oneByOne = createSerial();
   /** In the order they ended. */
   #kept: KeptBuild[] = [];
   /** Their files are gone, and a full disk has not let it be noted yet. */
@@ -58,23 +58,32 @@ export class Retention implements AsyncDisposable {
 
   /** A build has ended. What is too much now is removed, in the background. */
   ended({ id, artifact }: BuildRecord): void {
-    void this.#inTurn(async () => {
+    void this.#tidyAfter(async () => {
       this.#kept.push(await this.#measure({ id, artifact: artifact?.digest ?? null }));
-      await this.#tidy();
-    }).catch((error: unknown) =>
-      this.#options.logger.error({ error, build: id }, 'old builds could not be removed'),
-    );
+    });
   }
 
   /** Lets old builds go until there is room for new ones. @throws KilnError NO_CAPACITY where there is not enough even so */
   async makeRoom(): Promise<void> {
     const { buildsDirectory, minFreeBytes } = this.#options;
-    if ((await this.#missingRoom()).wanted > 0) await this.#inTurn(() => this.#tidy());
+    if ((await this.#missingRoom()).wanted > 0) await this.#tidyAfter(async () => undefined);
     await refuseWithoutRoom(buildsDirectory, minFreeBytes);
   }
 
+  /** Never rejects: nobody who asks for room or ends a build can do anything about it, and whoever runs the service is told why. */
+  async #tidyAfter(work: () => Promise<void>): Promise<void> {
+    try {
+      await this.#oneByOne(async () => {
+        await work();
+        await this.#tidy();
+      });
+    } catch (error) {
+      this.#options.logger.error({ error }, 'old builds could not be removed');
+    }
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#inTurn(async () => undefined);
+    await this.#oneByOne(async () => undefined);
   }
 
   async #missingRoom(): Promise<MissingRoom> {

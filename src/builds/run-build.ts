@@ -13,7 +13,7 @@ import { verdictOfError, verdictOfExit } from './verdict.ts';
 const maxAttempts = 2;
 
 /**
- * The life of a build: its turn in the line → a VM of its own, in which buildctl runs → the VM is gone → what it put out is checked and
+ * The life of a build: the line → a VM of its own, in which buildctl runs → the VM is gone → what it put out is checked and
  * kept → the verdict. Never rejects for anything that is the build's own.
  */
 export async function runBuild(

@@ -2,10 +2,11 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { createServer as createTlsServer } from 'node:tls';
 import type { TlsIdentity } from '../lib/tls-identity.ts';
+import { KilnError } from '../model/error.ts';
 
 /** The listening socket and its connections. grpc-js would keep both to itself, and has no way to end one connection. */
 export type Connections = {
-  /** @throws Error of the socket, such as EADDRINUSE. */
+  /** @throws KilnError CONFIG_INVALID when the address cannot be listened on. */
   listen(address: { host: string; port: number }): Promise<{ port: number }>;
   /** Ends the connection of a client, named as `getPeer()` of its calls does. */
   drop(peer: string): void;
@@ -38,8 +39,10 @@ export function createConnections(
   server.maxConnections = maxConnections;
   return {
     async listen({ host, port }) {
-      server.listen(port, host);
-      await once(server, 'listening');
+      await once(server.listen(port, host), 'listening').catch((error: Error) => {
+        const message = `Cannot listen on ${host}:${port}: ${error.message}. Set KILN_GRPC_LISTEN to another address.`;
+        throw new KilnError('CONFIG_INVALID', message, { cause: error });
+      });
       return { port: (server.address() as AddressInfo).port };
     },
     drop: (peer) => sockets.get(peer)?.destroy(),

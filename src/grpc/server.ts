@@ -33,7 +33,7 @@ export const defaultGrpcSettings = {
 } as const;
 
 export type GrpcServer = {
-  /** @throws Error of the socket, such as EADDRINUSE. */
+  /** @throws KilnError CONFIG_INVALID when the address cannot be listened on. */
   listen(address: { host: string; port: number }): Promise<{ port: number }>;
   /** Stops accepting, gives running calls `graceMs`, then ends them; no connection is left when it resolves. */
   close(graceMs?: number): Promise<void>;

@@ -124,7 +124,7 @@ export async function describeSmallDisk(
   budget: DiskBudget,
   { builds, bytes }: { builds: number; bytes: number },
 ): Promise<string | null> {
-  const available = await budget.available();
+  const available = Math.max(0, await budget.available());
   const atOnce = Math.floor(available / bytes);
   if (atOnce >= builds) return null;
   const gibibytes = (value: number): string => `${(value / 1024 ** 3).toFixed(1)} GiB`;

@@ -27,9 +27,11 @@ export async function openVmImage(
   signal: AbortSignal,
 ): Promise<VmImage> {
   const path = join(directory, 'manifest.json');
-  const text = await readFile(path, 'utf8').catch(() => '');
+  const text = await readFile(path, 'utf8').catch((error: Error) => {
+    throw corruptImage(directory, `${path} cannot be read (${error.message})`);
+  });
   const manifest = parseManifest(text);
-  if (!manifest) throw corruptImage(directory, `${path} is not a manifest`);
+  if (!manifest) throw corruptImage(directory, `${path} is no manifest of an image`);
   const hashes = fileNames.map((name) => [join(directory, name), manifest.files[name].sha256] as const);
   const sealed = new SealedFiles(Object.fromEntries(hashes), { record });
   const damage = await sealed.look(signal);

@@ -11,7 +11,7 @@ export type Arrival = {
   readonly signal: AbortSignal;
   /** Its place among those that have to wait, 1 first, whenever that changes. */
   readonly onPlace: (place: number) => void;
-  /** Before all others: it has had its turn, and lost what it got. */
+  /** Before all others: it was served already, and lost what it got. */
   readonly first?: boolean;
 };
 

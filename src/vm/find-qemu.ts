@@ -34,19 +34,25 @@ export async function findQemu(path: string, signal: AbortSignal): Promise<Qemu>
     findProgram('qemu-img', path),
     findProgram('setpriv', path),
   ]);
-  const version = binary ? await askVersion(binary, signal) : '';
+  const found = binary === null ? { version: '', what: 'none' } : await askVersion(binary, signal);
+  const { version, what } = found;
   const [, major, minor] = /version (\d+)\.(\d+)/.exec(version) ?? [];
   if (!(binary && img && setpriv) || major === undefined || minor === undefined || Number(major) < 7) {
     throw new KilnError(
       'REQUIREMENT_MISSING',
-      `QEMU 7 or newer with qemu-img and setpriv is needed, found ${version || 'none'}. On Debian or Ubuntu: sudo apt-get install -y qemu-system-x86 qemu-utils util-linux`,
+      `QEMU 7 or newer with qemu-img and setpriv is needed, found ${what}. On Debian or Ubuntu: sudo apt-get install -y qemu-system-x86 qemu-utils util-linux`,
     );
   }
   return { binary, img, setpriv, version, major: Number(major), minor: Number(minor) };
 }
 
-async function askVersion(binary: string, signal: AbortSignal): Promise<string> {
-  const answer = await runTool(binary, ['--version'], signal).catch(() => '');
-  signal.throwIfAborted();
-  return answer.split('\n')[0] ?? '';
+/** @returns its version, and what was found in words: that, or why it does not run */
+async function askVersion(binary: string, signal: AbortSignal): Promise<{ version: string; what: string }> {
+  try {
+    const [version = ''] = (await runTool(binary, ['--version'], signal)).split('\n');
+    return { version, what: version === '' ? `${binary}, which says no version` : version };
+  } catch (error) {
+    signal.throwIfAborted();
+    return { version: '', what: error instanceof Error ? error.message : String(error) };
+  }
 }

@@ -197,3 +197,20 @@ test('a full disk lets the oldest builds go until there is room; where that woul
   await assert.rejects(greedy.makeRoom(), { code: 'NO_CAPACITY' });
   assert.deepEqual(await parts.listFiles(), [last.id]);
 });
+
+test('what keeps old builds from being removed is logged, and no build is refused for it while there is room', async () => {
+  await using folder = await createFolder();
+  await using parts = await createParts(folder.path);
+  const logger = createMemoryLogger();
+  let forget = parts.store.forget;
+  const store = { ...parts.store, forget: (max: number) => forget(max) };
+  const retention = await parts.openRetention({ store, logger, buildRoomBytes: Number.MAX_SAFE_INTEGER });
+  forget = () => Promise.reject(new Error('the disk is broken'));
+  await retention.makeRoom();
+  const told = logger.said.map(({ level, message, fields }) => [
+    level,
+    message,
+    'error' in fields && String(fields.error),
+  ]);
+  assert.deepEqual(told, [['error', 'old builds could not be removed', 'Error: the disk is broken']]);
+});

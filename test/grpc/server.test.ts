@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { promisify } from 'node:util';
 import { type ClientReadableStream, credentials, makeClientConstructor, status } from '@grpc/grpc-js';
 import { service as healthService } from 'grpc-health-check';
+import { createConnections } from '../../src/grpc/connections.ts';
 import { Network, StepNetwork } from '../../src/grpc/generated/kiln/v1/build.ts';
 import type { GetBuildResponse } from '../../src/grpc/generated/kiln/v1/build_service.ts';
 import type { Builds } from '../../src/model/builds.ts';
@@ -70,6 +71,15 @@ test('a disk that is full is our fault, too: its cause is logged (simulated buil
   const [logged] = harness.errors;
   assert.ok(logged && 'error' in logged && logged.error instanceof KilnError);
   assert.equal(logged.error.cause, cause);
+});
+
+test('an address that cannot be listened on is told with the setting that changes it (simulated builds)', async () => {
+  await using harness = await serve(simulateBuilds());
+  const other = createConnections(() => undefined, 1);
+  await assert.rejects(other.listen({ host: '127.0.0.1', port: harness.port }), {
+    code: 'CONFIG_INVALID',
+    message: /^Cannot listen on 127\.0\.0\.1:\d+: .*EADDRINUSE.*Set KILN_GRPC_LISTEN to another address\.$/,
+  });
 });
 
 test('CancelBuild hands on the reason (simulated builds)', async () => {

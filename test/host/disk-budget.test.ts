@@ -93,6 +93,8 @@ test('alone on a disk that is too small one gets what there is, and the next wai
   assert.match((await describe(1024)) ?? '', /room for 0\.2 GiB of the 1\.0 GiB/);
   assert.match((await describe(110)) ?? '', /room for 1 at once/);
   assert.equal(await describe(90), null);
+  const none = new DiskBudget({ directory: disk.path, keepFreeBytes: 1024 * MiB });
+  assert.match((await describeSmallDisk(none, { builds: 1, bytes: MiB })) ?? '', /room for 0\.0 GiB/);
   const first = await budget.reserve(1024 * MiB, signal);
   assert.ok(first.bytes > 190 * MiB && first.bytes <= 200 * MiB, `${first.bytes}`);
   const next = budget.reserve(MiB, signal);
