@@ -75,7 +75,7 @@ test('a disk that is full is our fault, too: its cause is logged (simulated buil
 
 test('an address that cannot be listened on is told with the setting that changes it (simulated builds)', async () => {
   await using harness = await serve(simulateBuilds());
-  const other = createConnections(() => undefined, 1);
+  const other = createConnections(() => undefined, { maxConnections: 1, tls: null });
   await assert.rejects(other.listen({ host: '127.0.0.1', port: harness.port }), {
     code: 'CONFIG_INVALID',
     message: /^Cannot listen on 127\.0\.0\.1:\d+: .*EADDRINUSE.*Set KILN_GRPC_LISTEN to another address\.$/,
