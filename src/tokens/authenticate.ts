@@ -16,14 +16,14 @@ export function createAuthenticator(
   return async ({ authorization, address }) => {
     const local = address !== undefined && isLoopback(address);
     const given = /^Bearer +(\S+)$/i.exec(authorization ?? '')?.[1];
+    const parsed = given === undefined ? null : parseToken(given);
     if (!(await tokens.required())) {
-      if (given !== undefined) throw invalid('This service knows no tokens; call it without one.');
+      if (parsed) throw invalid('This service knows no tokens; call it without one.');
       if (local) return localAdmin;
       throw missing('Without tokens only the machine that this service runs on is served.');
     }
     if (!secure && !local) throw inTheClear();
     if (given === undefined) throw missing('Send a token: Authorization: Bearer kiln_….');
-    const parsed = parseToken(given);
     const kept = parsed && (await tokens.find(parsed.id));
     if (!kept || !isSecretOf(kept, parsed.secret))
       throw invalid('The token is not one of this service, or was revoked.');

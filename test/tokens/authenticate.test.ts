@@ -19,6 +19,9 @@ test('a token of another installation is not taken for anybody while this one ha
   await using others = await openTokens();
   const authorization = `Bearer ${await others.make('admin')}`;
   await assert.rejects(tokens.authenticate({ authorization, address: local }), { code: 'TOKEN_INVALID' });
+  // What a proxy or a browser adds on its own is none of ours.
+  for (const foreign of ['Bearer eyJhbGciOiJub25lIn0.e30.', 'Basic a2lsbjp4', 'Bearer', 'kiln'])
+    assert.deepEqual(await tokens.authenticate({ authorization: foreign, address: local }), localAdmin);
 });
 
 test('from the first token on, this machine needs one too, and a token says who calls', async () => {
