@@ -128,9 +128,9 @@ export function simulateBuilds(options: SimulatedOptions = {}): SimulatedBuilds 
     cancelled: [],
     firstCancel,
     staged: [],
-    receive(caller) {
+    receive(caller, progress) {
       requireRole(caller, 'build');
-      return receptions.enter();
+      return receptions.enter(progress);
     },
     check(caller, { entries: asked, ...request }) {
       requireRole(caller, 'build');

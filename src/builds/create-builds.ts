@@ -152,9 +152,9 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
     });
 
   const builds: RunningBuilds = {
-    receive(caller) {
+    receive(caller, progress) {
       requireRole(caller, 'build');
-      return receptions.enter();
+      return receptions.enter(progress);
     },
 
     check(caller, { entries, ...request }) {

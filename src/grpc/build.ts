@@ -8,7 +8,7 @@ import type { BuildResponse } from './generated/kiln/v1/build_service.ts';
 import type { Outgoing } from './handlers.ts';
 import { toBuildRecord, toPart } from './messages.ts';
 import { toSpec } from './spec.ts';
-import { openUpload, type UploadLimits } from './upload.ts';
+import { openUpload, type Received, type UploadLimits } from './upload.ts';
 
 export type BuildCall = Outgoing<BuildResponse> & {
   readonly caller: Caller;
@@ -31,14 +31,16 @@ async function acceptBuild(
   { caller, requests, signal }: BuildCall,
   { builds, upload }: { builds: Builds; upload: UploadLimits },
 ): Promise<{ record: BuildRecord; detach: boolean }> {
-  using _place = builds.receive(caller);
-  const { start, context } = await openUpload(requests, upload, signal);
+  const received: Received = { bytes: 0, isWhole: false };
+  using place = builds.receive(caller, () => (received.isWhole ? null : received.bytes));
+  const linked = AbortSignal.any([signal, place.signal]);
+  const { start, context } = await openUpload(requests, { ...upload, received }, linked);
   const spec = toSpec(start.spec);
   const dockerfile = start.dockerfile === undefined ? null : Buffer.from(start.dockerfile);
   if (context === null && dockerfile === null) throw nothingToBuild();
   if (dockerfile !== null && start.spec?.dockerfile !== undefined) throw twoDockerfiles();
   builds.check(caller, { spec, dockerfile });
-  const staged = context && (await builds.stageContext(caller, { bytes: context, declared: null }, signal));
+  const staged = context && (await builds.stageContext(caller, { bytes: context, declared: null }, linked));
   return { record: await builds.start(caller, { spec, context: staged, dockerfile }), detach: start.detach };
 }
 

@@ -12,6 +12,9 @@ export type UploadLimits = {
   readonly stallMs: number;
 };
 
+/** What has come of the context. */
+export type Received = { bytes: number; isWhole: boolean };
+
 export type Upload = {
   readonly start: BuildStart;
   /** The bytes of the context; null when the client half-closed without sending any message of it. */
@@ -25,7 +28,7 @@ export type Upload = {
  */
 export async function openUpload(
   requests: Readable,
-  limits: UploadLimits,
+  { received, ...limits }: UploadLimits & { received: Received },
   signal: AbortSignal,
 ): Promise<Upload> {
   const messages = readMessages(requests, limits.stallMs, signal);
@@ -35,16 +38,19 @@ export async function openUpload(
     throw new KilnError('STREAM_PROTOCOL', "The first message of a Build call must be its 'start'.");
   }
   const second = await messages.next();
-  return { start: part.value, context: second.done ? null : readContext(second.value, messages, limits) };
+  if (second.done) received.isWhole = true;
+  return {
+    start: part.value,
+    context: second.done ? null : readContext(second.value, messages, { received, ...limits }),
+  };
 }
 
 async function* readContext(
   first: BuildRequest,
   rest: AsyncIterable<BuildRequest>,
-  limits: UploadLimits,
+  { received, maxBytes, stallMs }: UploadLimits & { received: Received },
 ): AsyncGenerator<Buffer> {
   const started = performance.now();
-  let bytes = 0;
   const take = ({ part }: BuildRequest): Buffer => {
     if (part?.$case !== 'context') {
       throw new KilnError(
@@ -52,14 +58,15 @@ async function* readContext(
         "After 'start' every message of a Build call must hold bytes of the 'context'.",
       );
     }
-    bytes += part.value.length;
-    if (bytes > limits.maxBytes) throw tooLarge(limits.maxBytes);
+    received.bytes += part.value.length;
+    if (received.bytes > maxBytes) throw tooLarge(maxBytes);
     const age = performance.now() - started;
-    if (age > limits.stallMs && bytes < (age / 1000) * minimumRate) throw tooSlow();
+    if (age > stallMs && received.bytes < (age / 1000) * minimumRate) throw tooSlow();
     return Buffer.from(part.value.buffer, part.value.byteOffset, part.value.length);
   };
   yield take(first);
   for await (const message of rest) yield take(message);
+  received.isWhole = true;
 }
 
 async function* readMessages(

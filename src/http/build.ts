@@ -1,7 +1,7 @@
 import type { Request, Response } from 'express';
 import type { Logger } from '../lib/logger.ts';
 import type { BuildRecord } from '../model/build.ts';
-import type { Builds } from '../model/builds.ts';
+import type { Builds, UploadProgress } from '../model/builds.ts';
 import type { Authenticate, Caller } from '../model/caller.ts';
 import type { Matrix } from '../model/matrix.ts';
 import { type BuildAnswer, endAnswer, sendBuild } from './answer/build-answer.ts';
@@ -56,10 +56,17 @@ async function accept(
   signal: AbortSignal,
 ): Promise<{ accepted: Accepted; answer: AnswerOptions }> {
   const { caller } = asked;
-  using _place = edge.builds.receive(caller);
-  const { answer, entries, ...build } = await receiveBuild(asked, edge, signal);
+  using place = edge.builds.receive(caller, progressOf(asked.request));
+  const linked = AbortSignal.any([signal, place.signal]);
+  const { answer, entries, ...build } = await receiveBuild(asked, edge, linked);
   if (!entries) return { accepted: { record: await edge.builds.start(caller, build) }, answer };
   return { accepted: { matrix: await edge.builds.startMatrix(caller, { ...build, entries }) }, answer };
+}
+
+function progressOf(request: Request): UploadProgress {
+  const { socket } = request;
+  const before = socket.bytesRead;
+  return () => (request.complete ? null : socket.bytesRead - before);
 }
 
 /** The client's leaving, however it shows, is the end of the build. */

@@ -13,9 +13,9 @@ import type { BuildSpec } from './spec.ts';
 export type Builds = {
   /**
    * A request for a build is about to be received: held until `start` has it. Only so many are received at once, as each of them takes
-   * memory and files. @throws NO_CAPACITY, ROLE_TOO_LOW
+   * memory and files; where there is no room, one that crawls gives way. @throws NO_CAPACITY, ROLE_TOO_LOW
    */
-  receive(caller: Caller): Disposable;
+  receive(caller: Caller, progress: UploadProgress): Reception;
 
   /**
    * Checks what can be told of a request before its context is there, so that nobody uploads one in vain; `start` checks it
@@ -125,3 +125,9 @@ export type Readiness = {
   readonly pools: readonly (PoolCounts & { readonly entry: string })[];
   readonly queue: { readonly waiting: number; readonly limit: number };
 };
+
+/** Bytes of a request that have come so far; null once all of it is there. */
+export type UploadProgress = () => number | null;
+
+/** A request's place among those that are received. Its signal aborts, with UPLOAD_TIMEOUT, when it has to give way. */
+export type Reception = Disposable & { readonly signal: AbortSignal };

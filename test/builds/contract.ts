@@ -62,7 +62,7 @@ const assertions: readonly Assertion[] = [
       await builds.catalog(reader);
       await rejects(builds.artifact(reader, id), 'NOT_READY');
       assert.throws(() => builds.check(reader, request), { code: 'ROLE_TOO_LOW' });
-      assert.throws(() => builds.receive(reader), { code: 'ROLE_TOO_LOW' });
+      assert.throws(() => builds.receive(reader, () => 0), { code: 'ROLE_TOO_LOW' });
       const bytes = { [Symbol.asyncIterator]: () => assert.fail('it was read') };
       await rejects(builds.stageContext(reader, { bytes, declared: null }, signal), 'ROLE_TOO_LOW');
       const { context, removed } = simulateContext();
@@ -87,7 +87,7 @@ const assertions: readonly Assertion[] = [
     'goes on',
     async (builds) => {
       const places: Disposable[] = [];
-      const enter = (): number => places.push(builds.receive(localAdmin));
+      const enter = (): number => places.push(builds.receive(localAdmin, () => 0));
       assert.throws(() => Array.from({ length: 1000 }, enter), {
         code: 'NO_CAPACITY',
         details: { retryAfterSeconds: 10 },

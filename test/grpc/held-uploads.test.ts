@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { credentials, status } from '@grpc/grpc-js';
 import { Receptions } from '../../src/builds/receptions.ts';
 import { BuildServiceClient } from '../../src/grpc/generated/kiln/v1/build_service.ts';
+import type { Builds } from '../../src/model/builds.ts';
 import { KilnError } from '../../src/model/error.ts';
 import { simulateBuilds } from '../simulated-builds.ts';
 import { context, reasonOf, serve, start } from './harness.ts';
@@ -15,9 +16,9 @@ const MiB = 1024 * 1024;
 test('more uploads at once than kiln has memory for are refused before they are read (simulated builds)', async () => {
   const receptions = new Receptions();
   let received = 0;
-  const receive = (): Disposable => {
+  const receive: Builds['receive'] = (_caller, progress) => {
     received += 1;
-    return receptions.enter();
+    return receptions.enter(progress);
   };
   await using harness = await serve(simulateBuilds({ overrides: { receive } }));
   // One connection has 100 calls at most.
@@ -36,6 +37,29 @@ test('more uploads at once than kiln has memory for are refused before they are 
   assert.deepEqual([error.code, reasonOf(error)], [status.UNAVAILABLE, 'NO_CAPACITY']);
   for (const call of begun) call.cancel();
   other.close();
+});
+
+test('an upload that crawls gives way to one more (simulated builds)', async () => {
+  const receptions = new Receptions({ maxAtOnce: 1, graceMs: 50 });
+  const { promise: entered, resolve } = Promise.withResolvers<void>();
+  const receive: Builds['receive'] = (_caller, progress) => {
+    resolve();
+    return receptions.enter(progress);
+  };
+  await using harness = await serve(simulateBuilds({ overrides: { receive } }));
+  const crawling = harness.client.build();
+  crawling.resume();
+  const told = once(crawling, 'error');
+  crawling.write(start());
+  crawling.write(context(Buffer.alloc(10)));
+  await entered;
+  await sleep(60);
+  const next = harness.client.build();
+  next.resume().on('error', () => undefined);
+  const [error] = await told;
+  assert.deepEqual([error.code, reasonOf(error)], [status.DEADLINE_EXCEEDED, 'UPLOAD_TIMEOUT']);
+  assert.match(error.details, /as many as there may be/);
+  next.cancel();
 });
 
 test('of an upload that is not read only the next message is held (simulated builds)', async () => {
