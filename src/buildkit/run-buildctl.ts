@@ -14,6 +14,8 @@ import { KeptBytes } from './history/kept-bytes.ts';
 import { Received } from './history/received.ts';
 import { findMissingFrontend } from './missing-frontend.ts';
 import { asToday } from './old-status.ts';
+import { parseStatus } from './parse-status.ts';
+import { splitStatus } from './split-status.ts';
 
 /** One run of buildctl: its inputs, by the serial numbers of the disks that are plugged in. */
 export type BuildctlRun = {
@@ -49,8 +51,7 @@ export type BuildctlResult = {
 };
 
 /**
- * BuildKit splits logs so that one status holds about 1 MiB of them, at most three times that as JSON. A guest may send anything: JSON makes
- * of each MiB up to 50 MiB of objects.
+ * BuildKit splits logs so that one status holds about 1 MiB of them, at most three times that as JSON. A guest may send anything.
  */
 const maxTraceLine = 8 * 1024 * 1024;
 
@@ -145,7 +146,7 @@ async function readTrace(
       const status = asToday(message);
       received.add(status);
       missingFrontend ??= findMissingFrontend(status);
-      await run.onStatus(status);
+      for (const part of splitStatus(status, line.length)) await run.onStatus(part);
     } else if (own.data.kiln === 'ready') {
       // Once: a guest that says so without end must not make us write it down without end.
       if (!ready) await run.onContextReady();
@@ -161,8 +162,9 @@ async function readTrace(
 
 function parseLine(line: Buffer): unknown {
   try {
-    return JSON.parse(line.toString('utf8'));
+    return parseStatus(line);
   } catch (error) {
+    if (error instanceof KilnError) throw error;
     throw new KilnError('INFRA', 'The guest sent a trace that is not JSON.', { cause: error });
   }
 }

@@ -62,10 +62,7 @@ export function bidiStreaming<Request, Answer>(
     outgoing: Outgoing<Answer>,
   ) => Promise<void>,
 ): handleBidiStreamingCall<Request, Answer> {
-  return (call) => {
-    holdLittle(call);
-    void answer(context, call, (caller, outgoing) => work(caller, call, outgoing));
-  };
+  return (call) => void answer(context, call, (caller, outgoing) => work(caller, call, outgoing));
 }
 
 async function answer<Request, Answer>(
@@ -73,6 +70,7 @@ async function answer<Request, Answer>(
   call: ServerWritableStream<Request, Answer> | ServerDuplexStream<Request, Answer>,
   work: (caller: Caller, outgoing: Outgoing<Answer>) => Promise<void>,
 ): Promise<void> {
+  holdLittle(call);
   using operation = startOperation(call, { maxMs: context.maxCallMs, shutdown: context.shutdown });
   const { signal } = operation;
   try {

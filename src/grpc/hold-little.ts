@@ -1,12 +1,14 @@
-import type { Readable } from 'node:stream';
+import type { EventEmitter } from 'node:events';
 
-/** What Node keeps of a readable stream. */
-type Internals = { readonly _readableState: { highWaterMark: number } };
+/** What Node keeps of a stream. */
+type Internals = Partial<Record<'_readableState' | '_writableState', { highWaterMark: number }>>;
 
 /**
- * Has a call's stream of messages hold the next one alone. grpc-js reads 16 ahead, of whatever size, and lets nobody choose: of a sender who
- * is faster than the disk, or means it, that is 40 MiB for each call.
+ * Has a call's stream hold one message each way. grpc-js lets nobody choose, and takes 16 of whatever size: of a sender who is faster than the
+ * disk 40 MiB for each call, and as much for a client that reads nothing.
  */
-export function holdLittle(messages: Readable): void {
-  (messages as unknown as Internals)._readableState.highWaterMark = 1;
+export function holdLittle(call: EventEmitter): void {
+  const { _readableState: readable, _writableState: writable } = call as EventEmitter & Internals;
+  if (readable) readable.highWaterMark = 1;
+  if (writable) writable.highWaterMark = 1;
 }

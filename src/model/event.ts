@@ -8,7 +8,7 @@ export type BuildEvent = { readonly at: string } & (
   | { readonly type: 'queued'; readonly place: number }
   | { readonly type: 'state'; readonly state: BuildState }
   | { readonly type: 'warning'; readonly message: string }
-  /** One SolveStatus object of `buildctl --trace`, as BuildKit wrote it: vertexes, statuses, logs, warnings. */
+  /** One SolveStatus object of `buildctl --trace`, as BuildKit wrote it (vertexes, statuses, logs, warnings); a large one in several. */
   | { readonly type: 'status'; readonly status: unknown }
   | { readonly type: 'egress'; readonly destination: EgressDestination }
   | { readonly type: 'artifact'; readonly artifact: Artifact }

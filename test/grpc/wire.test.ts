@@ -14,12 +14,21 @@ import { context, serve, start } from './harness.ts';
 const getBuild = '/kiln.v1.BuildService/GetBuild';
 const getBuildMessage = frame(GetBuildRequest.encode({ id: record.id }).finish());
 
-test('a client that half-closes and never reads is dropped, and little is held for it (simulated builds)', async () => {
+for (const [what, bytes] of [
+  ['pieces of a log', 64 * 1024],
+  ['large events', 1024 * 1024],
+] as const) {
+  test(`a client that half-closes and never reads ${what} is dropped, and little is held for it (simulated builds)`, async () => {
+    await neverRead(bytes);
+  });
+}
+
+async function neverRead(bytes: number): Promise<void> {
   let sent = 0;
   async function* flood(): AsyncGenerator<WatchItem> {
     for (;;) {
-      yield { kind: 'log', offset: sent, data: Buffer.alloc(64 * 1024) };
-      sent += 64 * 1024;
+      yield { kind: 'log', offset: sent, data: Buffer.alloc(bytes) };
+      sent += bytes;
     }
   }
   const builds = simulateBuilds({ script: flood });
@@ -33,7 +42,7 @@ test('a client that half-closes and never reads is dropped, and little is held f
   await builds.firstCancel;
   assert.deepEqual(harness.errors, [], 'that is no fault of ours');
   assert.ok(sent < 4 * 1024 * 1024, `${sent} bytes were taken for a client that reads none`);
-});
+}
 
 const authorities = [
   { authority: 'localhost:8081', code: status.OK },

@@ -3,6 +3,7 @@ import { withDeadline } from '../../lib/abort.ts';
 import { KilnError } from '../../model/error.ts';
 import type { StartedCommand } from '../../ssh/exec.ts';
 import { guestLines } from '../guest-lines.ts';
+import { parseStatus } from '../parse-status.ts';
 import { type SolveStatus, statusSchema } from './solve-status.ts';
 
 /** Starts a command in the guest. */
@@ -124,8 +125,9 @@ async function drop(chunks: AsyncIterable<Buffer>): Promise<void> {
 
 function parse(line: Buffer): unknown {
   try {
-    return JSON.parse(line.toString('utf8'));
-  } catch {
+    return parseStatus(line);
+  } catch (error) {
+    if (error instanceof KilnError) throw error;
     return null;
   }
 }

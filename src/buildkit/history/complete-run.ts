@@ -1,5 +1,6 @@
 import { KilnError } from '../../model/error.ts';
 import { type CopiedLog, givingUp } from '../copy-log.ts';
+import { splitStatus } from '../split-status.ts';
 import { readHistoryLog, readHistoryRecord, type StartCommand } from './build-history.ts';
 import type { KeptBytes } from './kept-bytes.ts';
 import { PlainProgress } from './plain-progress.ts';
@@ -77,7 +78,10 @@ async function addMissing(run: IncompleteRun & { ref: string }, signal: AbortSig
     progress.learn(status);
     const { missing, begun } = run.received.missing(status);
     const said = sayMissing(missing);
-    if (said) await run.onStatus(said);
+    if (said) {
+      const bytes = Buffer.byteLength(JSON.stringify(said));
+      for (const part of splitStatus(said, bytes)) await run.onStatus(part);
+    }
     for (const text of gathered(progress.write(missing, begun))) await write(text);
   }
   await write(progress.end());

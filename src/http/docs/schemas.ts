@@ -161,7 +161,7 @@ export const eventSchema = z
   .meta({
     id: 'BuildEvent',
     description:
-      'What happened in a build. `status` is one SolveStatus object as BuildKit wrote it: vertexes, statuses, logs, warnings.',
+      'What happened in a build. `status` is one SolveStatus object as BuildKit wrote it: vertexes, statuses, logs, warnings; a large one comes in several.',
   });
 
 export const problemSchema = z
