@@ -72,19 +72,19 @@ const settings = z.object({
     .default('auto')
     .describe('What VMs run on: KVM, software emulation, or KVM with emulation as a loopback-only fallback.'),
   KILN_ENTRIES: list('buildkit-v0.20.2').describe(
-    'Archive entries that are made at the start and kept ready, each with its number of warm VMs or without: v0.20.2,v0.12.5=1,… The first is that of builds that ask for none; others that this host has an image of are started when they are asked for.',
+    'BuildKits to keep ready, made at the start where they are not there: v0.20.2,v0.12.5=1,… The first is that of builds that ask for none; a number says how many warm VMs, in place of KILN_POOL_SIZE. Any other that this host has a VM image of starts when a build asks for it.',
   ),
   KILN_POOL_SIZE: count(0, 2).describe(
-    'Warm VMs kept ready of each entry in KILN_ENTRIES that says no number.',
+    'Warm VMs kept ready of each entry in KILN_ENTRIES that gives no number of its own.',
   ),
   KILN_POOL_FROZEN: count(0, 2).describe(
-    'VMs kept behind the warm ones of each of them that do not run yet, as far as `KILN_MAX_VMS` leaves room: they take little memory and wake when a warm one is taken.',
+    'Further VMs of each entry in KILN_ENTRIES that are made and do not run yet, as far as `KILN_MAX_VMS` leaves room: they take a fifth of the memory of a warm one, and one wakes when a warm one is taken.',
   ),
   KILN_MAX_VMS: count(1, 4).describe('VMs at once: warm, frozen and building together.'),
   KILN_VM_CPUS: count(1, 2).describe('Processors of a VM.'),
   KILN_VM_MEMORY_MIB: count(1024, 2048).describe('Memory of a VM in MiB.'),
   KILN_VM_DISK_BYTES: count(2 * gibibyte, 20 * gibibyte).describe(
-    'Most that a build may write on the disk of its VM; where KILN_DATA_DIR has no room for that, what there is.',
+    'Most that a build may write on the disk of its VM; less where the disk of KILN_DATA_DIR has less.',
   ),
   KILN_QUEUE_LIMIT: count(0, 100).describe('Builds that may wait for a VM; further ones get 503.'),
   KILN_BUILD_TIMEOUT_SECONDS: seconds(1, 3600).describe(
@@ -104,7 +104,7 @@ const settings = z.object({
     'Ended builds whose log, events and artifact are kept; those that ended first go first.',
   ),
   KILN_KEEP_BYTES: count(1024 * 1024, 20 * gibibyte).describe(
-    'What logs, events and artifacts of ended builds may take up together; the last build stays in any case.',
+    'What logs, events and artifacts of ended builds may take up together, in bytes; those of the build that ended last stay however large they are.',
   ),
   KILN_KEEP_RECORDS: count(1, 100_000).describe(
     'Records of builds that are kept, most of them without files.',

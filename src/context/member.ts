@@ -28,13 +28,14 @@ export type Xattr = { readonly name: string; readonly value: Buffer };
 /** Linux hands out the target of a symbolic link in a page that ends in NUL (fs/namei.c, page_get_link): it would cut off the last byte of a longer one. */
 export const maxTargetBytes = 4095;
 
-/** An error about one member, in one sentence. */
-export function refuse(code: ErrorCode, name: string | Buffer, what: string): KilnError {
+/** An error about one member, in one sentence. @param name Null where it is not known yet. */
+export function refuse(code: ErrorCode, name: string | Buffer | null, what: string): KilnError {
+  if (name === null) return new KilnError(code, `An entry of the archive ${what}.`);
   const entry = typeof name === 'string' ? printable(name) : printableBytes(name);
   return new KilnError(code, `Archive entry '${entry}' ${what}.`, { details: { entry } });
 }
 
-export function refuseSparse(name: Buffer): KilnError {
+export function refuseSparse(name: Buffer | null): KilnError {
   return refuse(
     'ENTRY_SPARSE',
     name,

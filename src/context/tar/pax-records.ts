@@ -1,9 +1,6 @@
 import { printable } from '../../lib/text.ts';
 import { ambiguous, corrupt } from './tar-header.ts';
 
-/** The name of a member whose own header comes later. */
-export const unnamed = Buffer.from('?');
-
 /** In the oldest of GNU's forms these two come in turns, once for each part of the file. */
 const pairKeys = ['GNU.sparse.offset', 'GNU.sparse.numbytes'];
 
@@ -28,7 +25,7 @@ export function collectPaxRecords(data: Buffer): PaxRecords {
     else values.set(key, value);
   }
   if (twice !== null)
-    throw ambiguous(values.get('path') ?? unnamed, `has two PAX records '${printable(twice)}'`);
+    throw ambiguous(values.get('path') ?? null, `has two PAX records '${printable(twice)}'`);
   return { values, sparsePairs };
 }
 

@@ -1,6 +1,6 @@
 import { printable } from '../../lib/text.ts';
 import { type Metadata, refuseSparse, type Xattr } from '../member.ts';
-import { collectPaxRecords, parseDecimal, parsePaxRecords, unnamed } from './pax-records.ts';
+import { collectPaxRecords, parseDecimal, parsePaxRecords } from './pax-records.ts';
 import { readPaxSparse } from './sparse-forms.ts';
 import type { SparseHeader } from './sparse-map.ts';
 import { ambiguous, corrupt } from './tar-header.ts';
@@ -29,7 +29,7 @@ export function parsePaxHeader(data: Buffer): PaxHeader {
   const records = collectPaxRecords(data);
   const { values } = records;
   const path = values.get('GNU.sparse.name') ?? values.get('path');
-  if ([...values.keys()].some((key) => rareSparseKey.test(key))) throw refuseSparse(path ?? unnamed);
+  if ([...values.keys()].some((key) => rareSparseKey.test(key))) throw refuseSparse(path ?? null);
   const linkPath = values.get('linkpath');
   const size = values.get('size');
   const [uid, gid, mtime] = ['uid', 'gid', 'mtime'].map((key) => nonEmpty(values.get(key)));
@@ -60,8 +60,7 @@ const harmlessKey =
 /** A `g` header holds for all members after it, but not for docker, which passes over it: it may say only what makes no difference. */
 export function checkGlobalHeader(data: Buffer): void {
   for (const [key] of parsePaxRecords(data)) {
-    if (!harmlessKey.test(key))
-      throw ambiguous(unnamed, `comes after a global PAX record '${printable(key)}'`);
+    if (!harmlessKey.test(key)) throw ambiguous(null, `comes after a global PAX record '${printable(key)}'`);
   }
 }
 

@@ -179,6 +179,6 @@ export function corrupt(what: string): KilnError {
   return new KilnError('ARCHIVE_CORRUPT', `The archive ${what}; make it again.`);
 }
 
-export function ambiguous(name: Buffer, what: string): KilnError {
+export function ambiguous(name: Buffer | null, what: string): KilnError {
   return refuse('ARCHIVE_AMBIGUOUS', name, `${what}, which archive readers take differently`);
 }
