@@ -57,8 +57,9 @@ export class SealedFiles {
   }
 
   async #find(known: SealRecord, signal: AbortSignal): Promise<string | null> {
-    const paths = Object.keys(this.hashes);
-    const findings = await Promise.all(paths.map((path) => findSeal(path, known[path], signal)));
+    const findings: Finding[] = [];
+    // One after the other: one thread hashes them all, and uploads besides.
+    for (const path of Object.keys(this.hashes)) findings.push(await findSeal(path, known[path], signal));
     signal.throwIfAborted();
     const isNew = findings.map(({ path, seal }) => seal !== known[path]);
     if (this.#record !== null && isNew.includes(true)) await writeRecord(this.#record, toRecord(findings));
