@@ -45,7 +45,7 @@ export class SealedFiles {
   /**
    * A few milliseconds; files that look otherwise than when they were last read are read whole.
    * @returns what is wrong with one of the files, as a sentence without its full stop; null where nothing is.
-   * @throws only the signal's reason.
+   * @throws what says nothing of the files: the signal's reason, too many open files
    */
   async look(signal: AbortSignal): Promise<string | null> {
     return this.#find(this.#record === null ? {} : await readRecord(this.#record), signal);
@@ -80,8 +80,16 @@ async function findSeal(path: string, known: FileSeal | undefined, signal: Abort
     if (known && (await looksSealed(path, known))) return { path, seal: known };
     return { path, seal: await sealFile(path, signal) };
   } catch (error) {
-    return { path, unreadable: error instanceof Error ? error.message : String(error) };
+    if (!isOfFile(error)) throw error;
+    return { path, unreadable: error.message };
   }
+}
+
+/** What this process lacks for a moment says nothing of a file. */
+const ofProcess: readonly unknown[] = ['EMFILE', 'ENFILE', 'ENOMEM'];
+
+function isOfFile(error: unknown): error is Error {
+  return error instanceof Error && 'code' in error && 'syscall' in error && !ofProcess.includes(error.code);
 }
 
 function toRecord(findings: readonly Finding[]): SealRecord {

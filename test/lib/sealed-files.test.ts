@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
 import { copyFile, mkdtemp, open, rename, rm, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { promisify } from 'node:util';
 import { SealedFiles } from '../../src/lib/sealed-files.ts';
 
 const { signal } = new AbortController();
@@ -107,4 +109,19 @@ test('a record that cannot be written stops nobody', async () => {
   await using files = await createFiles();
   const sealed = new SealedFiles(files.sealed.hashes, { record: '/proc/kiln/none.json' });
   assert.deepEqual([await sealed.look(signal), sealed.checked], [null, true]);
+});
+
+test('a process that has too many files open finds no damage: it cannot tell', async () => {
+  await using files = await createFiles();
+  const program = `
+    const { SealedFiles } = await import(${JSON.stringify(join(import.meta.dirname, '../../src/lib/sealed-files.ts'))});
+    const { openSync } = await import('node:fs');
+    const sealed = new SealedFiles(${JSON.stringify(files.sealed.hashes)}, { record: null });
+    try {
+      for (;;) openSync('/dev/null');
+    } catch {}
+    sealed.look(new AbortController().signal).then(console.log, ({ code }) => console.log(code));`;
+  const limited = 'ulimit -n 100; exec "$0" --input-type=module --eval "$1"';
+  const { stdout } = await promisify(execFile)('sh', ['-c', limited, process.execPath, program]);
+  assert.equal(stdout.trim(), 'EMFILE');
 });
