@@ -14,12 +14,9 @@ export function answerClientErrors(server: Server): void {
   server.on('request', remember).on('checkContinue', remember);
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
     const answer = answers.get(socket);
-    const inAnswer = answer?.headersSent === true && !answer.writableFinished;
-    if (!socket.writable || inAnswer) {
-      socket.destroy();
-      return;
-    }
-    socket.end(encode(error));
+    const inAnswer = answer?.headersSent === true && !answer.writableEnded;
+    // What was written before goes out first, so not at once: the end of the connection cuts off an answer that goes on.
+    if (socket.writable) socket.end(inAnswer ? undefined : encode(error));
     setTimeout(() => socket.destroy(), lingerMs).unref();
   });
 }

@@ -23,6 +23,7 @@ export const guardHeaders: RequestHandler = (request, _response, next) => {
       'has another transfer coding besides chunked',
     ],
     [!request.url.startsWith('/'), 'must name a path, not a whole URL'],
+    [request.headers.host === undefined, 'has no Host'],
   ];
   const found = problems.find(([isSo]) => isSo);
   if (found) throw new KilnError('REQUEST_INVALID', `The request ${found[1]}.`);

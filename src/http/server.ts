@@ -75,6 +75,8 @@ function createNodeServer({ headersMs, uploadMaxBytes, tls }: HttpSettings): Ser
     requestTimeout: headersMs + Math.ceil((uploadMaxBytes / minimumUploadRate) * 1000),
     connectionsCheckingInterval: Math.min(5000, headersMs / 3),
     keepAliveTimeout: 5000,
+    // Node itself would answer without a word; guardHeaders says what is wrong.
+    requireHostHeader: false,
     maxHeaderSize: 16 * 1024,
     keepAlive: true,
     keepAliveInitialDelay: 30_000,

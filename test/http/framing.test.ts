@@ -31,13 +31,24 @@ for (const [title, bytes] of Object.entries(malformed)) {
   });
 }
 
-test('what is no HTTP gets a problem with a code (simulated builds)', async () => {
+for (const [what, bytes] of [
+  ['is no HTTP', 'hello\r\n\r\n'],
+  ['has no Host', 'GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n'],
+] as const) {
+  test(`what ${what} gets a problem with a code (simulated builds)`, async () => {
+    await using harness = await serve();
+    const answer = await exchange(harness, bytes);
+    const [head = '', body = ''] = answer.split('\r\n\r\n');
+    assert.match(head, /Content-Type: application\/problem\+json/);
+    const { status, code, title } = JSON.parse(body);
+    assert.deepEqual([status, code, title], [400, 'REQUEST_INVALID', 'Bad Request']);
+  });
+}
+
+test('an answer arrives although what follows its request is no HTTP (simulated builds)', async () => {
   await using harness = await serve();
-  const answer = await exchange(harness, 'hello\r\n\r\n');
-  const [head = '', body = ''] = answer.split('\r\n\r\n');
-  assert.match(head, /Content-Type: application\/problem\+json\r\n/);
-  const { status, code, title } = JSON.parse(body);
-  assert.deepEqual([status, code, title], [400, 'REQUEST_INVALID', 'Bad Request']);
+  const refused = 'POST /build HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n';
+  assert.match(await exchange(harness, `${refused}a body without a length`), /^HTTP\/1\.1 403 .*/);
 });
 
 test('row 57: headers over 16 KiB get 431 (simulated builds)', async () => {
