@@ -12,6 +12,7 @@ import { logFailure } from '../model/log-failure.ts';
 import type { CallerGuard } from './caller-guard.ts';
 import { toServiceError } from './error-table.ts';
 import { holdLittle } from './hold-little.ts';
+import type { OpenCalls } from './open-calls.ts';
 import { startOperation } from './operation.ts';
 import { createSend, type Send } from './send.ts';
 
@@ -22,6 +23,7 @@ export type HandlerContext = {
   readonly shutdown: AbortSignal;
   /** Deadline of a call that names none, in ms. */
   readonly maxCallMs: number;
+  readonly calls: OpenCalls;
   /** How long a client may read nothing while there is something to read, in ms. */
   readonly readerStallMs: number;
   /** Ends the connection of a client that does not read. */
@@ -74,7 +76,9 @@ async function answer<Request, Answer>(
   using operation = startOperation(call, { maxMs: context.maxCallMs, shutdown: context.shutdown });
   const { signal } = operation;
   try {
-    await work(context.callerOf(call), {
+    const caller = context.callerOf(call);
+    using _open = context.calls.enter();
+    await work(caller, {
       send: createSend<Answer>(call, { stallMs: context.readerStallMs, signal }),
       signal,
     });

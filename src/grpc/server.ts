@@ -10,6 +10,7 @@ import { createConnections } from './connections.ts';
 import { BuildServiceService } from './generated/kiln/v1/build_service.ts';
 import { serveHealth } from './health.ts';
 import { createHostGuard } from './host-guard.ts';
+import { OpenCalls } from './open-calls.ts';
 import { serveReflection } from './reflection.ts';
 
 export type GrpcSettings = {
@@ -23,6 +24,8 @@ export type GrpcSettings = {
   /** Deadline of a call that names none, in ms. */
   readonly maxCallMs: number;
   readonly maxConnections: number;
+  /** Builds that are sent and readers of builds, on all connections together. */
+  readonly maxCalls: number;
 };
 
 /** Defaults; `hosts`, `tls` and `uploadMaxBytes` are the operator's to decide. */
@@ -30,6 +33,8 @@ export const defaultGrpcSettings = {
   stallMs: 30_000,
   maxCallMs: 26 * 3600 * 1000,
   maxConnections: 1000,
+  // As many as HTTP has connections.
+  maxCalls: 1000,
 } as const;
 
 export type GrpcServer = {
@@ -80,6 +85,7 @@ export function createGrpcServer(options: {
       logger,
       shutdown: shutdown.signal,
       maxCallMs: settings.maxCallMs,
+      calls: new OpenCalls(settings.maxCalls),
       readerStallMs: settings.stallMs,
       dropConnection: connections.drop,
     },

@@ -7,8 +7,8 @@ import { Receptions } from '../../src/builds/receptions.ts';
 import { BuildServiceClient } from '../../src/grpc/generated/kiln/v1/build_service.ts';
 import type { Builds } from '../../src/model/builds.ts';
 import { KilnError } from '../../src/model/error.ts';
-import { simulateBuilds } from '../simulated-builds.ts';
-import { context, reasonOf, serve, start } from './harness.ts';
+import { record, simulateBuilds } from '../simulated-builds.ts';
+import { context, goesOn, reasonOf, serve, start } from './harness.ts';
 
 const maxAtOnce = 128;
 const MiB = 1024 * 1024;
@@ -91,3 +91,27 @@ test('of an upload that is not read only the next message is held (simulated bui
   const [error] = await refused;
   assert.deepEqual([error.code, taken], [status.INVALID_ARGUMENT, 12]);
 });
+
+test('more calls at once than kiln has memory for are refused, until one of those before them is over (simulated builds)', async () => {
+  await using harness = await serve(simulateBuilds({ script: goesOn }), { maxCalls: 2 });
+  const watch = () => {
+    const call = harness.client.watchBuild({ id: record.id, logOffset: 0, eventOffset: 0, follow: true });
+    call.on('error', () => undefined);
+    return call;
+  };
+  const calls = [watch(), watch()];
+  for (const call of calls) await once(call, 'data');
+  const refused = watch();
+  const [error] = await once(refused, 'error');
+  assert.deepEqual([error.code, reasonOf(error)], [status.UNAVAILABLE, 'NO_CAPACITY']);
+  calls[0]?.cancel();
+  // Until the server knows of it.
+  while (!(await isServed(watch())));
+  calls[1]?.cancel();
+});
+
+function isServed(call: ReturnType<BuildServiceClient['watchBuild']>): Promise<boolean> {
+  return new Promise((resolve) => {
+    call.once('data', () => resolve(true)).once('error', () => resolve(false));
+  });
+}
