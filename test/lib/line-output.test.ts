@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { open, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import { LineOutput, type LostLines } from '../../src/lib/line-output.ts';
 import { createSmallDisk, fillDisk } from '../small-disk.ts';
@@ -57,4 +59,34 @@ test('an output that nobody reads any more ends nobody', async () => {
     child.once('exit', resolve);
     assert.equal(await promise, 7, target);
   }
+});
+
+test('a reader that takes nothing for a while holds up nobody, and gets what comes later', async () => {
+  const program = `
+    const { LineOutput } = await import(${JSON.stringify(join(import.meta.dirname, '../../src/lib/line-output.ts'))});
+    const output = new LineOutput(1, ({ lines, cause }) => {
+      output.write(lines + ' lost, ' + cause.code + '\\n');
+      process.exit();
+    });
+    const started = performance.now();
+    for (let line = 0; line < 100; line += 1) output.write('x'.repeat(50_000) + '\\n');
+    console.error(performance.now() - started);
+    process.stdin.once('data', () => setInterval(() => output.write('again\\n'), 20));`;
+  // Outputs that Node gives to a child block; what another parent gives may not.
+  const unblock = 'use Fcntl; fcntl(STDOUT, F_SETFL, O_NONBLOCK) or die; exec @ARGV';
+  const child = spawn('perl', [
+    '-e',
+    unblock,
+    ...[process.execPath, '--input-type=module', '--eval', program],
+  ]);
+  const [took] = await once(child.stderr, 'data');
+  assert.ok(Number(took) < 5000, `${took} ms`);
+  const read = text(child.stdout);
+  // What is there by now is read, so that there is room again.
+  await once(child.stdout, 'data');
+  child.stdin.end('go on\n');
+  const lines = (await read).split('\n');
+  assert.equal(lines[0], 'x'.repeat(50_000));
+  assert.equal(lines.at(-3), 'again');
+  assert.match(lines.at(-2) ?? '', /^\d+ lost, EAGAIN$/);
 });
