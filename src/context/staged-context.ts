@@ -54,8 +54,7 @@ async function checkBuildFiles(
   policy: Parameters<typeof checkContextDockerfile>[2],
 ): Promise<Found> {
   if (dockerfile !== null) return checkContextDockerfile(image, dockerfile, policy);
-  await checkContextDockerignore(image);
-  return { frontend: null, warnings: [] };
+  return { frontend: null, warnings: await checkContextDockerignore(image) };
 }
 
 /** Apart from what is staged, so that nothing of its tree is kept. */

@@ -105,6 +105,18 @@ test('row 41: .dockerignore beside a Dockerfile that was sent apart', async () =
   await using _good = await staging.stageSealed(good);
 });
 
+test('row 41: a .dockerignore in UTF-16, as PowerShell writes it, names nothing: a warning says so', async () => {
+  const utf16 = Buffer.from('\ufeffnode_modules\r\n', 'utf16le');
+  const warning =
+    /^'\.dockerignore' is UTF-16, in which BuildKit finds none of its patterns; save it as UTF-8\.$/;
+  await using staging = await Staging.create();
+  for (const name of ['Dockerfile', null]) {
+    await using staged = await staging.stage(tar(dockerfile, file('.dockerignore', utf16)));
+    await using sealed = await staged.seal({ dockerfile: name }, builtIn);
+    assert.match(String(sealed.summary.warnings), warning);
+  }
+});
+
 test('row 12: the Dockerfile of the exact case is used', async () => {
   await using staging = await Staging.create();
   const stage = (): Promise<StagedContext> => staging.stage(tar(syntax('dockerfile'), dockerfile));

@@ -5,7 +5,7 @@ import type { DockerfilePolicy } from '../../model/context.ts';
 import { KilnError } from '../../model/error.ts';
 import { refuse } from '../member.ts';
 import { type FileNode, type FolderNode, find } from '../member-tree.ts';
-import { checkDockerfileBytes, maxDockerfileBytes } from './dockerfile.ts';
+import { checkDockerfileBytes, isUtf16, maxDockerfileBytes } from './dockerfile.ts';
 import { checkDockerignore, maxDockerignoreBytes } from './dockerignore.ts';
 import { refuseMissing } from './missing-dockerfile.ts';
 
@@ -32,11 +32,11 @@ export async function checkContextDockerfile(
     throw new KilnError('DOCKERFILE_INVALID', `The Dockerfile is larger than ${maxDockerfileBytes} bytes.`);
   }
   const frontend = checkDockerfileBytes(await readFile(image, file), policy);
-  await checkContextDockerignore(image, `${normal}.dockerignore`);
   const warnings = lower
     ? [`There is no '${printable(name)}' in the context; '${printable(lower.path)}' was used.`]
     : [];
-  return { frontend, warnings };
+  const ownName = `${normal}.dockerignore`;
+  return { frontend, warnings: [...warnings, ...(await checkContextDockerignore(image, ownName))] };
 }
 
 /** What BuildKit takes where there is no `Dockerfile` (v0.20.2: frontend/dockerui/build.go, ReadEntrypoint). */
@@ -47,18 +47,24 @@ function findLowerCase(image: Image, name: string): { file: FileNode; path: stri
   return file && { file, path };
 }
 
-/** Checks the ignore file that BuildKit would use: the Dockerfile's own, where it has one, or the context's. */
-export async function checkContextDockerignore(image: Image, ownName?: string): Promise<void> {
+const usualIgnoreName = '.dockerignore';
+
+/** Checks the ignore file that BuildKit would use: the Dockerfile's own, where it has one, or the context's. @returns warnings */
+export async function checkContextDockerignore(image: Image, ownName?: string): Promise<string[]> {
   const own = ownName === undefined ? null : findFile(image, ownName);
-  const ignore = own ?? findFile(image, '.dockerignore');
-  if (!ignore) return;
+  const ignore = own ?? findFile(image, usualIgnoreName);
+  if (!ignore) return [];
   if (ignore.size > maxDockerignoreBytes) {
     throw new KilnError(
       'DOCKERIGNORE_INVALID',
       `.dockerignore is larger than ${maxDockerignoreBytes} bytes.`,
     );
   }
-  checkDockerignore(await readFile(image, ignore));
+  const bytes = await readFile(image, ignore);
+  checkDockerignore(bytes);
+  if (!isUtf16(bytes)) return [];
+  const name = printable(own && ownName !== undefined ? ownName : usualIgnoreName);
+  return [`'${name}' is UTF-16, in which BuildKit finds none of its patterns; save it as UTF-8.`];
 }
 
 /** @throws KilnError ENTRY_TYPE where there is something that a context has no place for */

@@ -8,10 +8,10 @@ export const maxDockerfileBytes = 1024 * 1024;
 export function checkDockerfileBytes(bytes: Buffer, policy: DockerfilePolicy): string | null {
   if (bytes.length > maxDockerfileBytes) throw invalid(`is larger than ${maxDockerfileBytes} bytes`);
   if (bytes.includes(0)) {
-    const mark = bytes.toString('hex', 0, 2);
-    const wide = mark === 'fffe' || mark === 'feff';
     throw invalid(
-      wide ? 'is UTF-16, which BuildKit cannot read; save it as UTF-8' : 'has NUL bytes; it must be text',
+      isUtf16(bytes)
+        ? 'is UTF-16, which BuildKit cannot read; save it as UTF-8'
+        : 'has NUL bytes; it must be text',
     );
   }
   // Comments may be in Latin-1: BuildKit reads bytes, and what is no UTF-8 is part of no directive.
@@ -19,6 +19,11 @@ export function checkDockerfileBytes(bytes: Buffer, policy: DockerfilePolicy): s
   if (frontend !== null && !policy.customFrontends)
     throw frontendForbidden(`The Dockerfile asks for the frontend '${printable(frontend)}'`);
   return frontend;
+}
+
+/** By its byte order mark, which the tools of Windows write. */
+export function isUtf16(bytes: Buffer): boolean {
+  return ['fffe', 'feff'].includes(bytes.toString('hex', 0, 2));
 }
 
 /** `BUILDKIT_SYNTAX` as a build argument replaces the frontend just as `# syntax=` does. */
