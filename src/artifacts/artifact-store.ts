@@ -100,15 +100,22 @@ async function seal(file: string, bytes: number, signal: AbortSignal): Promise<A
 async function openPlainFile(file: string): Promise<FileHandle> {
   const handle = await open(file, constants.O_RDWR | constants.O_NOFOLLOW | constants.O_NONBLOCK).catch(
     (error: unknown) => {
-      throw new KilnError('ARTIFACT_INVALID', 'The disk with the artifact cannot be opened.', {
-        cause: error,
-      });
+      throw new KilnError(
+        'ARTIFACT_INVALID',
+        'The file that the artifact was written to cannot be opened; it is not kept.',
+        {
+          cause: error,
+        },
+      );
     },
   );
   const stats = await handle.stat();
   if (stats.isFile() && stats.nlink === 1) return handle;
   await handle.close();
-  throw new KilnError('ARTIFACT_INVALID', 'The disk with the artifact is not the file it was made as.');
+  throw new KilnError(
+    'ARTIFACT_INVALID',
+    'The file that the artifact was written to was replaced, or given a second name; it is not kept.',
+  );
 }
 
 async function hash(handle: FileHandle, signal: AbortSignal): Promise<string> {
