@@ -29,7 +29,7 @@ export function createRoutes(edge: BuildEdge): Readonly<Record<string, Methods>>
     '/version': { get: known(getVersion(edge.builds)) },
     // Whoever watches over the process has no token.
     '/livez': { get: (_request, response) => void response.json({ alive: true }) },
-    '/readyz': { get: getReadiness(edge.builds) },
+    '/readyz': { get: getReadiness(edge) },
   };
 }
 

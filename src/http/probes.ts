@@ -1,13 +1,19 @@
 import type { RequestHandler } from 'express';
 import manifest from '../../package.json' with { type: 'json' };
 import type { Builds } from '../model/builds.ts';
-import type { CallerHandler } from './with-caller.ts';
+import type { BuildEdge } from './build.ts';
+import { type CallerHandler, credentialsOf } from './with-caller.ts';
 
-/** Whether a build can run now: 503 until it can. */
-export function getReadiness(builds: Builds): RequestHandler {
-  return (_request, response) => {
+/** Whether a build can run now: 503 until it can. More than that, such as why not, is told to callers alone: a probe has no token. */
+export function getReadiness({ builds, authenticate }: BuildEdge): RequestHandler {
+  return async (request, response) => {
+    const isCaller = await authenticate(credentialsOf(request)).then(
+      () => true,
+      () => false,
+    );
     const readiness = builds.readiness();
-    response.status(readiness.ready ? 200 : 503).json(readiness);
+    const { ready } = readiness;
+    response.status(ready ? 200 : 503).json(isCaller ? readiness : { ready });
   };
 }
 

@@ -1,5 +1,5 @@
 import type { NextFunction, Request, RequestHandler, Response } from 'express';
-import type { Authenticate, Caller } from '../model/caller.ts';
+import type { Authenticate, Caller, Credentials } from '../model/caller.ts';
 
 /** Answers a request whose caller is known. */
 export type CallerHandler = (
@@ -12,9 +12,10 @@ export type CallerHandler = (
 /** A handler of Express from one of ours; who calls is found out first, before anything of a body is asked for. */
 export function withCaller(authenticate: Authenticate): (handler: CallerHandler) => RequestHandler {
   return (handler) => async (request, response, next) => {
-    const { headers, socket } = request;
-    const { authorization } = headers;
-    const caller = await authenticate({ authorization, address: socket.remoteAddress });
-    await handler(caller, request, response, next);
+    await handler(await authenticate(credentialsOf(request)), request, response, next);
   };
+}
+
+export function credentialsOf({ headers, socket }: Request): Credentials {
+  return { authorization: headers.authorization, address: socket.remoteAddress };
 }

@@ -71,7 +71,7 @@ export type Builds = {
   /** All archive entries, oldest BuildKit first. @throws IMAGE_CORRUPT */
   catalog(caller: Caller): Promise<readonly CatalogItem[]>;
 
-  /** Whether a build can run now, and on what. It tells of no tenant, and probes have no token: anyone may ask. */
+  /** Whether a build can run now, and on what. It tells of no tenant and takes no caller: probes have no token. */
   readiness(): Readiness;
 };
 

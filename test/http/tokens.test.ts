@@ -4,6 +4,7 @@ import { createOpenApiDocument } from '../../src/http/docs/openapi.ts';
 import { createPinoLogger } from '../../src/lib/pino-logger.ts';
 import type { Role } from '../../src/model/caller.ts';
 import { endless, record } from '../simulated-builds.ts';
+import { readiness } from '../simulated-service.ts';
 import { idOf, openTokens, type Tokens } from '../tokens/harness.ts';
 import {
   archive,
@@ -102,6 +103,17 @@ test('probes and pages that tell nothing of builds need no token (simulated buil
   const { harness, tokens } = service;
   await tokens.make('read');
   for (const path of open) await harness.api.get(path).expect(200);
+});
+
+test('who shows no token is told whether a build can run, and nothing of the machine (simulated builds)', async () => {
+  const overrides = { readiness: () => readiness(false) };
+  await using service = await serveWithTokens({ overrides });
+  const { harness, tokens } = service;
+  await harness.api.get('/readyz').expect(503, readiness(false));
+  const token = await tokens.make('read');
+  await harness.api.get('/readyz').expect(503, { ready: false });
+  await call(harness, 'get', '/readyz', `${token}x`).expect(503, { ready: false });
+  await call(harness, 'get', '/readyz', token).expect(503, readiness(false));
 });
 
 test('a caller of another tenant finds none of its builds (simulated builds)', async () => {

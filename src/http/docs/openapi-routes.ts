@@ -10,8 +10,8 @@ import {
   listQuery,
   matrixSchema,
   pageSchema,
+  probeSchema,
   rangeQuery,
-  readinessSchema,
   recordSchema,
   versionSchema,
 } from './schemas.ts';
@@ -113,10 +113,11 @@ export function describeRoutes(): readonly RouteDescription[] {
     },
     {
       ...{ id: 'readyz', method: 'get', path: '/readyz', role: null, summary: 'Whether a build can run now' },
+      description: 'Who shows no token, where one is needed, is told `ready` alone.',
       errors: always,
       responses: {
-        200: json('It can.', readinessSchema),
-        503: json('Not yet; `reason` says why.', readinessSchema),
+        200: json('It can.', probeSchema),
+        503: json('Not yet; `reason` says why.', probeSchema),
       },
     },
     {

@@ -193,6 +193,9 @@ export const readinessSchema = z
   })
   .meta({ id: 'Readiness' });
 
+/** What `/readyz` answers: all of it to callers alone. */
+export const probeSchema = z.union([readinessSchema, z.strictObject({ ready: z.boolean() })]);
+
 export const versionSchema = z
   .strictObject({ name: z.literal('kiln'), version: z.string(), entry: z.string() })
   .meta({ id: 'Version' });
