@@ -1,6 +1,6 @@
 import { parseConfig } from '../src/config/config.ts';
 import { prepareHost } from '../src/host-setup.ts';
-import { KilnError } from '../src/model/error.ts';
+import { isOurs, KilnError } from '../src/model/error.ts';
 
 /**
  * `sudo sh scripts/run.sh scripts/make-image.ts`: what kiln needs root for, once. `npm start` does the same on its own where it
@@ -24,6 +24,7 @@ try {
   console.log('kiln: the VM image is there; npm start serves builds with it');
 } catch (error) {
   const { code, message, cause } = KilnError.from(error);
-  console.error(code === 'INTERNAL' ? cause : `kiln: ${message}`);
+  console.error(`kiln: ${message}`);
+  if (isOurs(code) && cause !== undefined) console.error(cause);
   process.exitCode = 1;
 }

@@ -31,7 +31,7 @@ export async function ensureVmImage(request: ImageRequest): Promise<VmImage> {
     },
     request,
   );
-  return openVmImage({ directory, record: sealRecord(request) }, request.signal);
+  return openVmImage({ entry: request.entry, directory, record: sealRecord(request) }, request.signal);
 }
 
 /** How each VM image that was made before is opened, by entry; none is made. Opening it throws as `openVmImage` does. */
@@ -44,7 +44,8 @@ export async function findVmImages(
   for (const { name, pins } of catalog) {
     const directory = await findResult({ name: stepName, inputs: imageInputs(recipe, pins) }, request);
     const record = sealRecord({ ...request, entry: name });
-    if (directory !== null) found.set(name, (signal) => openVmImage({ directory, record }, signal));
+    if (directory !== null)
+      found.set(name, (signal) => openVmImage({ entry: name, directory, record }, signal));
   }
   return found;
 }

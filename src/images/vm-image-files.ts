@@ -23,19 +23,19 @@ const fileNames = ['kernel', 'initrd', 'disk.qcow2'] as const;
  * @throws KilnError IMAGE_CORRUPT
  */
 export async function openVmImage(
-  { directory, record }: { directory: string; record: string | null },
+  { entry, directory, record }: { entry: string; directory: string; record: string | null },
   signal: AbortSignal,
 ): Promise<VmImage> {
   const path = join(directory, 'manifest.json');
   const text = await readFile(path, 'utf8').catch((error: Error) => {
-    throw corruptImage(directory, `${path} cannot be read (${error.message})`);
+    throw corruptImage(entry, directory, `${path} cannot be read (${error.message})`);
   });
   const manifest = parseManifest(text);
-  if (!manifest) throw corruptImage(directory, `${path} is no manifest of an image`);
+  if (!manifest) throw corruptImage(entry, directory, `${path} is no manifest of an image`);
   const hashes = fileNames.map((name) => [join(directory, name), manifest.files[name].sha256] as const);
   const sealed = new SealedFiles(Object.fromEntries(hashes), { record });
   const damage = await sealed.look(signal);
-  if (damage !== null) throw corruptImage(directory, damage);
+  if (damage !== null) throw corruptImage(entry, directory, damage);
   return {
     entry: manifest.entry,
     digest: `sha256:${createHash('sha256').update(text).digest('hex')}`,

@@ -17,10 +17,14 @@ export type VmImage = {
   readonly sealed: SealedFiles;
 };
 
-/** @param damage What is wrong, as `SealedFiles` tells it. */
-export function corruptImage(directory: string, damage: string): KilnError {
+/**
+ * What callers are told; which file it is, and where, is the cause, for whoever runs the service.
+ * @param damage What is wrong, as `SealedFiles` tells it.
+ */
+export function corruptImage(entry: string, directory: string, damage: string): KilnError {
   return new KilnError(
     'IMAGE_CORRUPT',
-    `${damage}: the VM image is damaged. Remove ${directory} and start kiln again, which makes it anew.`,
+    `The VM image of ${entry} is damaged; whoever runs this service finds in its log what is to be done.`,
+    { cause: new Error(`${damage}. Remove ${directory} and start kiln again, which makes the image anew.`) },
   );
 }

@@ -42,7 +42,7 @@ export class TemplateSource {
   async #check(signal: AbortSignal): Promise<void> {
     const { image, sealed, files } = this.#current;
     const imageDamage = await image.sealed.check(signal);
-    if (imageDamage !== null) throw this.#tell(corruptImage(dirname(image.disk), imageDamage));
+    if (imageDamage !== null) throw this.#tell(corruptImage(image.entry, dirname(image.disk), imageDamage));
     const damage = await sealed.check(signal);
     if (damage === null) {
       // Nobody has bad news to wait for: a promise that stays open would keep the VMs that did for as long as the service runs.
@@ -50,7 +50,9 @@ export class TemplateSource {
       return;
     }
     const error = this.#tell(
-      new KilnError('IMAGE_CORRUPT', `${damage}: the template of the VMs is damaged; another one is made.`),
+      new KilnError('IMAGE_CORRUPT', 'The template of the VMs is damaged; another one is made.', {
+        cause: new Error(damage),
+      }),
     );
     this.#logger.error({ error, template: files.directory }, error.message);
     await this.#steps.discard(this.#current);

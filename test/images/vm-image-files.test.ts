@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { openVmImage, writeManifest } from '../../src/images/vm-image-files.ts';
+import { KilnError } from '../../src/model/error.ts';
 import type { VmImage } from '../../src/model/vm-image.ts';
 
 const { signal } = new AbortController();
@@ -29,7 +30,8 @@ async function createImage(): Promise<Image> {
   await writeManifest({ directory, entry: 'buildkit-v0.20.2', source: 'packages' }, signal);
   return {
     ...{ directory, disk: join(directory, 'disk.qcow2') },
-    open: (remember = true) => openVmImage({ directory, record: remember ? record : null }, signal),
+    open: (remember = true) =>
+      openVmImage({ entry: 'buildkit-v0.20.2', directory, record: remember ? record : null }, signal),
     [Symbol.asyncDispose]: () => rm(base, { recursive: true }),
   };
 }
@@ -57,8 +59,12 @@ test('hidden damage passes a start and no check; from then on the image is refus
   await assert.rejects(image.open(false), { code: 'IMAGE_CORRUPT' });
   const started = await image.open();
   assert.equal(await started.sealed.check(signal), `${image.disk} is not what it was made as`);
-  const message = `${image.disk} is not what it was made as: the VM image is damaged. Remove ${image.directory} and start kiln again, which makes it anew.`;
-  await assert.rejects(image.open(), { code: 'IMAGE_CORRUPT', message });
+  const error = KilnError.from(await image.open().catch((thrown: unknown) => thrown));
+  assert.equal(error.code, 'IMAGE_CORRUPT');
+  assert.match(error.message, /^The VM image of buildkit-v0\.20\.2 is damaged/);
+  assert.ok(!error.message.includes('/'), 'callers are told no path of this machine');
+  const cause = `Error: ${image.disk} is not what it was made as. Remove ${image.directory} and start kiln again, which makes the image anew.`;
+  assert.equal(String(error.cause), cause);
   await rename(`${image.disk}.good`, image.disk);
   await image.open();
 });
@@ -74,6 +80,8 @@ for (const [what, damage] of Object.entries(damages)) {
     await using image = await createImage();
     await image.open();
     await damage(image);
-    await assert.rejects(image.open(), { code: 'IMAGE_CORRUPT', message: /Remove \/\S+\/image and start/ });
+    const { code, cause } = KilnError.from(await image.open().catch((thrown: unknown) => thrown));
+    assert.equal(code, 'IMAGE_CORRUPT');
+    assert.match(String(cause), /Remove \/\S+\/image and start/);
   });
 }

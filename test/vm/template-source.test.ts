@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import { SealedFiles } from '../../src/lib/sealed-files.ts';
+import { KilnError } from '../../src/model/error.ts';
 import { createProcessLauncher } from '../../src/vm/process-launcher.ts';
 import { emulatedProcessor, kvmProcessors, type Processor } from '../../src/vm/qemu-arguments.ts';
 import { type Template, templateFiles } from '../../src/vm/template.ts';
@@ -32,8 +33,7 @@ async function createSource({ made, damaged }: { made?: true; damaged?: Part } =
     sealFile(directory, 'template', { damaged: damaged === 'template', checked: made === true }),
   ]);
   const log: string[] = [];
-  const write = (_fields: object, message: string): void =>
-    void log.push(message.replace(`${directory}/`, ''));
+  const write = (_fields: object, message: string): void => void log.push(message);
   const of = (key: string, sealed: SealedFiles): Template => ({
     ...{ key, sealed, image: { ...noImage('none'), disk: join(directory, 'image'), sealed: image } },
     ...{ authorizedKey: '', hostKey: '', files: templateFiles(join(directory, key)) },
@@ -92,22 +92,25 @@ test('a damaged template is logged, thrown away and made anew, and the VM cloned
   assert.equal(template.key, 'first');
   assert.deepEqual(await harness.keys(2), ['second', 'second']);
   assert.match(await damaged, /damaged/);
-  assert.match(
-    harness.log[0] ?? '',
-    /^template is not what it was made as: the template of the VMs is damaged/,
-  );
-  assert.deepEqual(harness.log.slice(1), ['discarded first']);
+  assert.deepEqual(harness.log, [
+    'The template of the VMs is damaged; another one is made.',
+    'discarded first',
+  ]);
 });
 
 for (const made of [undefined, true] as const) {
   test(`of a damaged image there is no second VM, and the first is of no use; its template ${made ? 'was just made' : 'is kept'}`, async () => {
     await using harness = await createSource({ damaged: 'image', ...(made && { made }) });
     const { damaged, template } = await harness.source.take(signal);
-    await assert.rejects(harness.source.take(signal), {
-      code: 'IMAGE_CORRUPT',
-      message: `${template.image.disk} is not what it was made as: the VM image is damaged. Remove ${dirname(template.image.disk)} and start kiln again, which makes it anew.`,
-    });
-    assert.match(await damaged, /damaged/);
+    const { disk } = template.image;
+    const error = KilnError.from(await harness.source.take(signal).catch((thrown: unknown) => thrown));
+    assert.equal(error.code, 'IMAGE_CORRUPT');
+    assert.equal(
+      String(error.cause),
+      `Error: ${disk} is not what it was made as. Remove ${dirname(disk)} and start kiln again, which makes the image anew.`,
+    );
+    assert.equal(await damaged, error.message);
+    assert.ok(!error.message.includes('/'), 'callers are told no path of this machine');
     assert.deepEqual(harness.log, []);
   });
 }
