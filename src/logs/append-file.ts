@@ -101,7 +101,7 @@ export class AppendFile {
       while (offset < Math.min(this.#size, limit)) {
         const length = Math.min(chunkBytes, Math.min(this.#size, limit) - offset);
         const { bytesRead, buffer } = await handle.read(Buffer.allocUnsafe(length), 0, length, offset);
-        if (bytesRead === 0) throw new KilnError('INTERNAL', `${this.#path} is shorter than it was.`);
+        if (bytesRead === 0) throw new Error(`${this.#path} is shorter than it was.`);
         offset += bytesRead;
         yield buffer.subarray(0, bytesRead);
         signal.throwIfAborted();

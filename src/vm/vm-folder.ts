@@ -11,7 +11,6 @@ import {
   stat,
 } from 'node:fs/promises';
 import { join } from 'node:path';
-import { KilnError } from '../model/error.ts';
 import type { ProcessUser } from './launcher.ts';
 
 /**
@@ -88,5 +87,5 @@ async function openPlainFile(path: string): Promise<FileHandle> {
   const handle = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
   if ((await handle.stat()).isFile()) return handle;
   await handle.close();
-  throw new KilnError('INTERNAL', `${path} is not a plain file.`);
+  throw new Error(`${path} is not a plain file.`);
 }
