@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { checkDockerignore } from '../../src/context/dockerfile/dockerignore.ts';
 import { Staging } from './staging.ts';
 import { file, folder, oldSparse, pax, type RawMember, raw, tar } from './tar.ts';
+import { zip } from './zip.ts';
 
 /**
  * Small uploads made to take long: all of this runs where every other request of the service is answered. Each took many times
@@ -33,6 +34,16 @@ test("a sparse map of GNU's oldest form takes no longer than the same map of ano
   const usual = await milliseconds(() => stage(other));
   const taken = await milliseconds(() => stage(old));
   assert.ok(taken < 4 * usual + 50, `${taken} ms, against ${usual} ms`);
+});
+
+test('a zip of small files is read in a few times of what it takes to make it', async () => {
+  const make = (): Buffer =>
+    zip(Array.from({ length: 10_000 }, (_, index) => ({ name: `d/${index}`, content: 'text '.repeat(200) })));
+  const upload = make();
+  const usual = await milliseconds(make);
+  await using staging = await Staging.create();
+  const taken = await milliseconds(async () => (await staging.stage(upload))[Symbol.asyncDispose]());
+  assert.ok(taken < 4 * usual, `${taken} ms, against ${usual} ms`);
 });
 
 for (const line of [

@@ -2,19 +2,23 @@ import { isUtf8 } from 'node:buffer';
 import type { FileHandle } from 'node:fs/promises';
 import { buffer } from 'node:stream/consumers';
 import { crc32 } from 'node:zlib';
-import { fromFdPromise, type ZipFile } from 'yauzl';
+import { fromRandomAccessReaderPromise, type ZipFile } from 'yauzl';
 import type { ContextLimits } from '../../model/context.ts';
 import { type Inflated, type InflateOptions, inflate } from '../compression/inflate.ts';
+import { inflateWhole } from '../compression/inflate-whole.ts';
 import { maxTargetBytes, refuse, refuseCount } from '../member.ts';
 import type { MemoryBudget } from '../memory-budget.ts';
 import { Spool, type SpoolOptions } from '../spool.ts';
 import { encodeTarHeader, tarEnd, tarPadding } from '../tar/tar-encode.ts';
 import type { Warnings } from '../warnings.ts';
+import { ReadAhead, ZipReader } from './read-ahead.ts';
 import { deflateMethod, pathOf, readZipDirectory, zipError } from './zip-directory.ts';
-import { readAt, readZipEnd, refuseOtherDisks } from './zip-end.ts';
+import { readZipEnd, refuseOtherDisks } from './zip-end.ts';
 import { checkZipLayout, type PlacedMember } from './zip-layout.ts';
 
 const readBytes = 256 * 1024;
+/** What is inflated at once, which takes less than a millisecond. */
+const smallBytes = 64 * 1024;
 /** As little as zlib takes. */
 const minInflateBytes = 64;
 
@@ -44,61 +48,70 @@ export async function* unzipToTar(
   const listed = await readZipDirectory(zip, end, options);
   await refuseOtherDisks(file, end);
   const members = await checkZipLayout(file, end, listed);
+  const ahead = new ReadAhead(file);
   for (const placed of members) {
     const path = pathOf(placed.member);
     if (path.split('/', 1)[0] === macosFolder) warnings.note('macos', path);
-    else yield* toTar(file, placed);
+    else yield* toTar(ahead, placed);
   }
   yield tarEnd;
 }
 
 async function openZip(file: FileHandle): Promise<ZipFile> {
   try {
-    return await fromFdPromise(file.fd, { autoClose: false, decodeStrings: false, validateEntrySizes: true });
+    const { size } = await file.stat();
+    const options = { autoClose: false, decodeStrings: false, validateEntrySizes: true };
+    return await fromRandomAccessReaderPromise(new ZipReader(file, size), size, options);
   } catch (error) {
     throw zipError(error);
   }
 }
 
-async function* toTar(file: FileHandle, placed: PlacedMember): AsyncGenerator<Buffer> {
+async function* toTar(ahead: ReadAhead, placed: PlacedMember): AsyncGenerator<Buffer> {
   const { type, size, mode, mtime } = placed.member;
   const name = Buffer.from(pathOf(placed.member));
   const target = Buffer.alloc(0);
   if (type === 'directory' || type === 'special') {
     yield encodeTarHeader({ name, type, size: 0, mode, mtime, target });
   } else if (type === 'symlink') {
-    const read = await readTarget(file, placed);
+    const read = await readTarget(ahead, placed);
     yield encodeTarHeader({ name, type, size: 0, mode: 0o777, mtime, target: read });
   } else {
     yield encodeTarHeader({ name, type, size, mode, mtime, target });
-    yield* readContent(file, placed);
+    yield* readContent(ahead, placed);
     yield tarPadding(size);
   }
 }
 
 /** A target is content in a zip, and part of a header in a tar: what a header cannot hold is refused here. */
-async function readTarget(file: FileHandle, placed: PlacedMember): Promise<Buffer> {
+async function readTarget(ahead: ReadAhead, placed: PlacedMember): Promise<Buffer> {
   const { name, size } = placed.member;
   if (size > maxTargetBytes) {
     const what = `is a symbolic link whose target is longer than ${maxTargetBytes} bytes`;
     throw refuse('ENTRY_NAME', name, what);
   }
-  const target = await buffer(readContent(file, placed));
+  const target = await buffer(readContent(ahead, placed));
   if (!isUtf8(target)) throw refuse('ENTRY_NAME_ENCODING', name, 'is a link whose target is not valid UTF-8');
   if (target.includes(0)) throw refuse('ENTRY_NAME', name, 'is a link with a NUL in its target');
   return target;
 }
 
 /** The content of a member, as both its headers describe it. @throws ARCHIVE_CORRUPT, ARCHIVE_AMBIGUOUS */
-async function* readContent(file: FileHandle, { member, contentAt }: PlacedMember): AsyncGenerator<Buffer> {
+async function* readContent(ahead: ReadAhead, { member, contentAt }: PlacedMember): AsyncGenerator<Buffer> {
   const { name, compressedSize, size } = member;
   // Some tools say that nothing is deflated, and mean it.
   if (compressedSize === 0 && size === 0 && member.crc32 === 0) return;
-  const bytes = readRange(file, contentAt, compressedSize);
   let inflated: Inflated;
   try {
-    inflated =
-      member.method === deflateMethod ? yield* inflate(bytes, inflateOptions(size)) : yield* passOn(bytes);
+    if (member.method !== deflateMethod) {
+      inflated = yield* passOn(readRange(ahead, contentAt, compressedSize));
+    } else if (Math.max(compressedSize, size) > smallBytes) {
+      inflated = yield* inflate(readRange(ahead, contentAt, compressedSize), inflateOptions(size));
+    } else {
+      const whole = inflateWhole(await ahead.read(contentAt, compressedSize), size);
+      yield whole.data;
+      inflated = whole.inflated;
+    }
   } catch (error) {
     throw zipError(error);
   }
@@ -130,7 +143,7 @@ async function* passOn(bytes: AsyncIterable<Buffer>): AsyncGenerator<Buffer, Inf
   return { crc32: checksum, length, rest: Buffer.alloc(0) };
 }
 
-async function* readRange(file: FileHandle, start: number, bytes: number): AsyncGenerator<Buffer> {
+async function* readRange(ahead: ReadAhead, start: number, bytes: number): AsyncGenerator<Buffer> {
   const end = start + bytes;
-  for (let at = start; at < end; at += readBytes) yield await readAt(file, at, Math.min(readBytes, end - at));
+  for (let at = start; at < end; at += readBytes) yield await ahead.read(at, Math.min(readBytes, end - at));
 }

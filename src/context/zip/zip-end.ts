@@ -140,7 +140,7 @@ export async function refuseOtherDisks(file: FileHandle, end: ZipEnd): Promise<v
 }
 
 /** `length` bytes at `position`; zeros where the file ends before them. */
-export async function readAt(file: FileHandle, position: number, length: number): Promise<Buffer> {
+async function readAt(file: FileHandle, position: number, length: number): Promise<Buffer> {
   const { buffer } = await file.read(Buffer.alloc(length), 0, length, position);
   return buffer;
 }

@@ -1,8 +1,9 @@
 import type { FileHandle } from 'node:fs/promises';
 import type { ExtraField } from 'yauzl';
 import { refuse } from '../member.ts';
+import { ReadAhead } from './read-ahead.ts';
 import { checkUnicodePath, readExtraFields, type ZipMember } from './zip-directory.ts';
-import { readAt, type ZipEnd, zipAmbiguous } from './zip-end.ts';
+import { type ZipEnd, zipAmbiguous } from './zip-end.ts';
 
 /** PKWARE APPNOTE 4.3.7, 4.3.9. */
 const localHeaderBytes = 30;
@@ -30,18 +31,19 @@ export async function checkZipLayout(
   const inOrder = members.toSorted((a, b) => a.offset - b.offset);
   if (inOrder[0]?.offset !== 0) throw zipAmbiguous('has data before its first entry');
   const contentAt = new Map<ZipMember, number>();
+  const ahead = new ReadAhead(file);
   for (const [index, member] of inOrder.entries()) {
     const next = inOrder[index + 1]?.offset ?? end.directoryOffset;
-    contentAt.set(member, await checkMember(file, member, next));
+    contentAt.set(member, await checkMember(ahead, member, next));
   }
   return members.map((member) => ({ member, contentAt: contentAt.get(member) ?? 0 }));
 }
 
 /** Checks that the member fills its place up to `next`; returns where its content begins. */
-async function checkMember(file: FileHandle, member: ZipMember, next: number): Promise<number> {
+async function checkMember(ahead: ReadAhead, member: ZipMember, next: number): Promise<number> {
   const headerBytes = next - member.offset - member.compressedSize;
   if (headerBytes < localHeaderBytes || headerBytes > maxLocalBytes) throw gapOrOverlap();
-  const local = await readAt(file, member.offset, headerBytes);
+  const local = await ahead.read(member.offset, headerBytes);
   const nameEnd = localHeaderBytes + local.readUInt16LE(26);
   const extraEnd = nameEnd + local.readUInt16LE(28);
   const described = (member.flags & descriptorFlag) !== 0;
@@ -56,7 +58,7 @@ async function checkMember(file: FileHandle, member: ZipMember, next: number): P
   if (!same) throw describedTwice(member);
   const contentAt = member.offset + extraEnd;
   const descriptorBytes = next - contentAt - member.compressedSize;
-  if (described) await checkDescriptor(file, member, { at: next - descriptorBytes, bytes: descriptorBytes });
+  if (described) await checkDescriptor(ahead, member, { at: next - descriptorBytes, bytes: descriptorBytes });
   else if (descriptorBytes !== 0) throw gapOrOverlap();
   checkUnicodePath(member.name, extra);
   return contentAt;
@@ -64,13 +66,13 @@ async function checkMember(file: FileHandle, member: ZipMember, next: number): P
 
 /** What follows the content where its sizes were not known before it, with or without a signature. */
 async function checkDescriptor(
-  file: FileHandle,
+  ahead: ReadAhead,
   member: ZipMember,
   { at, bytes }: { at: number; bytes: number },
 ): Promise<void> {
   const form = descriptorForms[bytes];
   if (!form) throw gapOrOverlap();
-  const descriptor = await readAt(file, at, bytes);
+  const descriptor = await ahead.read(at, bytes);
   const signed = !form.signed || descriptor.readUInt32LE(0) === descriptorSignature;
   const sizes = descriptor.subarray(form.signed ? 4 : 0);
   if (!signed || !sizesAgree(form.wide ? readWideSizes(sizes) : readSizes(sizes), member, false))
