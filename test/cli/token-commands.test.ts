@@ -1,33 +1,18 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { mkdtemp, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import { runCommand } from '../../src/cli/run-command.ts';
 import { parseConfig } from '../../src/config/config.ts';
 import { createAuthenticator } from '../../src/tokens/authenticate.ts';
 import { TokenFolder } from '../../src/tokens/token-folder.ts';
-import { tied } from '../tied.ts';
+import { type Ended, runProgram } from '../run-program.ts';
 import { openTokens } from '../tokens/harness.ts';
 
-type Run = { readonly status: number; readonly stdout: string; readonly stderr: string };
-
-/** `npm run kiln -- …`, without npm around it. */
-async function kiln(data: string, ...args: readonly string[]): Promise<Run> {
-  const program = join(import.meta.dirname, '../../scripts/kiln.ts');
-  const child = spawn(...tied(process.execPath, [program, ...args]), {
-    env: { ...process.env, KILN_DATA_DIR: data },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  const [stdout, stderr, [status]] = await Promise.all([
-    text(child.stdout),
-    text(child.stderr),
-    once(child, 'close') as Promise<[number]>,
-  ]);
-  return { status, stdout, stderr };
+/** `npm run kiln -- …` */
+function kiln(data: string, ...args: readonly string[]): Promise<Ended> {
+  return runProgram('scripts/kiln.ts', args, { KILN_DATA_DIR: data });
 }
 
 async function withFolder(work: (parent: string) => Promise<void>): Promise<void> {

@@ -1,35 +1,21 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises';
 import { type AddressInfo, createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
-import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import manifest from '../../package.json' with { type: 'json' };
+import { type Ended, runProgram } from '../run-program.ts';
 import { openElsewhere, queuedRecord } from '../store/harness.ts';
-import { tied } from '../tied.ts';
 import { openTokens } from '../tokens/harness.ts';
 
-/** kiln as a process that must end by itself, before it has set up anything. */
-async function run(
-  args: readonly string[],
-  env: Record<string, string> = {},
-): Promise<{ status: number; stdout: string; stderr: string }> {
-  const program = join(import.meta.dirname, '../../src/main.ts');
-  const child = spawn(...tied(process.execPath, [program, ...args]), {
-    // Folders that it could not make: no case here may come that far.
-    env: { ...process.env, KILN_DATA_DIR: '/dev/null/kiln', KILN_CACHE_DIR: '/dev/null/kiln', ...env },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  const [stdout, stderr, [status]] = await Promise.all([
-    text(child.stdout),
-    text(child.stderr),
-    once(child, 'close') as Promise<[number]>,
-  ]);
-  return { status, stdout, stderr };
+/** kiln, which must end before it has set up anything. */
+function run(args: readonly string[], env: Record<string, string> = {}): Promise<Ended> {
+  // Folders that it could not make: no case here may come that far.
+  const nowhere = { KILN_DATA_DIR: '/dev/null/kiln', KILN_CACHE_DIR: '/dev/null/kiln' };
+  return runProgram('src/main.ts', args, { ...nowhere, ...env });
 }
 
 test('--help and --version print and do nothing else', async () => {
