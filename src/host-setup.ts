@@ -4,6 +4,7 @@ import { type Entry, listEntries } from './catalog/catalog.ts';
 import type { Config } from './config/config.ts';
 import { parseKeptEntries } from './fleet/kept-entries.ts';
 import { ensureHostTools, vmTools } from './host/host-tools.ts';
+import { type DqdImage, ensureDqdImage } from './images/dqd-image.ts';
 import { ensureVmImage, findVmImages } from './images/ensure-vm-image.ts';
 import type { ImageRequest } from './images/image-request.ts';
 import { ensureNetworkPrograms } from './images/network.ts';
@@ -67,6 +68,12 @@ export async function prepareNetworkPrograms(config: Config, options: HostOption
   const relay = fileURLToPath(new URL('./guest/relay', import.meta.url));
   const request = imageRequest(config, { ...options, sealsDirectory: null });
   return join(await ensureNetworkPrograms(request, relay), 'out');
+}
+
+/** The dqd image of one of this host's VM images: made where it is not there, which takes minutes. */
+export function prepareDqdImage(config: Config, options: HostOptions, image: VmImage): Promise<DqdImage> {
+  const request = imageRequest(config, { ...options, sealsDirectory: null });
+  return ensureDqdImage({ ...request, entry: image.entry }, image);
 }
 
 function imageRequest(config: Config, options: HostOptions & Seals): Omit<ImageRequest, 'entry'> {

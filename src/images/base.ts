@@ -9,19 +9,40 @@ import { writeOciLayout } from './oci-layout.ts';
 
 const indexSchema = z.object({ manifests: z.tuple([z.object({ digest: z.string() })]) });
 
-/** The base from Debian packages alone, as an OCI layout: its folder and the digest of its image. */
-export async function ensureBase(
-  request: ImageRequest,
-  pins: Pins,
-): Promise<{ layout: string; digest: string }> {
-  const packages = (await readFile(join(request.imagesDirectory, 'packages.txt'), 'utf8')).trim().split('\n');
+/** A stage of the Dockerfile from Debian packages alone: an OCI layout, its folder and the digest of its image. */
+export type DebianStage = { readonly layout: string; readonly digest: string };
+
+type Debian = { readonly suite: string; readonly include: string };
+
+/** The base of a VM. */
+export async function ensureBase(request: ImageRequest, pins: Pins): Promise<DebianStage> {
+  const packages = await readPackages(request, 'packages.txt');
   const include = [...packages, pins.DEBIAN_KERNEL_PACKAGE].join(',');
+  const what = `Debian ${pins.DEBIAN_SUITE} with ${pins.DEBIAN_KERNEL_PACKAGE}`;
+  return ensureDebian({ name: 'base', what, debian: { suite: pins.DEBIAN_SUITE, include } }, request);
+}
+
+/** What dqd images have QEMU from. */
+export async function ensureQemuBase(request: ImageRequest): Promise<DebianStage> {
+  const include = (await readPackages(request, 'dqd/packages.txt')).join(',');
+  return ensureDebian(
+    { name: 'qemu', what: 'Debian trixie with QEMU', debian: { suite: 'trixie', include } },
+    request,
+  );
+}
+
+async function readPackages({ imagesDirectory }: ImageRequest, name: string): Promise<string[]> {
+  return (await readFile(join(imagesDirectory, name), 'utf8')).trim().split('\n');
+}
+
+async function ensureDebian(
+  { name, what, debian }: { name: string; what: string; debian: Debian },
+  request: ImageRequest,
+): Promise<DebianStage> {
   const layout = await cachedStep(
     {
-      name: 'base',
-      what: `Debian ${pins.DEBIAN_SUITE} with ${pins.DEBIAN_KERNEL_PACKAGE}`,
-      inputs: [pins.DEBIAN_SUITE, include],
-      make: (directory) => makeBase({ request, suite: pins.DEBIAN_SUITE, include }, directory),
+      ...{ name, what, inputs: [debian.suite, debian.include] },
+      make: (directory) => makeBase({ request, name, ...debian }, directory),
     },
     request,
   );
@@ -30,12 +51,12 @@ export async function ensureBase(
 }
 
 async function makeBase(
-  { request, suite, include }: { request: ImageRequest; suite: string; include: string },
+  { request, name, suite, include }: Debian & { request: ImageRequest; name: string },
   directory: string,
 ): Promise<void> {
   const tar = join(directory, 'base.tar');
   const options = ['--variant=minbase', `--include=${include}`, '--dpkgopt=path-exclude=/usr/share/man/*'];
   const env = { TMPDIR: directory };
-  await runStep('mmdebstrap', [...options, suite, tar], { ...request, name: 'base', env });
+  await runStep('mmdebstrap', [...options, suite, tar], { ...request, name, env });
   await writeOciLayout({ tar, directory }, request.signal);
 }

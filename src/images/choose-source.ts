@@ -1,7 +1,6 @@
 import { mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Pins } from '../catalog/pins.ts';
 import { removeQuietly } from '../lib/files.ts';
 import { runTool } from '../lib/process/run-tool.ts';
 import { printable } from '../lib/text.ts';
@@ -13,13 +12,13 @@ const registryDeadlineMs = 20_000;
 /** Asks the builder itself, with its own mirrors and proxies, whether the base can be had. */
 export async function chooseSource(
   { sources, signal, progress }: ImageRequest,
-  pins: Pins,
+  base: string,
   builder: { buildctl: string; address: string },
 ): Promise<ImageSource> {
   if (sources !== 'auto') return sources;
   const probe = await mkdtemp(join(tmpdir(), 'kiln-probe-'));
   try {
-    await writeFile(join(probe, 'Dockerfile'), `FROM ${pins.BASE_IMAGE}\n`);
+    await writeFile(join(probe, 'Dockerfile'), `FROM ${base}\n`);
     const folders = [`--local=context=${probe}`, `--local=dockerfile=${probe}`];
     // Without an output nothing is pulled but the image's description.
     await runTool(
@@ -27,7 +26,7 @@ export async function chooseSource(
       ['--addr', builder.address, 'build', '--frontend=dockerfile.v0', ...folders],
       AbortSignal.any([signal, AbortSignal.timeout(registryDeadlineMs)]),
     );
-    progress(`source  ${pins.BASE_IMAGE}`);
+    progress(`source  ${base}`);
     return 'registry';
   } catch (error) {
     signal.throwIfAborted();
