@@ -18,6 +18,7 @@ const rows = [
   ['config'],
   ['cli'],
   ['host-setup.ts'],
+  ['driver.ts'],
   ['service.ts'],
   ['main.ts'],
 ];

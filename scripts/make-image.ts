@@ -1,5 +1,5 @@
 import { parseConfig } from '../src/config/config.ts';
-import { prepareHost } from '../src/host-setup.ts';
+import { prepareDqdImage, prepareHost } from '../src/host-setup.ts';
 import { isOurs, KilnError } from '../src/model/error.ts';
 
 /**
@@ -15,12 +15,20 @@ process.umask(0o022);
 
 try {
   const config = parseConfig(process.env, process.getuid?.() === 0);
-  await prepareHost(config, {
+  const { signal } = stopping;
+  const options = {
     path: process.env['PATH'] ?? '',
-    progress: (line) => console.log(`kiln: ${line}`),
+    progress: (line: string) => console.log(`kiln: ${line}`),
     sealsDirectory: null,
-    signal: stopping.signal,
-  });
+    signal,
+  };
+  const { kept, images } = await prepareHost(config, options);
+  if (config.KILN_DRIVER === 'docker') {
+    for (const entry of kept.keys()) {
+      const image = await images.get(entry)?.(signal);
+      if (image) await prepareDqdImage(config, options, image);
+    }
+  }
   console.log('kiln: the VM image is there; npm start serves builds with it');
 } catch (error) {
   const { code, message, cause } = KilnError.from(error);

@@ -17,6 +17,7 @@ const ownVmTests = [
   'test/e2e/small-disk.test.ts',
   'test/e2e/unprivileged.test.ts',
   'test/guest',
+  'test/images/pool-container.test.ts',
   'test/images/vm-image.test.ts',
 ];
 const isAmong = (paths: readonly string[], file: string): boolean =>

@@ -24,7 +24,7 @@ export type HostSetup = {
   readonly networkPrograms: string;
 };
 
-type HostOptions = {
+export type HostOptions = {
   /** Where programs are looked for, as in $PATH. */
   readonly path: string;
   /** Lines for people. */
@@ -48,7 +48,7 @@ export async function prepareHost(config: Config, options: HostOptions & Seals):
   // Before the tools: the one command that this prints to who is not root installs them, too.
   const image = await ensureImages([...kept.keys()], request);
   const networkPrograms = await prepareNetworkPrograms(config, options);
-  await ensureHostTools(vmTools, request);
+  if (config.KILN_DRIVER === 'qemu') await ensureHostTools(vmTools, request);
   return { catalog, kept, image, images: await findVmImages(catalog, request), networkPrograms };
 }
 

@@ -12,6 +12,7 @@ import {
 } from './config/addresses.ts';
 import { type Config, splitAddress } from './config/config.ts';
 import { readTlsIdentity } from './config/tls.ts';
+import { openContainers, openDriver } from './driver.ts';
 import { EgressLimits } from './egress/egress-limits.ts';
 import { createEgressPolicy } from './egress/egress-policy.ts';
 import { parseEgressRules, parseRegistryMirrors, registryConfig } from './egress/settings.ts';
@@ -34,9 +35,8 @@ import { createAuthenticator } from './tokens/authenticate.ts';
 import { TokenFolder } from './tokens/token-folder.ts';
 import { chooseAccelerator, createKvmProbe } from './vm/accelerator.ts';
 import { removeForeignTemplates } from './vm/ensure-template.ts';
-import { findQemu, opensRamReadOnly } from './vm/find-qemu.ts';
+import { opensRamReadOnly } from './vm/find-qemu.ts';
 import { createHangMemory } from './vm/hang-memory.ts';
-import { createProcessLauncher } from './vm/process-launcher.ts';
 import { createProcessUsers } from './vm/process-users.ts';
 import { sweepVms } from './vm/sweep.ts';
 import { openTemplateSource } from './vm/template-source.ts';
@@ -94,9 +94,12 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const store = undo.use(await openBuildStore(config.dataDirectory));
   const folders = await prepareDataFolders(config.dataDirectory);
   const installation = await ensureInstallationId(config.dataDirectory);
+  const docker = await openContainers({ config, installation, logger }, signal);
+  if (docker) undo.use(docker.containers);
   const swept = await sweepVms({ installation, vmsDirectory: folders.vms }, signal);
-  if (swept.processes + swept.folders > 0)
-    progress(`swept  ${swept.processes} processes, ${swept.folders} VM folders of an earlier run`);
+  const processes = swept.processes + (docker?.left ?? 0);
+  if (processes + swept.folders > 0)
+    progress(`swept  ${processes} VMs, ${swept.folders} VM folders of an earlier run`);
   const artifacts = await openArtifactStore(folders.artifacts);
   const retention = undo.use(
     await Retention.open({
@@ -112,11 +115,12 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   );
   await recoverBuilds({ store, buildsDirectory: folders.builds, retention, logger });
 
-  const { catalog, kept, image, images, networkPrograms } = await prepareHost(config, {
-    ...options,
-    sealsDirectory: folders.seals,
+  const host = await prepareHost(config, { ...options, sealsDirectory: folders.seals });
+  const { catalog, kept, networkPrograms } = host;
+  const containers = docker?.containers ?? null;
+  const { launcher, image, images } = await openDriver({
+    ...{ ...options, host, containers, vmsDirectory: folders.vms },
   });
-  const launcher = createProcessLauncher(await findQemu(options.path, signal));
   const memory = createHangMemory({
     file: join(config.dataDirectory, 'kvm-hangs'),
     imageDigest: image.digest,

@@ -138,6 +138,19 @@ const settings = z.object({
     .enum(['auto', 'registry', 'packages'])
     .default('auto')
     .describe('What the VM image is made from: a container registry (Ubuntu) or Debian packages.'),
+  KILN_DRIVER: z
+    .enum(['qemu', 'docker'])
+    .default('qemu')
+    .describe(
+      'How VMs are started: as processes of this machine, or as containers of a Docker engine on it.',
+    ),
+  DOCKER_HOST: z
+    .string()
+    .default('unix:///var/run/docker.sock')
+    .describe('The Docker engine of KILN_DRIVER=docker: unix:///path or tcp://host:port.'),
+  DOCKER_CERT_PATH: path().describe(
+    'Folder of ca.pem, cert.pem and key.pem; where it is set, that engine is spoken to over TLS.',
+  ),
   BUILDKIT_HOST: z
     .string()
     .optional()

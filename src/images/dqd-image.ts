@@ -15,6 +15,9 @@ export type DqdImage = {
   readonly tar: string;
 };
 
+/** Where a dqd image has its VM image. */
+const vmFolder = '/vm';
+
 const qemuImage = 'docker.io/library/debian:trixie-slim';
 const recipe = ['Dockerfile', 'dqd/packages.txt', 'dqd/start.sh', 'dqd/healthcheck.sh', 'dqd/pool.pl'];
 
@@ -56,4 +59,16 @@ async function makeDqdImage(
     // What is read and written once on this host is not worth compressing.
     output: `type=docker,name=${reference},dest=${tar},compression=uncompressed`,
   });
+}
+
+/** The same image as whoever runs in its dqd image finds it. @param id Of the container image. */
+export function imageInside(image: VmImage, id: string): VmImage {
+  const file = (path: string): string => path.replace(dirname(path), vmFolder);
+  return {
+    ...image,
+    digest: id,
+    kernel: file(image.kernel),
+    initrd: file(image.initrd),
+    disk: file(image.disk),
+  };
 }

@@ -123,7 +123,7 @@ async function bootKernel(
   signal: AbortSignal,
 ): Promise<KvmProblem | null> {
   signal.throwIfAborted();
-  const guest = launcher.run({ args: probeArguments(image.kernel, processor), image });
+  const guest = launcher.run({ args: probeArguments(image.kernel, processor), image, accelerator: 'kvm' });
   const deadline = AbortSignal.timeout(probeDeadlineMs);
   let started = false;
   let output = '';

@@ -25,9 +25,9 @@ export async function cloneVm(setup: VmSetup, template: Template, signal: AbortS
   const directory = join(setup.vmsDirectory, id);
   const { user, release } = setup.users.acquire();
   const destroy = async (qemu?: QemuProcess): Promise<void> => {
-    await qemu?.kill();
-    // A user whose files stay is not given to another VM. The next start removes them.
-    if (await tryToRemove(directory)) release();
+    const gone = qemu === undefined || (await qemu.kill());
+    // A user whose files stay, or who may still run something, is not given to another VM. The next start removes them.
+    if ((await tryToRemove(directory)) && gone) release();
   };
   let qemu: QemuProcess | undefined;
   try {
@@ -80,7 +80,9 @@ function startClone(
   });
   const { path: directory } = folder;
   const reads = [files.directory];
-  return launcher.start({ args, image, user, directory, reads, stateFile: files.state }, signal);
+  const { accelerator } = setup.processor;
+  const request = { args, accelerator, image, user, directory, reads, stateFile: files.state };
+  return launcher.start(request, signal);
 }
 
 /** What a clone is told on its monitor, until it has done it. A QEMU that does not is killed. */

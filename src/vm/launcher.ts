@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import type { RunningProcess } from '../lib/process/start-process.ts';
+import type { Accelerator } from '../model/build.ts';
 import type { VmImage } from '../model/vm-image.ts';
 import type { QemuProgram } from './find-qemu.ts';
 import type { QmpClient } from './qmp.ts';
@@ -14,13 +15,15 @@ export type Launcher = {
   /** Starts a machine whose monitor is QEMU's stdin and stdout. @throws KilnError INFRA where it cannot even be tried. */
   start(request: LaunchRequest, signal: AbortSignal): Promise<QemuProcess>;
   /** Runs QEMU with no folder and no user of its own; what it prints must be read. */
-  run(request: { readonly args: readonly string[]; readonly image: VmImage }): QemuRun;
+  run(request: Pick<LaunchRequest, 'args' | 'image' | 'accelerator'>): QemuRun;
   /** Makes an empty qcow2 of this size over `backing`, as kiln's own file. */
   createOverlay(request: OverlayRequest, signal: AbortSignal): Promise<void>;
 };
 
 export type LaunchRequest = {
   readonly args: readonly string[];
+  /** The one that `args` name. */
+  readonly accelerator: Accelerator;
   readonly image: VmImage;
   readonly user: ProcessUser;
   /** QEMU works here, and opens the files in it. */
@@ -52,8 +55,8 @@ export type QemuProcess = {
   readonly exited: Promise<string>;
   /** Connects to a port that QEMU listens on, on the loopback that it sees. */
   dial(port: number, signal: AbortSignal): Promise<Socket>;
-  /** Ends the process at once and waits until it is gone. Never rejects. */
-  kill(): Promise<void>;
+  /** Ends the process at once, and waits until it is gone. @returns whether it is known to be. Never rejects. */
+  kill(): Promise<boolean>;
 };
 
 export type QemuRun = RunningProcess & { readonly stdout: Readable };

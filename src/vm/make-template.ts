@@ -81,7 +81,8 @@ function startTemplate(
   });
   const { directory } = files;
   const user = setup.users.template;
-  return setup.launcher.start({ args, image, user, directory, reads: [] }, signal);
+  const { accelerator } = setup.processor;
+  return setup.launcher.start({ args, accelerator, image, user, directory, reads: [] }, signal);
 }
 
 async function bootAndSave(

@@ -1,11 +1,11 @@
 import { once } from 'node:events';
 import { createWriteStream } from 'node:fs';
-import { chmod, chown, open } from 'node:fs/promises';
-import { createServer, type Socket } from 'node:net';
-import { basename, dirname } from 'node:path';
+import type { Socket } from 'node:net';
+import { basename } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { KilnError } from '../model/error.ts';
+import { listenForQemu } from './folder-socket.ts';
 import type { ProcessUser } from './launcher.ts';
 import type { QmpClient } from './qmp.ts';
 
@@ -20,22 +20,16 @@ export async function saveState(
   { qmp, user, file }: { qmp: QmpClient; user: ProcessUser; file: string },
   signal: AbortSignal,
 ): Promise<void> {
-  const socketPath = `${file}.sock`;
-  // The path of a socket has 107 bytes at most, and a data folder may lie deeper: both sides name it by its folder, which is QEMU's own.
-  await using folder = await open(dirname(file), 'r');
-  // Node removes the socket's file when the server closes.
-  await using server = createServer();
-  server.listen(`/proc/self/fd/${folder.fd}/${basename(socketPath)}`);
-  await once(server, 'listening', { signal });
-  await chmod(socketPath, 0o600);
-  if (user) await chown(socketPath, user.uid, user.gid);
+  const path = `${file}.sock`;
+  await using listening = await listenForQemu({ path, user }, signal);
+  const { server } = listening;
   const saved = once(server, 'connection', { signal }).then(async ([socket]: Socket[]) => {
     if (socket) await pipeline(socket, createWriteStream(file, { mode: 0o600 }), { signal });
   });
   // Awaited last: whatever fails before it speaks for it.
   saved.catch(() => undefined);
   await ignoreSharedRam(qmp, signal);
-  await qmp.execute('migrate', { uri: `unix:${basename(socketPath)}` }, signal);
+  await qmp.execute('migrate', { uri: `unix:${basename(path)}` }, signal);
   await waitUntil(signal, async () => {
     const status = statusOf(await qmp.execute('query-migrate', {}, signal));
     if (status === 'failed') throw new KilnError('INFRA', 'QEMU could not save the state of the template.');

@@ -46,6 +46,7 @@ function startQemu(options: {
     dial: async (port) => connect({ host: '127.0.0.1', port }),
     async kill() {
       await kill();
+      return true;
     },
   };
 }

@@ -19,6 +19,7 @@ test('dependency-cruiser reports each forbidden import, and no other', async () 
     'src/vm/a.ts': ["import '../egress/a.ts';", 'vm-leaves-its-siblings-alone'],
     'src/tokens/a.ts': ["import '../store/a.ts';", 'tokens-leaves-its-siblings-alone'],
     'src/config/up.ts': ["import '../cli/a.ts';", 'row-10-imports-only-down'],
+    'src/driver.ts': ["import './service.ts';", 'row-13-imports-only-down'],
     'src/buildkit/a.ts': ["import '../pool/a.ts';", 'buildkit-leaves-its-siblings-alone'],
     'src/grpc/a.ts': ["import '../http/a.ts';", 'grpc-leaves-its-siblings-alone'],
     'src/artifacts/a.ts': ["import './b.ts';", 'no-cycles'],

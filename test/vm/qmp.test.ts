@@ -23,10 +23,11 @@ async function startSimulated(behaviour: string): Promise<QemuProcess & AsyncDis
   await writeFile(binary, `#!/bin/sh\n${greeting}\n${behaviour}\n`, { mode: 0o755 });
   const setpriv = (await findProgram('setpriv', process.env['PATH'] ?? '')) ?? '';
   const qemu = { binary, img: '/bin/false', setpriv, version: 'simulated', major: 8, minor: 2 };
-  const request = { args: [], image: noImage('none'), user: null, directory, reads: [] };
+  const machine = { args: [], accelerator: 'tcg', image: noImage('none') } as const;
+  const request = { ...machine, user: null, directory, reads: [] };
   const started = await createProcessLauncher(qemu).start(request, signal);
   await started.qmp.negotiate(signal);
-  return { ...started, [Symbol.asyncDispose]: started.kill };
+  return { ...started, [Symbol.asyncDispose]: async () => void (await started.kill()) };
 }
 
 test('a line without end ends the monitor and its process (simulated QEMU)', async () => {

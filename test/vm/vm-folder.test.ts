@@ -91,7 +91,12 @@ test('a real QEMU, as that user, opens what is plugged in: to read alone, or to 
   const ports = hotPlugPorts.flatMap((id, at) => ['-device', `pcie-root-port,id=${id},chassis=${at + 1}`]);
   const monitor = ['-chardev', 'stdio,id=qmp,signal=off', '-mon', 'chardev=qmp,mode=control'];
   const launcher = createProcessLauncher(await findQemu(process.env['PATH'] ?? '', signal));
-  const machine = { args: [...args, ...ports, ...monitor], image: noImage('none'), user: harness.user };
+  const machine = {
+    accelerator: 'tcg',
+    args: [...args, ...ports, ...monitor],
+    image: noImage('none'),
+    user: harness.user,
+  } as const;
   const qemu = await launcher.start({ ...machine, directory: folder.path, reads: [] }, signal);
   try {
     await qemu.qmp.negotiate(signal);

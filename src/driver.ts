@@ -1,0 +1,66 @@
+import type { Config } from './config/config.ts';
+import { type HostOptions, type HostSetup, prepareDqdImage } from './host-setup.ts';
+import { imageInside } from './images/dqd-image.ts';
+import type { Logger } from './lib/logger.ts';
+import type { VmImage } from './model/vm-image.ts';
+import { Containers } from './vm/docker/containers.ts';
+import { createDockerLauncher } from './vm/docker/docker-launcher.ts';
+import { connectDocker } from './vm/docker/engine.ts';
+import { loadImage } from './vm/docker/load-image.ts';
+import { findQemu } from './vm/find-qemu.ts';
+import type { Launcher } from './vm/launcher.ts';
+import { createProcessLauncher } from './vm/process-launcher.ts';
+
+/** How this service starts QEMU, and the VM images under the paths that QEMU finds them. */
+export type Driver = {
+  readonly launcher: Launcher;
+  /** That of builds that ask for no entry. */
+  readonly image: VmImage;
+  readonly images: HostSetup['images'];
+};
+
+type DriverOptions = HostOptions & {
+  readonly config: Config;
+  readonly host: HostSetup;
+  /** Of KILN_DRIVER=docker. */
+  readonly containers: Containers | null;
+  /** Where VMs have their folders. */
+  readonly vmsDirectory: string;
+};
+
+/**
+ * Connects to the Docker engine of KILN_DRIVER=docker, and removes what an earlier run left there.
+ * @throws KilnError CONFIG_INVALID, INFRA
+ */
+export async function openContainers(
+  options: { config: Config; installation: string; logger: Logger },
+  signal: AbortSignal,
+): Promise<{ containers: Containers; left: number } | null> {
+  const { config, installation, logger } = options;
+  if (config.KILN_DRIVER === 'qemu') return null;
+  const endpoint = { host: config.DOCKER_HOST, certificates: config.DOCKER_CERT_PATH ?? null };
+  const containers = new Containers(await connectDocker(endpoint), { installation, logger });
+  return { containers, left: await containers.open(signal) };
+}
+
+export async function openDriver(options: DriverOptions): Promise<Driver> {
+  const { host, containers, signal } = options;
+  if (containers === null) {
+    const launcher = createProcessLauncher(await findQemu(options.path, signal));
+    return { launcher, image: host.image, images: host.images };
+  }
+  const { config, vmsDirectory: sharedDirectory } = options;
+  const { engine } = containers;
+  const load = async (image: VmImage, linked: AbortSignal): Promise<VmImage> => {
+    const dqd = await prepareDqdImage(config, { ...options, signal: linked }, image);
+    return imageInside(image, await loadImage(engine, dqd, linked));
+  };
+  const image = await load(host.image, signal);
+  const images = new Map<string, (signal: AbortSignal) => Promise<VmImage>>();
+  for (const [entry, open] of host.images)
+    images.set(entry, async (linked) => load(await open(linked), linked));
+  images.set(image.entry, async () => image);
+  const vm = { cpus: config.KILN_VM_CPUS, memoryMiB: config.KILN_VM_MEMORY_MIB };
+  const launcher = await createDockerLauncher({ containers, vm, image, sharedDirectory }, signal);
+  return { launcher, image, images };
+}

@@ -1,0 +1,47 @@
+import { createReadStream } from 'node:fs';
+import { KilnError } from '../../model/error.ts';
+import { type DockerEngine, isNotFound } from './engine.ts';
+
+/** A gigabyte, unpacked by a busy machine. */
+const loadDeadlineMs = 600_000;
+
+/**
+ * Has the engine know an image, which is in the tar.
+ * @param dqd.reference Its name, which changes with its content.
+ * @returns its id: all further use of it is by that.
+ * @throws KilnError INFRA
+ */
+export async function loadImage(
+  engine: DockerEngine,
+  dqd: { readonly reference: string; readonly tar: string },
+  signal: AbortSignal,
+): Promise<string> {
+  const there = await findImage(engine, dqd.reference, signal);
+  if (there !== null) return there;
+  const load = async (abortSignal: AbortSignal): Promise<void> => {
+    const answer = await engine.docker.loadImage(createReadStream(dqd.tar), { quiet: true, abortSignal });
+    // It answers while it works; a failure is a line of that.
+    answer.resume();
+    await new Promise<void>((resolve, reject) => answer.once('end', resolve).once('error', reject));
+  };
+  await engine.ask('load an image', signal, (_docker, abortSignal) => load(abortSignal), loadDeadlineMs);
+  const loaded = await findImage(engine, dqd.reference, signal);
+  if (loaded === null) throw new KilnError('INFRA', `The Docker engine did not load ${dqd.tar}.`);
+  return loaded;
+}
+
+async function findImage(
+  engine: DockerEngine,
+  reference: string,
+  signal: AbortSignal,
+): Promise<string | null> {
+  try {
+    const { Id } = await engine.ask('inspect an image', signal, (docker) =>
+      docker.getImage(reference).inspect(),
+    );
+    return Id;
+  } catch (error) {
+    if (isNotFound(error)) return null;
+    throw error;
+  }
+}
