@@ -65,6 +65,8 @@ export class Pool<V extends PooledVm> {
   readonly #warm: V[] = [];
   readonly #closing = new AbortController();
   readonly #ending = new Set<Promise<void>>();
+  /** How often what VMs are made from was changed. */
+  #generation = 0;
   #leased = 0;
   #starting = 0;
   #failures = 0;
@@ -114,6 +116,12 @@ export class Pool<V extends PooledVm> {
     if (vm) void this.#destroy(vm);
   }
 
+  /** VMs are made from something else from now on: those that nobody has are destroyed, those that are being made when they are there. */
+  renew(): void {
+    this.#generation += 1;
+    for (const vm of [...this.#warm.splice(0), ...this.#frozen.splice(0)]) void this.#destroy(vm);
+  }
+
   /** Destroys all VMs that nobody has, and makes no more. */
   async close(): Promise<void> {
     this.#closing.abort(new KilnError('DRAINING', 'The service is stopping.'));
@@ -124,9 +132,10 @@ export class Pool<V extends PooledVm> {
 
   /** Never rejects. */
   async #make(kind: 'warm' | 'frozen'): Promise<void> {
+    const generation = this.#generation;
     try {
-      if (kind === 'warm') this.#offer(await this.#start(() => this.#warmUp()));
-      else this.#keep(await this.#start(() => this.#options.create(this.#closing.signal)));
+      if (kind === 'warm') this.#offer(await this.#start(() => this.#warmUp()), generation);
+      else this.#keep(await this.#start(() => this.#options.create(this.#closing.signal)), generation);
     } catch (error) {
       if (!this.#closing.signal.aborted) await this.#backOff(KilnError.from(error));
     }
@@ -147,20 +156,20 @@ export class Pool<V extends PooledVm> {
     }
   }
 
-  #offer(vm: V): void {
+  #offer(vm: V, generation: number): void {
     this.#failures = 0;
     this.#proven = true;
     this.#problem = null;
-    this.#shelve(this.#warm, vm);
+    this.#shelve(this.#warm, vm, generation);
   }
 
   /** Says nothing of whether VMs work: it has not run. */
-  #keep(vm: FrozenPooledVm<V>): void {
-    this.#shelve(this.#frozen, vm);
+  #keep(vm: FrozenPooledVm<V>, generation: number): void {
+    this.#shelve(this.#frozen, vm, generation);
   }
 
-  #shelve<T extends PooledVm>(shelf: T[], vm: T): void {
-    if (this.#closing.signal.aborted) {
+  #shelve<T extends PooledVm>(shelf: T[], vm: T, generation: number): void {
+    if (this.#closing.signal.aborted || generation !== this.#generation) {
       void this.#destroy(vm);
       return;
     }

@@ -96,6 +96,11 @@ export class Scheduler<V extends PooledVm> {
     return this.#wait(request, true);
   }
 
+  /** VMs of this entry are made from another image from now on: nobody gets one of the old. */
+  renew(entry: string): void {
+    this.#pools.get(entry)?.renew();
+  }
+
   /** For whoever would do work before entering in vain. @throws KilnError NO_CAPACITY, DRAINING */
   refuseIfFull(): void {
     if (this.#refusal) throw this.#refusal;

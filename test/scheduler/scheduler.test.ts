@@ -3,36 +3,11 @@ import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FrozenPooledVm, PooledVm } from '../../src/pool/pool.ts';
 import { asleep } from './asleep.ts';
+import { createFactory, settle } from './counted-vms.ts';
 import { type OneEntry, scheduleOne } from './schedule-one.ts';
 
 const signal = new AbortController().signal;
 const logger = { info: () => undefined, warn: () => undefined, error: () => undefined };
-
-/** Simulated VMs: they only count. Real ones are in test/e2e. */
-function createFactory() {
-  const alive = new Set<string>();
-  const ends = new Map<string, (reason: string) => void>();
-  let made = 0;
-  let most = 0;
-  const create = async (): Promise<PooledVm> => {
-    await sleep(1);
-    made += 1;
-    const id = `vm-${made}`;
-    alive.add(id);
-    most = Math.max(most, alive.size);
-    const gone = new Promise<string>((resolve) => ends.set(id, resolve));
-    return { id, gone, [Symbol.asyncDispose]: async () => void alive.delete(id) };
-  };
-  return { create, alive, end: (id: string) => ends.get(id)?.('killed'), most: () => most };
-}
-
-async function settle(pool: OneEntry<PooledVm>, warm: number): Promise<void> {
-  const deadline = performance.now() + 5000;
-  while (pool.status.warm !== warm) {
-    assert.ok(performance.now() < deadline, `the pool never had ${warm} warm VMs`);
-    await sleep(2);
-  }
-}
 
 test('a VM is handed out once and destroyed at the end of its lease (simulated VMs)', async () => {
   const factory = createFactory();
