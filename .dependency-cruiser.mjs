@@ -14,6 +14,7 @@ const rows = [
   ['fleet'],
   ['builds'],
   ['images'],
+  ['operations'],
   ['http', 'grpc'],
   ['config'],
   ['cli'],

@@ -22,12 +22,9 @@ try {
     sealsDirectory: null,
     signal,
   };
-  const { kept, images } = await prepareHost(config, options);
+  const { made } = await prepareHost(config, options);
   if (config.KILN_DRIVER === 'docker') {
-    for (const entry of kept.keys()) {
-      const image = await images.get(entry)?.(signal);
-      if (image) await prepareDqdImage(config, options, image);
-    }
+    for (const image of made) await prepareDqdImage(config, options, image);
   }
   console.log('kiln: the VM image is there; npm start serves builds with it');
 } catch (error) {

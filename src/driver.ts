@@ -16,12 +16,18 @@ export type Driver = {
   readonly launcher: Launcher;
   /** That of builds that ask for no entry. */
   readonly image: VmImage;
-  readonly images: HostSetup['images'];
+  readonly images: Images;
+  /** Makes an image that was made later ready for this driver. */
+  readonly load: (image: VmImage, signal: AbortSignal) => Promise<VmImage>;
 };
+
+/** By entry, how the image that this host has of it is opened. */
+type Images = ReadonlyMap<string, (signal: AbortSignal) => Promise<VmImage>>;
 
 type DriverOptions = HostOptions & {
   readonly config: Config;
   readonly host: HostSetup;
+  readonly images: Images;
   /** Of KILN_DRIVER=docker. */
   readonly containers: Containers | null;
   /** Where VMs have their folders. */
@@ -44,10 +50,10 @@ export async function openContainers(
 }
 
 export async function openDriver(options: DriverOptions): Promise<Driver> {
-  const { host, containers, signal } = options;
+  const { host, images: made, containers, signal } = options;
   if (containers === null) {
     const launcher = createProcessLauncher(await findQemu(options.path, signal));
-    return { launcher, image: host.image, images: host.images };
+    return { launcher, image: host.made[0], images: made, load: async (image) => image };
   }
   const { config, vmsDirectory: sharedDirectory } = options;
   const { engine } = containers;
@@ -55,12 +61,10 @@ export async function openDriver(options: DriverOptions): Promise<Driver> {
     const dqd = await prepareDqdImage(config, { ...options, signal: linked }, image);
     return imageInside(image, await loadImage(engine, dqd, linked));
   };
-  const image = await load(host.image, signal);
+  const image = await load(host.made[0], signal);
   const images = new Map<string, (signal: AbortSignal) => Promise<VmImage>>();
-  for (const [entry, open] of host.images)
-    images.set(entry, async (linked) => load(await open(linked), linked));
-  images.set(image.entry, async () => image);
+  for (const [entry, open] of made) images.set(entry, async (linked) => load(await open(linked), linked));
   const vm = { cpus: config.KILN_VM_CPUS, memoryMiB: config.KILN_VM_MEMORY_MIB };
   const launcher = await createDockerLauncher({ containers, vm, image, sharedDirectory }, signal);
-  return { launcher, image, images };
+  return { launcher, image, images, load };
 }

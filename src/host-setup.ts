@@ -5,7 +5,7 @@ import type { Config } from './config/config.ts';
 import { parseKeptEntries } from './fleet/kept-entries.ts';
 import { ensureHostTools, vmTools } from './host/host-tools.ts';
 import { type DqdImage, ensureDqdImage } from './images/dqd-image.ts';
-import { ensureVmImage, findVmImages } from './images/ensure-vm-image.ts';
+import { ensureVmImage } from './images/ensure-vm-image.ts';
 import type { ImageRequest } from './images/image-request.ts';
 import { ensureNetworkPrograms } from './images/network.ts';
 import type { VmImage } from './model/vm-image.ts';
@@ -16,12 +16,12 @@ export type HostSetup = {
   readonly catalog: readonly Entry[];
   /** What is kept ready, by entry, the first that of builds that ask for none. */
   readonly kept: ReadonlyMap<string, Kept>;
-  /** The image of that first entry. */
-  readonly image: VmImage;
-  /** By entry, how the image that this host has of it is opened. */
-  readonly images: ReadonlyMap<string, (signal: AbortSignal) => Promise<VmImage>>;
+  /** Their first images, in the same order. */
+  readonly made: readonly [VmImage, ...VmImage[]];
   /** Folder of the relay and the CNI plugins. */
   readonly networkPrograms: string;
+  /** What it takes to make further images. */
+  readonly request: Omit<ImageRequest, 'entry' | 'version'>;
 };
 
 export type HostOptions = {
@@ -46,21 +46,21 @@ export async function prepareHost(config: Config, options: HostOptions & Seals):
   const standard = { warm: config.KILN_POOL_SIZE, frozen: config.KILN_POOL_FROZEN };
   const kept = parseKeptEntries(config.KILN_ENTRIES, catalog, standard);
   // Before the tools: the one command that this prints to who is not root installs them, too.
-  const image = await ensureImages([...kept.keys()], request);
+  const made = await ensureImages([...kept.keys()], request);
   const networkPrograms = await prepareNetworkPrograms(config, options);
   if (config.KILN_DRIVER === 'qemu') await ensureHostTools(vmTools, request);
-  return { catalog, kept, image, images: await findVmImages(catalog, request), networkPrograms };
+  return { catalog, kept, made, networkPrograms, request };
 }
 
-/** One after the other: each takes all processors. @returns the first */
+/** One after the other: each takes all processors. */
 async function ensureImages(
   [first, ...others]: readonly string[],
-  request: Omit<ImageRequest, 'entry'>,
-): Promise<VmImage> {
+  request: HostSetup['request'],
+): Promise<[VmImage, ...VmImage[]]> {
   if (first === undefined) throw new Error('There is an entry by default.');
-  const image = await ensureVmImage({ ...request, entry: first });
-  for (const entry of others) await ensureVmImage({ ...request, entry });
-  return image;
+  const made: [VmImage, ...VmImage[]] = [await ensureVmImage({ ...request, entry: first, version: null })];
+  for (const entry of others) made.push(await ensureVmImage({ ...request, entry, version: null }));
+  return made;
 }
 
 /** Of `prepareHost`, the folder of the relay and the CNI plugins alone. */
@@ -73,13 +73,14 @@ export async function prepareNetworkPrograms(config: Config, options: HostOption
 /** The dqd image of one of this host's VM images: made where it is not there, which takes minutes. */
 export function prepareDqdImage(config: Config, options: HostOptions, image: VmImage): Promise<DqdImage> {
   const request = imageRequest(config, { ...options, sealsDirectory: null });
-  return ensureDqdImage({ ...request, entry: image.entry }, image);
+  return ensureDqdImage({ ...request, entry: image.entry, version: null }, image);
 }
 
-function imageRequest(config: Config, options: HostOptions & Seals): Omit<ImageRequest, 'entry'> {
+function imageRequest(config: Config, options: HostOptions & Seals): HostSetup['request'] {
   const { asRoot, cacheDirectory, sharedCacheDirectory } = config;
+  const { path, progress, signal, sealsDirectory } = options;
   return {
-    ...options,
+    ...{ path, progress, signal, sealsDirectory },
     ...{ asRoot, cacheDirectory, sharedCacheDirectory },
     logDirectory: join(cacheDirectory, 'logs'),
     imagesDirectory: fileURLToPath(new URL('../images', import.meta.url)),

@@ -26,15 +26,20 @@ import { DiskBudget, describeSmallDisk } from './host/disk-budget.ts';
 import { readHostLimits } from './host/host-limits.ts';
 import { prepareHost } from './host-setup.ts';
 import { createHttpServer } from './http/server.ts';
+import { findImages } from './images/find-images.ts';
+import { ServedImages } from './images/served-images.ts';
 import type { Logger } from './lib/logger.ts';
 import { KilnError } from './model/error.ts';
+import { createOperations } from './operations/create-operations.ts';
+import { createImageHouse } from './operations/image-house.ts';
+import { recoverOperations } from './operations/recover-operations.ts';
 import { Scheduler } from './scheduler/scheduler.ts';
 import { ensureKeyPair } from './ssh/keys.ts';
 import { openBuildStore } from './store/build-store.ts';
 import { createAuthenticator } from './tokens/authenticate.ts';
 import { TokenFolder } from './tokens/token-folder.ts';
 import { chooseAccelerator, createKvmProbe } from './vm/accelerator.ts';
-import { removeForeignTemplates } from './vm/ensure-template.ts';
+import { removeForeignTemplates, removeOldTemplates } from './vm/ensure-template.ts';
 import { opensRamReadOnly } from './vm/find-qemu.ts';
 import { createHangMemory } from './vm/hang-memory.ts';
 import { createProcessUsers } from './vm/process-users.ts';
@@ -118,8 +123,10 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const host = await prepareHost(config, { ...options, sealsDirectory: folders.seals });
   const { catalog, kept, networkPrograms } = host;
   const containers = docker?.containers ?? null;
-  const { launcher, image, images } = await openDriver({
-    ...{ ...options, host, containers, vmsDirectory: folders.vms },
+  const served = new ServedImages(folders.images);
+  const found = await findImages(catalog, host.request, { served, logger });
+  const { launcher, image, images, load } = await openDriver({
+    ...{ ...options, host, images: found, containers, vmsDirectory: folders.vms },
   });
   const memory = createHangMemory({
     file: join(config.dataDirectory, 'kvm-hangs'),
@@ -169,6 +176,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
       const request = { setup, image: from, authorizedKey: keys.publicKey, preparation, progress };
       return openTemplateSource(request, logger, linked);
     },
+    keepTemplates: (entry, keys) => removeOldTemplates(setup, entry, keys),
     signal: AbortSignal.any([signal, stopping.signal]),
   });
   await fleet.open(image.entry);
@@ -183,12 +191,12 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     bytes: config.KILN_VM_DISK_BYTES + config.KILN_ARTIFACT_MAX_BYTES,
   });
   if (smallDisk) progress(`note  ${smallDisk}`);
+  const ofAllVms = { setup, keys, policy, limits, stepNetwork };
   const scheduler = new Scheduler<WarmVm>({
     create: async (entry, linked) => {
       const source = await fleet.source(entry, linked);
       const { capabilities } = fleet.find(entry);
-      const one = { ...source, setup, keys, policy, limits, capabilities, stepNetwork };
-      return createFrozenVm(one, linked);
+      return createFrozenVm({ ...ofAllVms, ...source, capabilities }, linked);
     },
     kept,
     max: config.KILN_MAX_VMS,
@@ -226,12 +234,18 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     logger,
   });
   undo.defer(() => builds.drain());
+  await recoverOperations(folders.operations, logger);
+  const operations = createOperations({
+    ...{ directory: folders.operations, fleet, logger },
+    house: createImageHouse({ fleet, scheduler, served, request: host.request, load, vm: ofAllVms }),
+  });
+  undo.defer(() => operations.close());
   scheduler.start();
 
   const hosts = config.KILN_HOSTS;
   const authenticate = createAuthenticator(tokens, { secure });
   const http = createHttpServer({
-    ...{ builds, authenticate },
+    ...{ builds, operations, authenticate },
     settings: { hosts, tls, uploadMaxBytes: config.KILN_UPLOAD_MAX_BYTES },
     logger,
   });
@@ -258,7 +272,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
       const abort = (): void => builds.abort();
       hurry.addEventListener('abort', abort, { once: true });
       if (hurry.aborted) abort();
-      await builds.drain();
+      await Promise.all([builds.drain(), operations.close()]);
       await resources.disposeAsync();
     },
   };

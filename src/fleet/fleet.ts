@@ -16,6 +16,8 @@ export type FleetOptions = {
     entry: Entry,
     from: { image: VmImage; signal: AbortSignal },
   ) => Promise<TemplateSource>;
+  /** Removes the templates of an entry that have none of these keys. */
+  readonly keepTemplates: (entry: string, keys: readonly string[]) => Promise<void>;
   /** Ends what was begun for more than one build. */
   readonly signal: AbortSignal;
 };
@@ -28,9 +30,11 @@ export class Fleet {
   readonly #options: FleetOptions;
   readonly #images = new Map<string, Promise<VmImage>>();
   readonly #templates = new Map<string, Promise<TemplateSource>>();
+  readonly #made: Map<string, (signal: AbortSignal) => Promise<VmImage>>;
 
   constructor(options: FleetOptions) {
     this.#options = options;
+    this.#made = new Map(options.images);
   }
 
   /**
@@ -39,14 +43,19 @@ export class Fleet {
    * @throws KilnError BUILDKIT_UNKNOWN, BUILDKIT_NOT_MADE
    */
   find(asked: string | undefined): Entry {
-    const { catalog, standard, images } = this.#options;
-    const entry = findEntry(catalog, asked ?? standard);
-    if (images.has(entry.name)) return entry;
+    const { standard } = this.#options;
+    const entry = this.known(asked ?? standard);
+    if (this.#made.has(entry.name)) return entry;
     throw new KilnError(
       'BUILDKIT_NOT_MADE',
-      `This host has no VM image of ${entry.name} yet; whoever runs it can make one: KILN_ENTRIES=${[...images.keys(), entry.name].join(',')} npm start.`,
+      `This host has no VM image of ${entry.name} yet; a caller with the role admin can make one: POST /admin/images/rebuild with {"entry":"${entry.name}"}.`,
       { details: { field: 'entry' } },
     );
+  }
+
+  /** An entry of the catalog, whether this host has an image of it or not. @throws KilnError BUILDKIT_UNKNOWN */
+  known(asked: string): Entry {
+    return findEntry(this.#options.catalog, asked);
   }
 
   /** What the record of a build says of its entry. @throws KilnError as `find`, IMAGE_CORRUPT */
@@ -71,12 +80,30 @@ export class Fleet {
     await this.#openTemplates(this.find(name));
   }
 
+  /** The template of an image that nobody is served yet: it boots, is made ready and builds once. @throws KilnError where it does not */
+  tryOut(image: VmImage, signal: AbortSignal): Promise<TemplateSource> {
+    return this.#options.openTemplates(this.known(image.entry), { image, signal });
+  }
+
+  /**
+   * What is asked for from now on comes from this image; VMs that there are stay what they are. The template before it is kept, so
+   * that the way back is short.
+   */
+  async serve(image: VmImage, templates: TemplateSource): Promise<void> {
+    const { entry } = image;
+    const before = await this.#templates.get(entry)?.catch(() => null);
+    this.#made.set(entry, async () => image);
+    this.#images.set(entry, Promise.resolve(image));
+    this.#templates.set(entry, Promise.resolve(templates));
+    await this.#options.keepTemplates(entry, [templates.key, ...(before ? [before.key] : [])]);
+  }
+
   /** The whole catalog, oldest first. @throws KilnError IMAGE_CORRUPT */
   async list(): Promise<CatalogItem[]> {
-    const { catalog, images, standard } = this.#options;
+    const { catalog, standard } = this.#options;
     const describe = async ({ name, state, pins }: Entry): Promise<CatalogItem> => ({
       ...{ entry: name, state, pins, standard: name === standard },
-      image: images.has(name) ? imageSummary(await this.#openImage(name)) : null,
+      image: this.#made.has(name) ? imageSummary(await this.#openImage(name)) : null,
     });
     return Promise.all(catalog.map(describe));
   }
@@ -89,7 +116,7 @@ export class Fleet {
 
   #openImage(name: string): Promise<VmImage> {
     return once(this.#images, name, async () => {
-      const open = this.#options.images.get(name);
+      const open = this.#made.get(name);
       if (!open) throw new Error(`${name} was not looked for with find()`);
       return open(this.#options.signal);
     });
@@ -98,7 +125,9 @@ export class Fleet {
   #openTemplates(entry: Entry): Promise<TemplateSource> {
     return once(this.#templates, entry.name, async () => {
       const image = await this.#openImage(entry.name);
-      return this.#options.openTemplates(entry, { image, signal: this.#options.signal });
+      const templates = await this.#options.openTemplates(entry, { image, signal: this.#options.signal });
+      await this.#options.keepTemplates(entry.name, [templates.key]);
+      return templates;
     });
   }
 }

@@ -82,6 +82,8 @@ function toEventKind(event: BuildEvent): ProtoEvent['kind'] {
       return { $case: 'egress', value: toDestination(event.destination) };
     case 'artifact':
       return { $case: 'artifact', value: toArtifact(event.artifact) };
+    case 'step':
+      return { $case: 'step', value: { name: event.step.name, state: event.step.state } };
     case 'verdict':
       return { $case: 'verdict', value: toVerdict(event.verdict) };
   }

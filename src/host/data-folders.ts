@@ -6,9 +6,18 @@ import { removeQuietly } from '../lib/files.ts';
 /** Where each kind of data lies, below the data folder. */
 export type DataFolders = Readonly<Record<(typeof names)[number], string>>;
 
-const names = ['vms', 'templates', 'seals', 'builds', 'artifacts', 'staging'] as const;
+const names = [
+  'vms',
+  'templates',
+  'seals',
+  'images',
+  'builds',
+  'operations',
+  'artifacts',
+  'staging',
+] as const;
 /** Their contents are for kiln alone. */
-const privateNames = ['seals', 'builds', 'artifacts', 'staging'] as const;
+const privateNames = ['seals', 'images', 'builds', 'operations', 'artifacts', 'staging'] as const;
 
 /** QEMU runs as other users when kiln is root: they may pass through, and see nothing but what is theirs. */
 const passThrough = 0o711;

@@ -8,10 +8,13 @@ export type StepLog = AsyncDisposable & {
   readonly fd: number;
   /** The last lines of this run of the step, without blank ones. Never rejects. */
   readTail(): Promise<string[]>;
+  /** What was printed since this was asked last. */
+  readNew(): AsyncGenerator<Buffer>;
 };
 
 const tailLines = 15;
 const tailBytes = 8 * 1024;
+const chunkBytes = 64 * 1024;
 
 /** @throws KilnError INFRA, or STORAGE_FULL, with the log's path. */
 export async function openStepLog(directory: string, name: string): Promise<StepLog> {
@@ -20,10 +23,24 @@ export async function openStepLog(directory: string, name: string): Promise<Step
     await mkdir(directory, { recursive: true });
     const handle = await open(file, 'a+');
     const { size: start } = await handle.stat();
+    let read = start;
     return {
       file,
       fd: handle.fd,
       readTail: () => readTail(handle, start).catch(() => []),
+      async *readNew() {
+        for (;;) {
+          const { bytesRead, buffer } = await handle.read(
+            Buffer.allocUnsafe(chunkBytes),
+            0,
+            chunkBytes,
+            read,
+          );
+          if (bytesRead === 0) return;
+          read += bytesRead;
+          yield buffer.subarray(0, bytesRead);
+        }
+      },
       [Symbol.asyncDispose]: () => handle.close().catch(() => undefined),
     };
   } catch (error) {

@@ -7,6 +7,17 @@ import { getArtifact } from './artifact.ts';
 import { type BuildEdge, postBuild } from './build.ts';
 import { createDocs } from './docs/docs.ts';
 import { guardBrowsers, guardHeaders } from './guards.ts';
+import {
+  cancelOperation,
+  getOperation,
+  getOperationEvents,
+  getOperationLog,
+  listOperations,
+  type OperationEdge,
+  rebuild,
+  resume,
+  rollBack,
+} from './operations.ts';
 import { getCatalog, getReadiness, getVersion } from './probes.ts';
 import { cancelBuild, cancelMatrix, getBuild, getEvents, getLog, getMatrix, listBuilds } from './records.ts';
 import { withCaller } from './with-caller.ts';
@@ -14,7 +25,7 @@ import { withCaller } from './with-caller.ts';
 type Methods = Partial<Record<'get' | 'post' | 'delete', RequestHandler>>;
 
 /** Every address of the API; the document must know the same. */
-export function createRoutes(edge: BuildEdge): Readonly<Record<string, Methods>> {
+export function createRoutes(edge: BuildEdge & OperationEdge): Readonly<Record<string, Methods>> {
   const known = withCaller(edge.authenticate);
   const post = known(postBuild(edge));
   return {
@@ -25,6 +36,13 @@ export function createRoutes(edge: BuildEdge): Readonly<Record<string, Methods>>
     '/v1/builds/:id/events': { get: known(getEvents(edge)) },
     '/v1/builds/:id/artifact': { get: known(getArtifact(edge)) },
     '/v1/matrices/:id': { get: known(getMatrix(edge)), delete: known(cancelMatrix(edge)) },
+    '/admin/images/rebuild': { post: known(rebuild(edge)) },
+    '/admin/images/rollback': { post: known(rollBack(edge)) },
+    '/admin/operations': { get: known(listOperations(edge)) },
+    '/admin/operations/:id': { get: known(getOperation(edge)), delete: known(cancelOperation(edge)) },
+    '/admin/operations/:id/resume': { post: known(resume(edge)) },
+    '/admin/operations/:id/log': { get: known(getOperationLog(edge)) },
+    '/admin/operations/:id/events': { get: known(getOperationEvents(edge)) },
     '/catalog': { get: known(getCatalog(edge.builds)) },
     '/version': { get: known(getVersion(edge.builds)) },
     // Whoever watches over the process has no token.
@@ -33,7 +51,7 @@ export function createRoutes(edge: BuildEdge): Readonly<Record<string, Methods>>
   };
 }
 
-export function createApp(edge: BuildEdge): Express {
+export function createApp(edge: BuildEdge & OperationEdge): Express {
   const app = express();
   app.disable('x-powered-by').disable('etag').set('query parser', 'simple');
   app.use(nameRequest, securityHeaders(), guardHeaders, guardBrowsers(edge.settings.hosts));

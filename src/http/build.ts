@@ -7,6 +7,7 @@ import type { Matrix } from '../model/matrix.ts';
 import { type BuildAnswer, endAnswer, sendBuild } from './answer/build-answer.ts';
 import { watchClient } from './answer/client.ts';
 import { type MatrixAnswer, sendMatrix } from './answer/matrix-answer.ts';
+import { prefersAsync } from './prefer.ts';
 import type { HttpSettings } from './settings.ts';
 import type { AnswerOptions } from './upload/fields.ts';
 import { receiveBuild } from './upload/upload.ts';
@@ -90,9 +91,4 @@ async function followMatrix(
 function sendAccepted(request: Request, response: Response, record: BuildRecord | Matrix): void {
   if (prefersAsync(request)) response.set('Preference-Applied', 'respond-async');
   response.status(202).json(record);
-}
-
-function prefersAsync({ headers }: Request): boolean {
-  const preferences = [headers['prefer'] ?? []].flat().join(',').split(',');
-  return preferences.some((preference) => preference.split(';')[0]?.trim().toLowerCase() === 'respond-async');
 }

@@ -5,6 +5,7 @@ import type { Logger } from '../lib/logger.ts';
 import type { Builds } from '../model/builds.ts';
 import type { Authenticate } from '../model/caller.ts';
 import { KilnError } from '../model/error.ts';
+import type { Operations } from '../model/operations.ts';
 import { createApp } from './app.ts';
 import { answerClientErrors } from './client-error.ts';
 import { headersSeen } from './guards.ts';
@@ -28,14 +29,15 @@ const defaultGraceMs = 2000;
 /** The HTTP API, over HTTP/1.1, with TLS where there is an identity for it. */
 export function createHttpServer(options: {
   builds: Builds;
+  operations: Operations;
   authenticate: Authenticate;
   settings: GivenHttpSettings;
   logger: Logger;
 }): HttpServer {
-  const { builds, authenticate, logger } = options;
+  const { builds, operations, authenticate, logger } = options;
   const settings = completeSettings(options.settings);
   const server = createNodeServer(settings);
-  const app = createApp({ builds, authenticate, settings, logger });
+  const app = createApp({ builds, operations, authenticate, settings, logger });
   // Without a listener for checkContinue Node would ask for the body before anyone has looked at the headers.
   server.on('request', app).on('checkContinue', app);
   answerClientErrors(server);

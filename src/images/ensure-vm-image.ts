@@ -21,27 +21,36 @@ export async function ensureVmImage(request: ImageRequest): Promise<VmImage> {
   const directory = await cachedStep(
     {
       name: stepName,
-      what: request.entry,
-      inputs: imageInputs(await readRecipe(request), pins),
+      what: [request.entry, request.version].filter((word) => word !== null).join(' '),
+      inputs: imageInputs(await readRecipe(request), pins, request.version),
       make: (unfinished) => makeImage(request, pins, unfinished),
     },
     request,
   );
+  return openMadeImage(directory, request);
+}
+
+/** The folder of a VM image in the cache, with the record of what its files looked like. */
+export function openMadeImage(
+  directory: string,
+  request: Pick<ImageRequest, 'sealsDirectory' | 'entry' | 'version' | 'signal'>,
+): Promise<VmImage> {
   return openVmImage({ entry: request.entry, directory, record: sealRecord(request) }, request.signal);
 }
 
-/** How each VM image that was made before is opened, by entry; none is made. Opening it throws as `openVmImage` does. */
+/** How the first VM image of each entry is opened, where it was made before; none is made. Opening it throws as `openVmImage` does. */
 export async function findVmImages(
   catalog: readonly Entry[],
-  request: Omit<ImageRequest, 'entry'>,
+  request: Omit<ImageRequest, 'entry' | 'version'>,
 ): Promise<Map<string, (signal: AbortSignal) => Promise<VmImage>>> {
   const recipe = await readRecipe(request);
   const found = new Map<string, (signal: AbortSignal) => Promise<VmImage>>();
   for (const { name, pins } of catalog) {
-    const directory = await findResult({ name: stepName, inputs: imageInputs(recipe, pins) }, request);
-    const record = sealRecord({ ...request, entry: name });
+    const directory = await findResult({ name: stepName, inputs: imageInputs(recipe, pins, null) }, request);
     if (directory !== null)
-      found.set(name, (signal) => openVmImage({ entry: name, directory, record }, signal));
+      found.set(name, (signal) =>
+        openMadeImage(directory, { ...request, entry: name, version: null, signal }),
+      );
   }
   return found;
 }
@@ -49,8 +58,12 @@ export async function findVmImages(
 function sealRecord({
   sealsDirectory,
   entry,
-}: Pick<ImageRequest, 'sealsDirectory' | 'entry'>): string | null {
-  return sealsDirectory && join(sealsDirectory, `${entry}.json`);
+  version,
+}: Pick<ImageRequest, 'sealsDirectory' | 'entry' | 'version'>): string | null {
+  return (
+    sealsDirectory &&
+    join(sealsDirectory, `${[entry, ...(version === null ? [] : [version])].join('_')}.json`)
+  );
 }
 
 const stepName = 'image';
@@ -61,15 +74,18 @@ const firstDqdStage = /^FROM \S+ AS qemu$/m;
 type Recipe = { readonly sources: string; readonly files: readonly (string | Buffer)[] };
 
 /** Recipe and files. What a registry or a package archive serves today is no input: an image stays until one of these changes. */
-async function readRecipe({ imagesDirectory, sources }: Omit<ImageRequest, 'entry'>): Promise<Recipe> {
+async function readRecipe({
+  imagesDirectory,
+  sources,
+}: Pick<ImageRequest, 'imagesDirectory' | 'sources'>): Promise<Recipe> {
   const [stages = ''] = (await readFile(join(imagesDirectory, 'Dockerfile'), 'utf8')).split(firstDqdStage);
   const names = [...binariesRecipe, 'configure.sh', 'make-disk.sh', 'packages.txt'];
   const files = await Promise.all(names.map((name) => readFile(join(imagesDirectory, name))));
   return { sources, files: [stages, ...files, ...(await readTree(join(imagesDirectory, 'rootfs')))] };
 }
 
-function imageInputs({ sources, files }: Recipe, pins: Pins): (string | Buffer)[] {
-  return [sources, JSON.stringify(pins), ...files];
+function imageInputs({ sources, files }: Recipe, pins: Pins, version: string | null): (string | Buffer)[] {
+  return [sources, JSON.stringify(pins), ...(version === null ? [] : [`version ${version}`]), ...files];
 }
 
 async function makeImage(request: ImageRequest, pins: Pins, directory: string): Promise<void> {

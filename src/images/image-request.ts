@@ -3,6 +3,8 @@ import type { StepContext } from '../host/run-step.ts';
 /** What it takes to make the VM image of an archive entry. */
 export type ImageRequest = StepContext & {
   readonly entry: string;
+  /** What tells it from others of the same pins; null for the one that a start of kiln makes. */
+  readonly version: string | null;
   /** The project's images/ folder. */
   readonly imagesDirectory: string;
   readonly cacheDirectory: string;

@@ -13,7 +13,7 @@ import type { ImageRequest } from './image-request.ts';
  * @throws KilnError REQUIREMENT_MISSING, INFRA
  */
 export async function ensureNetworkPrograms(
-  request: Omit<ImageRequest, 'entry'>,
+  request: Omit<ImageRequest, 'entry' | 'version'>,
   relayDirectory: string,
 ): Promise<string> {
   const script = join(request.imagesDirectory, 'build-network.sh');

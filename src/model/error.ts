@@ -59,6 +59,11 @@ export const errorKinds = {
   BUILDKIT_UNKNOWN: 'not-found',
   BUILDKIT_NOT_MADE: 'conflict',
   BUILD_TERMINAL: 'conflict',
+  REBUILD_RUNNING: 'conflict',
+  VERSION_EXISTS: 'conflict',
+  NO_PREVIOUS_IMAGE: 'conflict',
+  OPERATION_ENDED: 'conflict',
+  CANARY_FAILED: 'unprocessable',
   NOT_READY: 'conflict',
   GONE: 'gone',
   CLIENT_GONE: 'cancelled',
@@ -92,6 +97,8 @@ export type ErrorDetails = {
   /** Field of the spec it is about, such as `buildArgs.A`; what follows the first dot is the caller's, safe to print. */
   readonly field?: string;
   readonly retryAfterSeconds?: number;
+  /** Id of the operation it is about. */
+  readonly operation?: string;
 };
 
 export class KilnError extends Error {

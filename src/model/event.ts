@@ -1,4 +1,5 @@
 import type { Artifact, BuildState, EgressDestination, Verdict } from './build.ts';
+import type { Step } from './operation.ts';
 
 /**
  * What happened in a build, in order, one JSON object a line in its events file. `at` is RFC 3339.
@@ -12,6 +13,8 @@ export type BuildEvent = { readonly at: string } & (
   | { readonly type: 'status'; readonly status: unknown }
   | { readonly type: 'egress'; readonly destination: EgressDestination }
   | { readonly type: 'artifact'; readonly artifact: Artifact }
+  /** Of an operation alone: a step began or ended. */
+  | { readonly type: 'step'; readonly step: Step }
   | { readonly type: 'verdict'; readonly verdict: Verdict }
 );
 

@@ -6,6 +6,7 @@ import { SealedFiles } from '../lib/sealed-files.ts';
 import { makeTemplate } from './make-template.ts';
 import { type Template, type TemplateFiles, type TemplateRequest, templateFiles } from './template.ts';
 import { readHostProcessor, templateKey } from './template-key.ts';
+import type { VmSetup } from './vm.ts';
 
 const parts = ['ram', 'state', 'disk', 'overlay'] as const;
 
@@ -17,7 +18,6 @@ type Manifest = z.infer<typeof manifestSchema>;
 
 /**
  * Returns the template of this image on this host: the one on disk when it looks unchanged, else a new one.
- * Templates of its entry with other keys are removed: nothing can start from them any more.
  */
 export async function ensureTemplate(request: TemplateRequest, signal: AbortSignal): Promise<Template> {
   const { image, authorizedKey, setup, progress } = request;
@@ -25,7 +25,6 @@ export async function ensureTemplate(request: TemplateRequest, signal: AbortSign
   const directory = join(setup.templatesDirectory, image.entry);
   const files = templateFiles(join(directory, key));
   await mkdir(directory, { recursive: true, mode: 0o711 });
-  await removeAllBut(directory, [key]);
   const common = { key, image, authorizedKey, files };
   const manifest = await readManifest(files);
   if (manifest) {
@@ -53,6 +52,15 @@ export async function discardTemplate({ files }: Template): Promise<void> {
 /** Removes whatever is in the templates' folder and is none of these entries': it would stay there for ever. */
 export function removeForeignTemplates(directory: string, entries: readonly string[]): Promise<void> {
   return removeAllBut(directory, entries);
+}
+
+/** Removes the templates of an entry but those with these keys: nothing starts from them any more. VMs that run go on with the files they have open. */
+export function removeOldTemplates(
+  { templatesDirectory }: Pick<VmSetup, 'templatesDirectory'>,
+  entry: string,
+  keys: readonly string[],
+): Promise<void> {
+  return removeAllBut(join(templatesDirectory, entry), keys);
 }
 
 async function removeAllBut(directory: string, kept: readonly string[]): Promise<void> {

@@ -30,6 +30,11 @@ export class TemplateSource {
     this.#logger = options.logger;
   }
 
+  /** Of the template that the next VM is cloned from. */
+  get key(): string {
+    return this.#current.key;
+  }
+
   /** One call at a time. @throws IMAGE_CORRUPT: the VM image is damaged; what making a template throws; the signal's reason. */
   async take(signal: AbortSignal): Promise<CloneSource> {
     if (this.#given && !isChecked(this.#current)) await this.#check(signal);

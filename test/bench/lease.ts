@@ -80,7 +80,9 @@ async function coldBootMs(processor: Processor): Promise<number> {
 
 async function findImage(): Promise<VmImage> {
   const path = process.env['PATH'] ?? '';
-  const { image } = await prepareHost(parseConfig({}, true), {
+  const {
+    made: [image],
+  } = await prepareHost(parseConfig({}, true), {
     ...{ path, signal, sealsDirectory: null },
     progress: () => undefined,
   });

@@ -44,7 +44,9 @@ describe('real builds', { concurrency: 2 }, () => {
   });
 
   test('VMs run on KVM where guests start under it, else on emulation, which readiness and record say with its cause', async () => {
-    const { image } = await prepareHost(parseConfig({}, true), {
+    const {
+      made: [image],
+    } = await prepareHost(parseConfig({}, true), {
       path: process.env['PATH'] ?? '',
       progress: () => undefined,
       sealsDirectory: null,

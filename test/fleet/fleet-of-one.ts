@@ -18,6 +18,7 @@ export async function fleetOfOne(...others: readonly string[]): Promise<Fleet> {
     standard: name,
     images: new Map([name, ...others].map((entry) => [entry, async () => imageOf(entry)])),
     openTemplates: () => assert.fail('no template is asked for'),
+    keepTemplates: () => assert.fail('none is made'),
     signal: new AbortController().signal,
   });
 }

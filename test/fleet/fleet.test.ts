@@ -17,9 +17,13 @@ const [standard, other] = ['buildkit-v0.20.2', 'buildkit-v0.12.5'];
 function createFleet(
   made: readonly string[],
   { failures = 0, taken }: { failures?: number; taken?: () => void } = {},
-): { fleet: Fleet; opened: string[] } {
+): { fleet: Fleet; opened: string[]; keptTemplates: string[] } {
   const opened: string[] = [];
   let left = failures;
+  let templates = 0;
+  const keptTemplates: string[] = [];
+  const keepTemplates: FleetOptions['keepTemplates'] = async (entry, keys) =>
+    void keptTemplates.push(`${entry}: ${keys.join(' ')}`);
   const image = (entry: string) => async (): Promise<VmImage> => {
     opened.push(`image ${entry}`);
     return { ...noImage(entry), versions: { buildkit: entry } };
@@ -32,10 +36,22 @@ function createFleet(
       taken?.();
       return { template: { image: from } } as CloneSource;
     };
-    return { take } as unknown as TemplateSource;
+    templates += 1;
+    return { take, key: String(templates) } as unknown as TemplateSource;
   };
   const images = new Map(made.map((entry) => [entry, image(entry)] as const));
-  return { fleet: new Fleet({ catalog, standard, images, openTemplates, signal }), opened };
+  return {
+    fleet: new Fleet({
+      catalog,
+      standard,
+      images,
+      openTemplates,
+      keepTemplates,
+      signal,
+    }),
+    opened,
+    keptTemplates,
+  };
 }
 
 test('a build runs on the entry it asks for, by name or version, else on the standard one', () => {
@@ -50,7 +66,7 @@ test('an entry that nobody knows is told with the nearest; one that this host ha
   assert.throws(() => fleet.find('v0.12.99'), { code: 'BUILDKIT_UNKNOWN', message: /buildkit-v0\.12\.5/ });
   assert.throws(() => fleet.find('v0.12.5'), {
     code: 'BUILDKIT_NOT_MADE',
-    message: /KILN_ENTRIES=buildkit-v0\.20\.2,buildkit-v0\.12\.5 npm start/,
+    message: /POST \/admin\/images\/rebuild with \{"entry":"buildkit-v0\.12\.5"\}/,
   });
   const items = await fleet.list();
   const made = items.filter(({ image }) => image !== null);
@@ -112,4 +128,19 @@ for (const [texts, message] of [
 test('the entries of the catalog have names of their own', () => {
   const names = catalog.map(({ name }: Entry) => name);
   assert.equal(new Set(names).size, names.length);
+});
+
+test('an image that is served takes the place of the one before it, whose template is kept for the way back (simulated images)', async () => {
+  const { fleet, keptTemplates } = createFleet([standard]);
+  await fleet.open(standard);
+  const image = { ...noImage(other), digest: 'sha256:new', versions: { buildkit: 'new' } };
+  const templates = await fleet.tryOut(image, signal);
+  assert.throws(() => fleet.find(other), { code: 'BUILDKIT_NOT_MADE' });
+  await fleet.serve(image, templates);
+  assert.equal((await fleet.summary(other)).imageDigest, 'sha256:new');
+  assert.equal((await fleet.source(other, signal)).template.image, image);
+  const next = { ...image, digest: 'sha256:next' };
+  await fleet.serve(next, await fleet.tryOut(next, signal));
+  assert.equal((await fleet.source(other, signal)).template.image, next);
+  assert.deepEqual(keptTemplates, [`${standard}: 1`, `${other}: 2`, `${other}: 3 2`]);
 });

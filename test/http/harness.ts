@@ -12,6 +12,8 @@ import { createHttpServer, type HttpServer } from '../../src/http/server.ts';
 import type { GivenHttpSettings } from '../../src/http/settings.ts';
 import { type Authenticate, localAdmin } from '../../src/model/caller.ts';
 import { file, tar } from '../context/tar.ts';
+import { openOperations } from '../operations/open-operations.ts';
+import type { SimulatedHouse } from '../operations/simulated-house.ts';
 import { type SimulatedBuilds, type SimulatedOptions, simulateBuilds } from '../simulated-builds.ts';
 
 export type Logged = { readonly level: 'info' | 'warn' | 'error'; readonly message: string } & Record<
@@ -37,15 +39,17 @@ export async function serve(
   options: Omit<SimulatedOptions, 'staging'> & {
     settings?: Partial<GivenHttpSettings>;
     authenticate?: Authenticate;
+    house?: SimulatedHouse;
   } = {},
 ): Promise<Harness> {
   const staging = await mkdtemp(join(tmpdir(), 'kiln-http-'));
   const builds = simulateBuilds({ ...options, staging });
+  const opened = await openOperations(options.house);
   const logged: Logged[] = [];
   const logAs = (level: Logged['level']) => (fields: object, message: string) =>
     void logged.push({ ...fields, level, message });
   const server = createHttpServer({
-    builds,
+    ...{ builds, operations: opened.operations },
     authenticate: options.authenticate ?? (async () => localAdmin),
     settings: { hosts: [], uploadMaxBytes: 1e9, ...options.settings },
     logger: { info: logAs('info'), warn: logAs('warn'), error: logAs('error') },
@@ -62,6 +66,7 @@ export async function serve(
     staging,
     async [Symbol.asyncDispose]() {
       await server.close(0);
+      await opened[Symbol.asyncDispose]();
       await rm(staging, { recursive: true });
     },
   };

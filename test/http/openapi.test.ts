@@ -7,6 +7,7 @@ import { errorSentences } from '../../src/http/docs/error-sentences.ts';
 import { createOpenApiDocument } from '../../src/http/docs/openapi.ts';
 import { completeSettings } from '../../src/http/settings.ts';
 import { errorKinds } from '../../src/model/error.ts';
+import type { Operations } from '../../src/model/operations.ts';
 import { endless, everyEvent, record, simulateBuilds } from '../simulated-builds.ts';
 import { readiness } from '../simulated-service.ts';
 import { archive, serve } from './harness.ts';
@@ -34,6 +35,7 @@ test('the document has every route of the application and no other', () => {
   const logger = { info() {}, warn() {}, error() {} };
   const routes = createRoutes({
     builds: simulateBuilds({ staging: '/nowhere' }),
+    operations: {} as Operations,
     authenticate: () => assert.fail('nobody calls'),
     ...{ settings, logger },
   });
@@ -69,11 +71,11 @@ test('the document and its pages name every code a request can get', () => {
       ),
     ),
   );
-  // Verdicts of builds, of the process or of gRPC, and what nobody is there to read.
+  // Verdicts of builds and operations, of the process or of gRPC, and what nobody is there to read.
   const elsewhere = [
     ...[
       'ARTIFACT_INVALID',
-      'BODY_INVALID',
+      'CANARY_FAILED',
       'CANCELLED',
       'CLIENT_GONE',
       'CONFIG_INVALID',
@@ -99,7 +101,9 @@ test('the document and its pages name every code a request can get', () => {
 });
 
 test('the fields of the form and of the URL are the same, and the spec explains them', () => {
-  for (const { parameters = [], requestBody, path } of operations.filter(({ method }) => method === 'post')) {
+  for (const { parameters = [], requestBody, path } of operations.filter(
+    ({ operationId }) => operationId === 'build' || operationId === 'createBuild',
+  )) {
     const content = requestBody?.content['multipart/form-data'] as { schema: { properties: object } };
     const { context, ...fields } = content.schema.properties as Record<string, { description?: string }>;
     assert.ok(context, path);

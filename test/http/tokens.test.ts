@@ -19,6 +19,7 @@ import {
 } from './harness.ts';
 
 const build = `/v1/builds/${record.id}`;
+const operation = `/admin/operations/${record.id}`;
 const refused = [403, 'ROLE_TOO_LOW'] as const;
 
 /** Every call and what each role gets: a status, or the refusal. */
@@ -37,6 +38,14 @@ const calls: readonly (readonly [
   ['delete', build, { read: refused, build: 409, admin: 409 }],
   ['get', `/v1/matrices/${record.id}`, { read: 404, build: 404, admin: 404 }],
   ['delete', `/v1/matrices/${record.id}`, { read: refused, build: 404, admin: 404 }],
+  ['post', '/admin/images/rebuild', { read: refused, build: refused, admin: 415 }],
+  ['post', '/admin/images/rollback', { read: refused, build: refused, admin: 415 }],
+  ['get', '/admin/operations', { read: refused, build: refused, admin: 200 }],
+  ['get', operation, { read: refused, build: refused, admin: 404 }],
+  ['delete', operation, { read: refused, build: refused, admin: 404 }],
+  ['post', `${operation}/resume`, { read: refused, build: refused, admin: 404 }],
+  ['get', `${operation}/log`, { read: refused, build: refused, admin: 404 }],
+  ['get', `${operation}/events`, { read: refused, build: refused, admin: 404 }],
   ['get', '/catalog', { read: 200, build: 200, admin: 200 }],
   ['get', '/version', { read: 200, build: 200, admin: 200 }],
 ];
@@ -71,8 +80,9 @@ test('the table has every call of the document that names a token, with its leas
       security ? [`${method} ${path.replace('{id}', record.id)} ${security[0]?.token?.join()}`] : [],
     ),
   );
-  const tried = calls.map(([method, path, { read }]) => {
-    return `${method} ${path} ${read === refused ? 'build' : 'read'}`;
+  const tried = calls.map(([method, path, { read, build: builder }]) => {
+    const least = read !== refused ? 'read' : builder !== refused ? 'build' : 'admin';
+    return `${method} ${path} ${least}`;
   });
   assert.deepEqual(tried.sort(), described.sort());
 });
@@ -94,7 +104,10 @@ for (const [method, path, expected] of calls) {
     assert.equal(wrong.headers['www-authenticate'], 'Bearer realm="kiln", error="invalid_token"');
     const basic = await harness.api[method](path).auth('kiln', await tokens.make('admin'));
     assertProblem(basic, 401, 'TOKEN_MISSING');
-    assert.equal(harness.builds.started.length, method === 'post' ? 2 : 0);
+    assert.equal(
+      harness.builds.started.length,
+      /build/.test(path) && method === 'post' && !path.startsWith('/admin') ? 2 : 0,
+    );
   });
 }
 

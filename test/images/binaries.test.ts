@@ -94,7 +94,7 @@ function ensure(
   const request: ImageRequest = {
     entry: 'buildkit-v0.20.2',
     imagesDirectory: join(directory, 'images'),
-    ...{ cacheDirectory: directory, sharedCacheDirectory: null, sealsDirectory: null },
+    ...{ cacheDirectory: directory, sharedCacheDirectory: null, sealsDirectory: null, version: null },
     logDirectory: join(directory, 'logs'),
     sources: 'packages',
     buildkitHost: undefined,

@@ -51,7 +51,7 @@ function ensure(entry: string): Promise<string> {
   const request: ImageRequest = {
     entry,
     imagesDirectory: imagesDirectory(),
-    ...{ cacheDirectory: directory, sharedCacheDirectory: null, sealsDirectory: null },
+    ...{ cacheDirectory: directory, sharedCacheDirectory: null, sealsDirectory: null, version: null },
     logDirectory: join(directory, 'logs'),
     sources: 'packages',
     buildkitHost: undefined,

@@ -48,8 +48,8 @@ before(
       ...{ installation: 'pool-test', logger },
     });
     await containers.open(signal);
-    const dqd = await prepareDqdImage(config, options, host.image);
-    image = imageInside(host.image, await loadImage(containers.engine, dqd, signal));
+    const dqd = await prepareDqdImage(config, options, host.made[0]);
+    image = imageInside(host.made[0], await loadImage(containers.engine, dqd, signal));
     const vm = { cpus: 1, memoryMiB: 64 };
     launcher = await createDockerLauncher({ containers, vm, image, sharedDirectory: base }, signal);
   },

@@ -137,7 +137,12 @@ function imageRequest(): ImageRequest {
   return {
     entry: 'buildkit-v0.20.2',
     imagesDirectory: fileURLToPath(new URL('../../images', import.meta.url)),
-    ...{ cacheDirectory: config.cacheDirectory, sharedCacheDirectory: null, sealsDirectory: directory },
+    ...{
+      cacheDirectory: config.cacheDirectory,
+      sharedCacheDirectory: null,
+      sealsDirectory: directory,
+      version: null,
+    },
     logDirectory: join(config.cacheDirectory, 'logs'),
     sources: config.KILN_IMAGE_SOURCES,
     buildkitHost: undefined,

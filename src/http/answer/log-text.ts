@@ -87,6 +87,7 @@ class LogText {
       case 'status':
       case 'egress':
       case 'artifact':
+      case 'step':
         return [];
     }
   }

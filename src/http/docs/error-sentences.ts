@@ -58,6 +58,13 @@ export const errorSentences: Readonly<Record<ErrorCode, string>> = {
   BUILDKIT_NOT_MADE:
     'The catalog has this entry, and this service has no VM image of it yet; the answer says how it is made.',
   BUILDKIT_UNKNOWN: 'The catalog has no such BuildKit; the answer names the nearest it has.',
+  REBUILD_RUNNING: 'The image of this entry is being changed already; wait for that operation, or cancel it.',
+  VERSION_EXISTS: 'There is an image of this version; a version means one image, so name another.',
+  NO_PREVIOUS_IMAGE: 'The entry never ran on another image here, so there is none to go back to.',
+  OPERATION_ENDED:
+    'The operation has ended, so that it can neither be cancelled nor, where it succeeded, resumed.',
+  CANARY_FAILED:
+    'A new VM image does not do what it must; the one before it still serves, and the log of the operation says more.',
   BUILD_TERMINAL: 'The build has ended, so that it cannot be cancelled.',
   NOT_READY: 'The build has not ended yet.',
   GONE: 'What the build kept has been removed.',

@@ -29,7 +29,7 @@ export type RouteDescription = Pick<
 };
 
 /** What any request may be answered. */
-const always: ErrorCode[] = [
+export const always: readonly ErrorCode[] = [
   ...(['REQUEST_INVALID', 'HOST_NOT_ALLOWED', 'ORIGIN_NOT_ALLOWED', 'METHOD_NOT_ALLOWED'] as const),
   ...(['UPLOAD_TIMEOUT', 'INTERNAL'] as const),
 ];
@@ -134,7 +134,7 @@ export function describeRoutes(): readonly RouteDescription[] {
   ];
 }
 
-const events = {
+export const events = {
   'application/x-ndjson': { schema: eventSchema },
   'text/event-stream': { schema: z.string() },
 };
@@ -186,10 +186,10 @@ function describePost(path: string, id: string): RouteDescription {
   };
 }
 
-function json(description: string, schema: z.ZodType) {
+export function json(description: string, schema: z.ZodType) {
   return { description, content: { 'application/json': { schema } } };
 }
 
-function text(description: string, type: string) {
+export function text(description: string, type: string) {
   return { description, content: { [type]: { schema: z.string() } } };
 }

@@ -5,6 +5,7 @@ import type { Role } from '../../model/caller.ts';
 import { type ErrorCode, errorKinds } from '../../model/error.ts';
 import { statusOfKind } from '../error-table.ts';
 import { describeRoutes, type RouteDescription } from './openapi-routes.ts';
+import { describeOperationRoutes } from './operation-routes.ts';
 import { problemSchema } from './schemas.ts';
 
 /** The API document, from the schemas that validate. */
@@ -16,7 +17,8 @@ export function createOpenApiDocument(): object {
     description:
       'Made by `npm run kiln -- token create`; not needed while none was ever made. Each operation names the least role it takes: read, build, admin.',
   });
-  for (const route of describeRoutes()) registry.registerPath(toRouteConfig(route, token.name));
+  for (const route of [...describeRoutes(), ...describeOperationRoutes()])
+    registry.registerPath(toRouteConfig(route, token.name));
   return new OpenApiGeneratorV31(registry.definitions).generateDocument({
     openapi: '3.1.0',
     info: {

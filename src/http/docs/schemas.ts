@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { buildStates, failureReasons, phases, refusalReasons, terminalStates } from '../../model/build.ts';
 import { errorKinds } from '../../model/error.ts';
+import { rebuildSchema, rebuildSteps, stepStates } from '../../model/operation.ts';
 import { specSchema } from '../../model/spec.ts';
 
 /** What the API answers and what may be asked in a URL; the document and the tests are made of these. */
@@ -148,6 +149,43 @@ export const catalogSchema = z
 export const pageSchema = z.strictObject({ builds: z.array(recordSchema) }).meta({ id: 'BuildPage' });
 
 const at = z.iso.datetime();
+const stepSchema = z
+  .strictObject({
+    name: z.enum(rebuildSteps),
+    state: z.enum(stepStates),
+    started: at.nullable(),
+    ended: at.nullable(),
+  })
+  .meta({ id: 'Step', description: 'A step of an operation.' });
+
+export const operationSchema = z
+  .strictObject({
+    id: z.uuid(),
+    kind: z.literal('rebuild'),
+    request: rebuildSchema.extend({ version: z.string() }),
+    state: z.enum(['running', ...terminalStates]),
+    steps: z.array(stepSchema),
+    started: at,
+    ended: at.nullable(),
+    verdict: orNull(verdictSchema),
+    image: z
+      .strictObject({ digest, versions: z.record(z.string(), z.string()) })
+      .nullable()
+      .meta({ description: 'The image, once it is made.' }),
+    resumes: z.uuid().nullable().meta({ description: 'The operation that this one goes on with.' }),
+  })
+  .meta({ id: 'Operation', description: 'A durable piece of work on the images of the host.' });
+
+export const operationsSchema = z.strictObject({ operations: z.array(operationSchema) });
+export const servedSchema = z
+  .strictObject({
+    entry: z.string(),
+    version: z.string().nullable().meta({ description: 'Null for the image that a start of kiln makes.' }),
+    imageDigest: digest,
+  })
+  .meta({ id: 'ServedImage', description: 'Which image the builds of an entry run on.' });
+export const rollBackSchema = z.strictObject({ entry: z.string().max(128) }).meta({ id: 'RollBackRequest' });
+
 export const eventSchema = z
   .discriminatedUnion('type', [
     z.strictObject({ at, type: z.literal('queued'), place: z.number().int() }),
@@ -156,6 +194,7 @@ export const eventSchema = z
     z.strictObject({ at, type: z.literal('status'), status: z.unknown() }),
     z.strictObject({ at, type: z.literal('egress'), destination: egressSchema }),
     z.strictObject({ at, type: z.literal('artifact'), artifact: artifactSchema }),
+    z.strictObject({ at, type: z.literal('step'), step: stepSchema }),
     z.strictObject({ at, type: z.literal('verdict'), verdict: verdictSchema }),
   ])
   .meta({

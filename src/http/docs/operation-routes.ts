@@ -1,0 +1,78 @@
+import { rebuildSchema } from '../../model/operation.ts';
+import { always, events, json, type RouteDescription, text } from './openapi-routes.ts';
+import { operationSchema, operationsSchema, rangeQuery, rollBackSchema, servedSchema } from './schemas.ts';
+
+const ofOperation = [...always, 'NOT_FOUND'] as const;
+const ofBody = ['CONTENT_TYPE', 'BODY_INVALID', 'PARAM_INVALID'] as const;
+const ofRebuild = ['BUILDKIT_UNKNOWN', 'REBUILD_RUNNING', 'VERSION_EXISTS', 'DRAINING'] as const;
+const started = {
+  200: text('The log as it is printed; the last line says how the operation ended.', 'text/plain'),
+  202: json('Begun, with Prefer: respond-async.', operationSchema),
+};
+
+/** What administrators do with the images of the host. */
+export function describeOperationRoutes(): readonly RouteDescription[] {
+  return [
+    {
+      ...{ id: 'rebuildImage', method: 'post', path: '/admin/images/rebuild', role: 'admin' },
+      summary: 'Make the VM image of an entry anew, check it in a VM, and let builds run on it',
+      description:
+        'It goes on whoever leaves. Builds that run keep their VM; where a step fails nothing changes for any build. One at a time for each entry.',
+      request: { body: { content: { 'application/json': { schema: rebuildSchema } } } },
+      errors: [...always, ...ofBody, ...ofRebuild],
+      responses: started,
+    },
+    {
+      ...{ id: 'rollBackImage', method: 'post', path: '/admin/images/rollback', role: 'admin' },
+      summary: 'Let builds of an entry run on the image before the present one',
+      request: { body: { content: { 'application/json': { schema: rollBackSchema } } } },
+      errors: [
+        ...always,
+        ...ofBody,
+        'BUILDKIT_UNKNOWN',
+        'REBUILD_RUNNING',
+        'NO_PREVIOUS_IMAGE',
+        'IMAGE_CORRUPT',
+      ],
+      responses: { 200: json('What builds run on now.', servedSchema) },
+    },
+    {
+      ...{ id: 'listOperations', method: 'get', path: '/admin/operations', role: 'admin' },
+      summary: 'The operations, newest first',
+      errors: [...always],
+      responses: { 200: json('All that are kept.', operationsSchema) },
+    },
+    {
+      ...{ id: 'getOperation', method: 'get', path: '/admin/operations/{id}', role: 'admin' },
+      summary: 'The record of an operation',
+      errors: [...ofOperation],
+      responses: { 200: json('The record.', operationSchema) },
+    },
+    {
+      ...{ id: 'cancelOperation', method: 'delete', path: '/admin/operations/{id}', role: 'admin' },
+      summary: 'Cancel an operation; answers when it has ended',
+      errors: [...ofOperation, 'OPERATION_ENDED'],
+      responses: { 200: json('The record.', operationSchema) },
+    },
+    {
+      ...{ id: 'resumeOperation', method: 'post', path: '/admin/operations/{id}/resume', role: 'admin' },
+      summary: 'The same again for one that did not succeed; what was made is in the caches',
+      errors: [...ofOperation, ...ofRebuild, 'OPERATION_ENDED'],
+      responses: started,
+    },
+    {
+      ...{ id: 'getOperationLog', method: 'get', path: '/admin/operations/{id}/log', role: 'admin' },
+      summary: 'What its steps print',
+      query: rangeQuery,
+      errors: [...ofOperation, 'OFFSET_INVALID', 'PARAM_INVALID', 'OUT_OF_RANGE'],
+      responses: { 200: text('The lines.', 'text/plain') },
+    },
+    {
+      ...{ id: 'getOperationEvents', method: 'get', path: '/admin/operations/{id}/events', role: 'admin' },
+      summary: 'Its steps as they begin and end, the verdict last',
+      query: rangeQuery,
+      errors: [...ofOperation, 'OFFSET_INVALID', 'PARAM_INVALID', 'OUT_OF_RANGE'],
+      responses: { 200: { description: 'One event a line, or server-sent events.', content: events } },
+    },
+  ];
+}

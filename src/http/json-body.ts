@@ -1,0 +1,36 @@
+import express, { type Request, type Response } from 'express';
+import type { z } from 'zod';
+import { printable } from '../lib/text.ts';
+import { KilnError } from '../model/error.ts';
+
+const maxBytes = 16 * 1024;
+const parse = express.json({ limit: maxBytes, strict: true });
+
+/** Reads the body of a request as JSON. @throws KilnError CONTENT_TYPE, BODY_INVALID, PARAM_INVALID */
+export async function readJson<Schema extends z.ZodType>(
+  schema: Schema,
+  request: Request,
+  response: Response,
+): Promise<z.output<Schema>> {
+  if (!request.is('application/json'))
+    throw new KilnError('CONTENT_TYPE', 'Send JSON: -H "Content-Type: application/json" -d \'{…}\'.');
+  // Which client sent what half of, the error says; it is no failure of ours.
+  await new Promise<void>((resolve, reject) => {
+    parse(request, response, (error?: unknown) => (error === undefined ? resolve() : reject(notJson(error))));
+  });
+  const parsed = schema.safeParse(request.body);
+  if (parsed.success) return parsed.data;
+  const [issue] = parsed.error.issues;
+  const field = issue?.path.join('.') ?? '';
+  throw new KilnError(
+    'PARAM_INVALID',
+    `${field === '' ? 'The body' : printable(field)}: ${printable(issue?.message ?? 'invalid')}.`,
+    {
+      details: { field: printable(field) },
+    },
+  );
+}
+
+function notJson(cause: unknown): KilnError {
+  return new KilnError('BODY_INVALID', `The body is not JSON of at most ${maxBytes} bytes.`, { cause });
+}

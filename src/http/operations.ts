@@ -1,0 +1,121 @@
+import type { Request, Response } from 'express';
+import { requireRole } from '../model/caller.ts';
+import { type Operation, rebuildSchema } from '../model/operation.ts';
+import type { Operations } from '../model/operations.ts';
+import { endAnswer } from './answer/build-answer.ts';
+import { openStream, watchClient } from './answer/client.ts';
+import { writeEvents } from './answer/events.ts';
+import { rangeQuery, rollBackSchema } from './docs/schemas.ts';
+import { readJson } from './json-body.ts';
+import { prefersAsync } from './prefer.ts';
+import { readQuery } from './query.ts';
+import { idOf } from './records.ts';
+import type { HttpSettings } from './settings.ts';
+import type { CallerHandler } from './with-caller.ts';
+
+export type OperationEdge = { readonly operations: Operations; readonly settings: HttpSettings };
+
+/** The log streams back; whoever leaves leaves the operation alone. */
+export function rebuild(edge: OperationEdge): CallerHandler {
+  return async (caller, request, response) => {
+    // Before its body is read.
+    requireRole(caller, 'admin');
+    const asked = await readJson(rebuildSchema, request, response);
+    const operation = await edge.operations.rebuild(caller, asked);
+    await answer({ caller, request, response, operation }, edge);
+  };
+}
+
+export function resume(edge: OperationEdge): CallerHandler {
+  return async (caller, request, response) => {
+    const operation = await edge.operations.resume(caller, idOf(request));
+    await answer({ caller, request, response, operation }, edge);
+  };
+}
+
+export function rollBack({ operations }: OperationEdge): CallerHandler {
+  return async (caller, request, response) => {
+    requireRole(caller, 'admin');
+    const { entry } = await readJson(rollBackSchema, request, response);
+    response.json(await operations.rollBack(caller, entry));
+  };
+}
+
+export function listOperations({ operations }: OperationEdge): CallerHandler {
+  return async (caller, _request, response) =>
+    void response.json({ operations: await operations.list(caller) });
+}
+
+export function getOperation({ operations }: OperationEdge): CallerHandler {
+  return async (caller, request, response) => void response.json(await operations.get(caller, idOf(request)));
+}
+
+export function cancelOperation({ operations }: OperationEdge): CallerHandler {
+  return async (caller, request, response) =>
+    void response.json(await operations.cancel(caller, idOf(request), 'The operation was cancelled.'));
+}
+
+export function getOperationLog({ operations, settings }: OperationEdge): CallerHandler {
+  return async (caller, request, response) => {
+    using client = watchClient(request);
+    const { signal } = client;
+    const { offset, follow } = readQuery(rangeQuery, request.query);
+    const chunks = await operations.readLog(caller, idOf(request), { offset, follow, signal });
+    const writer = openStream(response, { type: 'text/plain', stallMs: settings.readerStallMs }, signal);
+    for await (const chunk of chunks) await writer.write(chunk);
+    response.end();
+  };
+}
+
+export function getOperationEvents({ operations, settings }: OperationEdge): CallerHandler {
+  return async (caller, request, response) => {
+    using client = watchClient(request);
+    const { signal } = client;
+    const type = request.accepts(['application/x-ndjson', 'text/event-stream']) || 'application/x-ndjson';
+    const { offset, follow } = readQuery(rangeQuery, request.query);
+    await using events = await operations.events(caller, idOf(request), { offset, follow, signal });
+    const writer = openStream(response, { type, stallMs: settings.readerStallMs }, signal);
+    await writeEvents(events, writer, {
+      sse: type === 'text/event-stream',
+      keepAliveMs: settings.keepAliveMs,
+    });
+    response.end();
+  };
+}
+
+async function answer(
+  {
+    caller,
+    request,
+    response,
+    operation,
+  }: {
+    caller: Parameters<CallerHandler>[0];
+    request: Request;
+    response: Response;
+    operation: Operation;
+  },
+  { operations, settings }: OperationEdge,
+): Promise<void> {
+  response.set('Location', `/admin/operations/${operation.id}`);
+  if (prefersAsync(request)) {
+    response.set('Preference-Applied', 'respond-async').status(202).json(operation);
+    return;
+  }
+  using client = watchClient(request);
+  const { signal } = client;
+  const chunks = await operations.readLog(caller, operation.id, { offset: 0, follow: true, signal });
+  if (request.httpVersionMinor > 0) response.set('Trailer', 'X-Build-State');
+  const writer = openStream(response, { type: 'text/plain', stallMs: settings.readerStallMs }, signal);
+  await writer.write(`kiln: operation ${operation.id}\n`);
+  for await (const chunk of chunks) await writer.write(chunk);
+  // Its log ends a moment before it does: the verdict is the last of its events.
+  for await (const _event of await operations.events(caller, operation.id, {
+    ...{ offset: 0, follow: true, signal },
+  }));
+  const { state, started, ended, verdict } = await operations.get(caller, operation.id);
+  const seconds = (Date.parse(ended ?? started) - Date.parse(started)) / 1000;
+  const why = state === 'succeeded' ? '' : `: ${verdict?.message}`;
+  await writer.write(`kiln: operation ${operation.id} ${state} after ${seconds.toFixed(1)} s${why}\n`);
+  await endAnswer({ response, onFailure: 'cut' }, { state, exitCode: null }, settings.readerStallMs);
+}

@@ -1,0 +1,53 @@
+import { readFile, rename, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { KilnError } from '../model/error.ts';
+
+const refSchema = z.strictObject({ version: z.string(), directory: z.string() });
+const recordSchema = z.strictObject({ served: refSchema.nullable(), previous: refSchema.nullable() });
+
+/** A VM image that an operation made, by its folder in the cache; null stands for the one that a start of kiln makes. */
+export type ImageRef = z.infer<typeof refSchema> | null;
+
+/** What the builds of an entry run on, and what they ran on before. */
+export type Served = { readonly served: ImageRef; readonly previous: ImageRef };
+
+/** Which image each entry serves, one file for each entry that ever served another than the one that a start makes. */
+export class ServedImages {
+  readonly #directory: string;
+
+  constructor(directory: string) {
+    this.#directory = directory;
+  }
+
+  /** Null for an entry of which no other image was ever made. @throws KilnError INTERNAL for a file that is damaged */
+  async read(entry: string): Promise<Served | null> {
+    const path = this.#path(entry);
+    const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return null;
+      throw error;
+    });
+    if (text === null) return null;
+    try {
+      return recordSchema.parse(JSON.parse(text));
+    } catch (cause) {
+      throw new KilnError('INTERNAL', `${path} is damaged; without it ${entry} serves its first image.`, {
+        cause,
+      });
+    }
+  }
+
+  /** From now on. @returns what is served now and what was before. */
+  async serve(entry: string, next: ImageRef): Promise<Served> {
+    const before = await this.read(entry);
+    const record = { served: next, previous: before?.served ?? null };
+    const path = this.#path(entry);
+    await writeFile(`${path}.new`, `${JSON.stringify(record, null, 2)}\n`);
+    await rename(`${path}.new`, path);
+    return record;
+  }
+
+  #path(entry: string): string {
+    return join(this.#directory, `${entry}.json`);
+  }
+}

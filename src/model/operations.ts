@@ -1,0 +1,39 @@
+import type { ReadOptions } from './builds.ts';
+import type { Caller } from './caller.ts';
+import type { EventItem } from './event.ts';
+import type { Operation, RebuildRequest } from './operation.ts';
+
+/** What administrators do with the images of this host, as the edges see it. Each takes the role admin (ROLE_TOO_LOW). */
+export type Operations = {
+  /**
+   * Begins to make, check and serve another VM image; it goes on whoever leaves.
+   * @throws BUILDKIT_UNKNOWN, REBUILD_RUNNING, VERSION_EXISTS, DRAINING
+   */
+  rebuild(caller: Caller, request: RebuildRequest): Promise<Operation>;
+  /** The same again, for one that did not succeed. @throws as `rebuild`, NOT_FOUND, OPERATION_SUCCEEDED */
+  resume(caller: Caller, id: string): Promise<Operation>;
+  /**
+   * Builds run on the image before the present one, from now on. Takes seconds where its template is still there.
+   * @throws BUILDKIT_UNKNOWN, NO_PREVIOUS_IMAGE, REBUILD_RUNNING
+   */
+  rollBack(caller: Caller, entry: string): Promise<ServedImage>;
+
+  /** @throws NOT_FOUND */
+  get(caller: Caller, id: string): Promise<Operation>;
+  /** The newest first. */
+  list(caller: Caller): Promise<readonly Operation[]>;
+  /** Resolves when it has ended. @throws NOT_FOUND, OPERATION_ENDED */
+  cancel(caller: Caller, id: string, reason: string): Promise<Operation>;
+  /** What its steps print, line by line. @throws NOT_FOUND, OUT_OF_RANGE */
+  readLog(caller: Caller, id: string, range: ReadOptions): Promise<AsyncIterable<Buffer>>;
+  /** The beginning and the end of each step; the last one is the verdict. @throws NOT_FOUND, OUT_OF_RANGE, OFFSET_INVALID */
+  events(caller: Caller, id: string, range: ReadOptions): Promise<AsyncGenerator<EventItem, void>>;
+};
+
+/** Which image the builds of an entry run on. */
+export type ServedImage = {
+  readonly entry: string;
+  /** Null for the one that a start of kiln makes. */
+  readonly version: string | null;
+  readonly imageDigest: string;
+};

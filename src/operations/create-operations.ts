@@ -1,0 +1,197 @@
+import { join } from 'node:path';
+import { validate as isUuid, v7 as uuid } from 'uuid';
+import type { Fleet } from '../fleet/fleet.ts';
+import type { Logger } from '../lib/logger.ts';
+import { type BuildFiles, openBuildFiles, readBuildEvents } from '../logs/build-files.ts';
+import type { Verdict } from '../model/build.ts';
+import { requireRole } from '../model/caller.ts';
+import { KilnError } from '../model/error.ts';
+import { type Operation, type RebuildRequest, rebuildSteps } from '../model/operation.ts';
+import type { Operations } from '../model/operations.ts';
+import type { ImageHouse } from './image-house.ts';
+import { OperationJournal, readOperation } from './operation-journal.ts';
+import { rebuildImage } from './rebuild-image.ts';
+import { listOperations } from './recover-operations.ts';
+
+export type OperationsOptions = {
+  /** Holds a folder for each operation. */
+  readonly directory: string;
+  readonly house: ImageHouse;
+  readonly fleet: Pick<Fleet, 'known'>;
+  readonly logger: Logger;
+};
+
+export type RunningOperations = Operations & {
+  /** Ends those that run, and begins no more; resolves when they have ended. */
+  close(): Promise<void>;
+};
+
+type Running = {
+  readonly journal: OperationJournal;
+  readonly cancel: AbortController;
+  /** Never rejects. */
+  readonly done: Promise<void>;
+};
+
+export function createOperations({ directory, house, fleet, logger }: OperationsOptions): RunningOperations {
+  const running = new Map<string, Running>();
+  /** Entries whose image is being changed, with what changes it. */
+  const busy = new Map<string, string>();
+  const stopping = new AbortController();
+
+  const find = async (id: string): Promise<Operation> => {
+    // An id becomes part of a path: only what we made ourselves is looked for.
+    if (!isUuid(id)) throw new KilnError('NOT_FOUND', 'There is no operation with this id.');
+    return running.get(id)?.journal.operation ?? readOperation(join(directory, id));
+  };
+  const filesOf = async (id: string): Promise<BuildFiles> => {
+    await find(id);
+    return running.get(id)?.journal.files ?? openBuildFiles(join(directory, id));
+  };
+  const claim = (entry: string, id: string): Disposable => {
+    stopping.signal.throwIfAborted();
+    const other = busy.get(entry);
+    if (other !== undefined) {
+      throw new KilnError('REBUILD_RUNNING', `The image of ${entry} is being changed already: ${other}.`, {
+        details: { operation: other },
+      });
+    }
+    busy.set(entry, id);
+    return { [Symbol.dispose]: () => void busy.delete(entry) };
+  };
+
+  const begin = async (asked: RebuildRequest, resumes: string | null): Promise<Operation> => {
+    const entry = fleet.known(asked.entry);
+    const id = uuid();
+    using undo = new DisposableStack();
+    undo.use(claim(entry.name, id));
+    const version = asked.version ?? (await house.nextVersion(entry.name));
+    await refuseTaken(entry.name, version, directory);
+    const request = { ...asked, entry: entry.name, version };
+    const journal = await OperationJournal.open(newOperation({ id, request, resumes }), directory);
+    const cancel = new AbortController();
+    const signal = AbortSignal.any([cancel.signal, stopping.signal]);
+    const held = undo.move();
+    const work = async (): Promise<void> => {
+      using _claim = held;
+      if (request.dryRun) await plan(journal);
+      else await rebuildImage(journal, { house, entry }, signal);
+    };
+    const done = run(journal, work).finally(() => running.delete(id));
+    running.set(id, { journal, cancel, done });
+    return journal.operation;
+  };
+
+  /** Never rejects. */
+  const run = async (journal: OperationJournal, work: () => Promise<void>): Promise<void> => {
+    const { id, request } = journal.operation;
+    try {
+      const verdict = await endOf(work);
+      if (verdict.state !== 'succeeded')
+        await journal.log(Buffer.from(`kiln: ${verdict.state}: ${verdict.message}\n`));
+      await journal.finish(verdict);
+      logger.info({ operation: id, entry: request.entry, ...verdict }, 'an operation ended');
+    } catch (error) {
+      logger.error({ operation: id, error }, 'an operation could not be recorded');
+    }
+  };
+
+  const operations: RunningOperations = {
+    async rebuild(caller, request) {
+      requireRole(caller, 'admin');
+      return begin(request, null);
+    },
+    async resume(caller, id) {
+      requireRole(caller, 'admin');
+      const { state, request } = await find(id);
+      if (state === 'succeeded')
+        throw new KilnError('OPERATION_ENDED', `Operation ${id} succeeded; there is nothing left to resume.`);
+      return begin(request, id);
+    },
+    async rollBack(caller, asked) {
+      requireRole(caller, 'admin');
+      const { name } = fleet.known(asked);
+      using _claim = claim(name, 'a roll back');
+      return await house.rollBack(name, stopping.signal);
+    },
+    async get(caller, id) {
+      requireRole(caller, 'admin');
+      return find(id);
+    },
+    async list(caller) {
+      requireRole(caller, 'admin');
+      return listOperations(directory);
+    },
+    async cancel(caller, id, reason) {
+      requireRole(caller, 'admin');
+      const { state } = await find(id);
+      const one = running.get(id);
+      if (!one) throw new KilnError('OPERATION_ENDED', `Operation ${id} has ended already: ${state}.`);
+      one.cancel.abort(new KilnError('CANCELLED', reason));
+      await one.done;
+      return find(id);
+    },
+    async readLog(caller, id, range) {
+      requireRole(caller, 'admin');
+      return (await filesOf(id)).log.read(range);
+    },
+    async events(caller, id, range) {
+      requireRole(caller, 'admin');
+      return readBuildEvents((await filesOf(id)).events, range);
+    },
+    async close() {
+      stopping.abort(new KilnError('DRAINING', 'The service is stopping.'));
+      await Promise.all([...running.values()].map(({ done }) => done));
+    },
+  };
+  return operations;
+}
+
+function newOperation(given: Pick<Operation, 'id' | 'request' | 'resumes'>): Operation {
+  return {
+    ...given,
+    kind: 'rebuild',
+    state: 'running',
+    steps: rebuildSteps.map((name) => ({ name, state: 'waiting', started: null, ended: null })),
+    started: new Date().toISOString(),
+    ended: null,
+    verdict: null,
+    image: null,
+  };
+}
+
+/** A version means one image, for good. */
+async function refuseTaken(entry: string, version: string, directory: string): Promise<void> {
+  const taken = (await listOperations(directory)).find(
+    ({ request, state }) =>
+      state === 'succeeded' && !request.dryRun && request.entry === entry && request.version === version,
+  );
+  if (!taken) return;
+  throw new KilnError(
+    'VERSION_EXISTS',
+    `${entry} has a version ${version} already: ${taken.id}. Name another.`,
+  );
+}
+
+/** Of a dry run. */
+async function plan(journal: OperationJournal): Promise<void> {
+  const { entry, version } = journal.operation.request;
+  const lines = [
+    `image  the VM image ${version} of ${entry} would be made, or taken from the cache`,
+    'check  it would boot, be made ready, build once, and be looked at from inside',
+    `roll  builds of ${entry} would run on it`,
+  ];
+  await journal.log(Buffer.from(lines.map((line) => `${line}\n`).join('')));
+  for (const { name } of journal.operation.steps) await journal.step(name, 'skipped');
+}
+
+async function endOf(work: () => Promise<void>): Promise<Verdict> {
+  try {
+    await work();
+    return { state: 'succeeded', exitCode: null, code: null, message: 'The operation succeeded.' };
+  } catch (error) {
+    const { code, message } = KilnError.from(error);
+    const state = code === 'CANCELLED' ? 'cancelled' : code === 'DRAINING' ? 'interrupted' : 'failed';
+    return { state, exitCode: null, code, message };
+  }
+}

@@ -1,0 +1,84 @@
+import { dirname } from 'node:path';
+import type { Entry } from '../catalog/catalog.ts';
+import type { Fleet } from '../fleet/fleet.ts';
+import { createFrozenVm, type WarmVm, type WarmVmOptions } from '../guest/warm-vm.ts';
+import { ensureVmImage, openMadeImage } from '../images/ensure-vm-image.ts';
+import type { ImageRequest } from '../images/image-request.ts';
+import type { ImageRef, ServedImages } from '../images/served-images.ts';
+import { KilnError } from '../model/error.ts';
+import type { ServedImage } from '../model/operations.ts';
+import type { VmImage } from '../model/vm-image.ts';
+import type { Scheduler } from '../scheduler/scheduler.ts';
+import type { TemplateSource } from '../vm/template-source.ts';
+
+/** What operations do with the images of this host. */
+export type ImageHouse = {
+  /** Makes the image of this version, or finds it where it was made before. */
+  make(
+    request: Pick<ImageRequest, 'entry' | 'progress' | 'output' | 'signal'> & { readonly version: string },
+  ): Promise<{ readonly image: VmImage; readonly ref: ImageRef }>;
+  /** Its template, which boots it. */
+  tryOut(image: VmImage, signal: AbortSignal): Promise<TemplateSource>;
+  /** One VM of it, beside those of the scheduler. */
+  startVm(entry: Entry, templates: TemplateSource, signal: AbortSignal): Promise<WarmVm>;
+  /** Builds run on it from now on, also after a restart. */
+  serve(image: VmImage, templates: TemplateSource, ref: ImageRef): Promise<void>;
+  /** The version that the next image of an entry gets by default. */
+  nextVersion(entry: string): Promise<string>;
+  /** @throws KilnError NO_PREVIOUS_IMAGE */
+  rollBack(entry: string, signal: AbortSignal): Promise<ServedImage>;
+};
+
+export type ImageHouseOptions = {
+  readonly fleet: Fleet;
+  readonly scheduler: Pick<Scheduler<WarmVm>, 'renew'>;
+  readonly served: ServedImages;
+  readonly request: Omit<ImageRequest, 'entry' | 'version'>;
+  /** Makes an image ready for what starts VMs here. */
+  readonly load: (image: VmImage, signal: AbortSignal) => Promise<VmImage>;
+  readonly vm: Omit<WarmVmOptions, 'template' | 'damaged' | 'capabilities'>;
+};
+
+export function createImageHouse({
+  fleet,
+  scheduler,
+  served,
+  request,
+  load,
+  vm,
+}: ImageHouseOptions): ImageHouse {
+  const house: ImageHouse = {
+    async make(given) {
+      const image = await ensureVmImage({ ...request, ...given });
+      const ref = { version: given.version, directory: dirname(image.disk) };
+      return { image: await load(image, given.signal), ref };
+    },
+    tryOut: (image, signal) => fleet.tryOut(image, signal),
+    async startVm({ capabilities }, templates, signal) {
+      const frozen = await createFrozenVm({ ...vm, capabilities, ...(await templates.take(signal)) }, signal);
+      return frozen.wake(signal);
+    },
+    async serve(image, templates, ref) {
+      await served.serve(image.entry, ref);
+      await fleet.serve(image, templates);
+      scheduler.renew(image.entry);
+    },
+    async nextVersion(entry) {
+      const [, major, minor, patch] =
+        /^v(\d+)\.(\d+)\.(\d+)$/.exec((await served.read(entry))?.served?.version ?? '') ?? [];
+      return patch === undefined ? 'v0.1.0' : `v${major}.${minor}.${Number(patch) + 1}`;
+    },
+    async rollBack(entry, signal) {
+      const record = await served.read(entry);
+      if (!record)
+        throw new KilnError('NO_PREVIOUS_IMAGE', `Builds of ${entry} never ran on another image here.`);
+      const { previous: ref } = record;
+      const about = { ...request, entry, version: ref?.version ?? null, signal };
+      const made = await (ref ? openMadeImage(ref.directory, about) : ensureVmImage(about));
+      const image = await load(made, signal);
+      await house.serve(image, await house.tryOut(image, signal), ref);
+      return { entry, version: about.version, imageDigest: image.digest };
+    },
+  };
+  return house;
+}

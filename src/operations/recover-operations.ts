@@ -1,0 +1,35 @@
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { Logger } from '../lib/logger.ts';
+import { endBuildFiles } from '../logs/build-files.ts';
+import type { Verdict } from '../model/build.ts';
+import type { Operation } from '../model/operation.ts';
+import { readOperation, writeRecord } from './operation-journal.ts';
+
+/** All that are kept, the newest first; folders without a record were never operations. */
+export async function listOperations(parent: string): Promise<Operation[]> {
+  const names = (await readdir(parent)).toSorted().toReversed();
+  const read = await Promise.all(names.map((name) => readOperation(join(parent, name)).catch(() => null)));
+  return read.filter((operation) => operation !== null);
+}
+
+/** What an earlier run of the service left running is interrupted, in record and events. */
+export async function recoverOperations(parent: string, logger: Logger): Promise<void> {
+  const verdict: Verdict = {
+    state: 'interrupted',
+    exitCode: null,
+    code: 'INFRA',
+    message: 'The service stopped while this operation ran; resume it.',
+  };
+  for (const operation of await listOperations(parent)) {
+    if (operation.state !== 'running') continue;
+    const directory = join(parent, operation.id);
+    const at = new Date().toISOString();
+    try {
+      await writeRecord(directory, { ...operation, state: verdict.state, verdict, ended: at });
+      await endBuildFiles(directory, { at, type: 'verdict', verdict });
+    } catch (error) {
+      logger.warn({ operation: operation.id, error }, 'an interrupted operation could not be ended');
+    }
+  }
+}

@@ -1,0 +1,89 @@
+import assert from 'node:assert/strict';
+import { readFile, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { after, test } from 'node:test';
+import { operationSchema, recordSchema, servedSchema } from '../../src/http/docs/schemas.ts';
+import { build, curl, startRegistry, startTestService, testData, waitUntilReady } from './harness.ts';
+
+/** Of its own, as another image is served from it in the end. */
+const dataDirectory = `${testData}-rebuild`;
+const registry = await startRegistry();
+const open = () =>
+  startTestService({
+    mirror: registry.url,
+    env: { KILN_DATA_DIR: dataDirectory, KILN_POOL_SIZE: '1', KILN_POOL_FROZEN: '0', KILN_MAX_VMS: '3' },
+  });
+let service = await open();
+after(async () => {
+  await service[Symbol.asyncDispose]();
+  await registry[Symbol.asyncDispose]();
+  await forgetVersions();
+});
+await waitUntilReady(service);
+
+/** Whatever version is made here is made anew by the next run. */
+async function forgetVersions(): Promise<void> {
+  const record = join(dataDirectory, 'images/buildkit-v0.20.2.json');
+  const { served, previous } = JSON.parse(await readFile(record, 'utf8'));
+  for (const ref of [served, previous]) if (ref) await rm(ref.directory, { recursive: true, force: true });
+  await rm(dirname(record), { recursive: true });
+  await rm(join(dataDirectory, 'operations'), { recursive: true });
+}
+
+const post = async (path: string, body: object) =>
+  fetch(`${service.httpUrl}${path}`, {
+    method: 'POST',
+    headers: { 'Content-Type': 'application/json' },
+    body: JSON.stringify(body),
+  });
+
+async function imageOfBuild(): Promise<string> {
+  const { exit, body, id } = await build(service, { Dockerfile: 'FROM busybox\nRUN echo built\n' });
+  assert.equal(exit, 0, body);
+  const record = await (await fetch(`${service.httpUrl}/v1/builds/${id}`)).json();
+  return recordSchema.parse(record).entry.imageDigest;
+}
+
+test('a VM image is made anew, checked in a VM and served, while builds go on; the way back takes seconds; a restart keeps what is served', async () => {
+  const first = await imageOfBuild();
+  const during = imageOfBuild();
+  const { exit, body, headers } = await curl(
+    ...['-H', 'Content-Type: application/json', '-d', '{"entry":"v0.20.2"}'],
+    `${service.httpUrl}/admin/images/rebuild`,
+  );
+  assert.equal(exit, 0, body);
+  assert.equal(await during, first);
+  for (const said of [
+    /^#\d+ \[vm-build 2\/2\] RUN .*make-disk\.sh/m,
+    /^check {2}buildkitd --version: .* v0\.20\.2 /m,
+    /^check {2}runc --version: runc version 1\.2\.5$/m,
+    /^check {2}no unit failed$/m,
+    /^kiln: operation \S+ succeeded after /m,
+  ])
+    assert.match(body, said);
+  const [, id] = /Location: \/admin\/operations\/(\S+)/.exec(headers) ?? [];
+  const operation = operationSchema.parse(
+    await (await fetch(`${service.httpUrl}/admin/operations/${id}`)).json(),
+  );
+  assert.deepEqual(
+    operation.steps.map(({ state }) => state),
+    ['done', 'done', 'done'],
+  );
+  const second = await imageOfBuild();
+  assert.equal(second, operation.image?.digest);
+  assert.notEqual(second, first);
+
+  const started = performance.now();
+  const back = servedSchema.parse(await (await post('/admin/images/rollback', { entry: 'v0.20.2' })).json());
+  const took = performance.now() - started;
+  console.log(`the way back took ${(took / 1000).toFixed(1)} s`);
+  assert.deepEqual([back.version, back.imageDigest], [null, first]);
+  assert.equal(await imageOfBuild(), first);
+
+  const forth = servedSchema.parse(await (await post('/admin/images/rollback', { entry: 'v0.20.2' })).json());
+  assert.deepEqual([forth.version, forth.imageDigest], ['v0.1.0', second]);
+  await service[Symbol.asyncDispose]();
+  service = await open();
+  await waitUntilReady(service);
+  assert.equal(await imageOfBuild(), second);
+});

@@ -1,0 +1,28 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createOperations, type RunningOperations } from '../../src/operations/create-operations.ts';
+import { createMemoryLogger } from '../builds/memory-logger.ts';
+import { fleetOfOne } from '../fleet/fleet-of-one.ts';
+import { type SimulatedHouse, simulateHouse } from './simulated-house.ts';
+
+export type OpenedOperations = AsyncDisposable & {
+  readonly operations: RunningOperations;
+  readonly house: SimulatedHouse;
+  readonly directory: string;
+};
+
+/** The real operations on a folder of their own, over a simulated house. */
+export async function openOperations(house: SimulatedHouse = simulateHouse()): Promise<OpenedOperations> {
+  const directory = await mkdtemp(join(tmpdir(), 'kiln-operations-'));
+  const operations = createOperations({
+    ...{ directory, house, fleet: await fleetOfOne(), logger: createMemoryLogger() },
+  });
+  return {
+    ...{ operations, house, directory },
+    async [Symbol.asyncDispose]() {
+      await operations.close();
+      await rm(directory, { recursive: true });
+    },
+  };
+}

@@ -1,0 +1,92 @@
+import type { WarmVm } from '../../src/guest/warm-vm.ts';
+import { raceAbort } from '../../src/lib/abort.ts';
+import { KilnError } from '../../src/model/error.ts';
+import type { ImageHouse } from '../../src/operations/image-house.ts';
+import type { TemplateSource } from '../../src/vm/template-source.ts';
+import { noImage } from '../images/no-image.ts';
+
+/** What a VM of a simulated image says. */
+const answers: Readonly<Record<string, string>> = {
+  'buildkitd --version':
+    'buildkitd github.com/moby/buildkit v0.20.2 97437fdd7e32f29ee80c6de8aa3d3b1bd6ba0b94\n',
+  'runc --version': 'runc version 1.2.5\ncommit: v1.2.5\n',
+  'uname -r': '6.1.0-56-amd64\n',
+  'systemctl --failed --plain --no-legend': '',
+};
+
+export type SimulatedHouse = ImageHouse & {
+  /** What was served, in order. */
+  readonly served: string[];
+  /** VMs that were started and not destroyed. */
+  readonly alive: Set<string>;
+  /** Makes the next images wait until the returned function is called. */
+  hold(): () => void;
+};
+
+/** Images that are made at once, VMs that only answer. Real ones are in test/e2e. */
+export function simulateHouse(
+  change: { answers?: Record<string, string>; fail?: 'make' | 'tryOut' | 'startVm' } = {},
+): SimulatedHouse {
+  const said = { ...answers, ...change.answers };
+  const served: string[] = [];
+  const alive = new Set<string>();
+  let gate: Promise<void> = Promise.resolve();
+  const failAt = (place: typeof change.fail): void => {
+    if (change.fail === place) throw new KilnError('INFRA', `${place} failed`);
+  };
+  return {
+    ...{ served, alive },
+    hold() {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      gate = promise;
+      return resolve;
+    },
+    async make({ entry, version, progress, output, signal }) {
+      progress(`image  ${entry} ${version} …`);
+      await output?.(Buffer.from('#1 [base 1/1] the base\n'));
+      await raceAbort(gate, signal);
+      failAt('make');
+      const image = {
+        ...noImage(entry),
+        digest: `sha256:${'b'.repeat(64)}`,
+        versions: { kernel: '6.1.0-56-amd64' },
+      };
+      return { image, ref: { version, directory: '/nowhere' } };
+    },
+    async tryOut() {
+      failAt('tryOut');
+      return { key: 'a template' } as TemplateSource;
+    },
+    async startVm() {
+      failAt('startVm');
+      alive.add('vm-1');
+      return {
+        connection: { start: (command: string) => startSaying(said[command] ?? '') },
+        [Symbol.asyncDispose]: async () => void alive.delete('vm-1'),
+      } as unknown as WarmVm;
+    },
+    async serve({ entry }, _templates, ref) {
+      served.push(`${entry} ${ref?.version}`);
+    },
+    nextVersion: async () => `v0.1.${served.length}`,
+    async rollBack(entry) {
+      if (served.length === 0) throw new KilnError('NO_PREVIOUS_IMAGE', 'There is none.');
+      served.push(`${entry} back`);
+      return { entry, version: null, imageDigest: `sha256:${'a'.repeat(64)}` };
+    },
+  };
+}
+
+/** A command that prints this and exits with 0. */
+async function startSaying(text: string) {
+  const once = async function* (bytes: Buffer): AsyncGenerator<Buffer> {
+    if (bytes.length > 0) yield bytes;
+  };
+  return {
+    send: () => ({
+      stdout: once(Buffer.from(text)),
+      stderr: once(Buffer.alloc(0)),
+      exitCode: Promise.resolve(0),
+    }),
+  };
+}
