@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { catalogSchema, readinessSchema, recordSchema } from '../../src/http/docs/schemas.ts';
+import { catalogSchema, matrixSchema, readinessSchema, recordSchema } from '../../src/http/docs/schemas.ts';
 import type { BuildEvent } from '../../src/model/event.ts';
 import { build, startForFile } from './harness.ts';
 
@@ -101,4 +101,27 @@ test('catalog and readiness tell what this host has of each entry', async () => 
   );
   const refused = await build(service, { Dockerfile: 'FROM busybox\n' }, 'buildkit=v0.11.6');
   assert.match(refused.body, /"code":"BUILDKIT_NOT_MADE"/);
+});
+
+test('one upload is built by both at once, and the difference is told', async () => {
+  const Dockerfile = 'FROM busybox\nCOPY a /\nRUN cat /a\n';
+  const { exit, body, headers } = await build(
+    service,
+    { Dockerfile, a: 'the same for both\n' },
+    'buildkit=v0.20.2,v0.12.5',
+  );
+  assert.equal(exit, 0, body);
+  for (const version of ['v0.20.2', 'v0.12.5'])
+    assert.match(
+      body,
+      new RegExp(`^${version.replaceAll('.', '\\.')} \\| #\\d+ \\d+\\.\\d+ the same for both$`, 'm'),
+    );
+  // The old one says so in a step of its own.
+  assert.match(body, /^kiln: buildkit-v0\.12\.5: (line|lacks line) \d+ of /m);
+  const [, id] = /X-Matrix-Id: (\S+)/i.exec(headers) ?? [];
+  const matrix = matrixSchema.parse(await get(`/v1/matrices/${id}`));
+  assert.deepEqual(
+    [matrix.state, ...matrix.builds.map(({ entry, state }) => `${entry} ${state}`)],
+    ['succeeded', 'buildkit-v0.20.2 succeeded', `${old} succeeded`],
+  );
 });
