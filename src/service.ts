@@ -252,7 +252,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   undo.defer(() => http.close());
   const { url } = await http.listen(splitAddress(config.KILN_LISTEN));
   const grpc = createGrpcServer({
-    ...{ builds, authenticate },
+    ...{ builds, operations, authenticate },
     settings: { ...defaultGrpcSettings, hosts, tls, uploadMaxBytes: config.KILN_UPLOAD_MAX_BYTES },
     logger,
   });

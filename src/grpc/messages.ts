@@ -1,12 +1,13 @@
 import type * as model from '../model/build.ts';
 import type { BuildEvent, WatchItem } from '../model/event.ts';
+import type { Step } from '../model/operation.ts';
 import type { BuildSpec } from '../model/spec.ts';
 import * as proto from './generated/kiln/v1/build.ts';
-import type { LogChunk, BuildEvent as ProtoEvent } from './generated/kiln/v1/event.ts';
+import type { LogChunk, BuildEvent as ProtoEvent, Step as ProtoStep } from './generated/kiln/v1/event.ts';
 
 /** The model in the words of the protocol. */
 
-const states: Readonly<Record<model.BuildState, proto.BuildState>> = {
+export const states: Readonly<Record<model.BuildState, proto.BuildState>> = {
   queued: proto.BuildState.BUILD_STATE_QUEUED,
   running: proto.BuildState.BUILD_STATE_RUNNING,
   succeeded: proto.BuildState.BUILD_STATE_SUCCEEDED,
@@ -55,6 +56,11 @@ export function toBuildRecord(record: model.BuildRecord): proto.BuildRecord {
   };
 }
 
+export function toStep({ name, state, started, ended }: Step): ProtoStep {
+  const time = (at: string | null): Date | undefined => (at === null ? undefined : new Date(at));
+  return { name, state, started: time(started), ended: time(ended) };
+}
+
 export function toArtifact(artifact: model.Artifact): proto.Artifact {
   return { ...artifact, format: outputs[artifact.format] };
 }
@@ -83,7 +89,7 @@ function toEventKind(event: BuildEvent): ProtoEvent['kind'] {
     case 'artifact':
       return { $case: 'artifact', value: toArtifact(event.artifact) };
     case 'step':
-      return { $case: 'step', value: { name: event.step.name, state: event.step.state } };
+      return { $case: 'step', value: toStep(event.step) };
     case 'verdict':
       return { $case: 'verdict', value: toVerdict(event.verdict) };
   }
@@ -103,7 +109,7 @@ function toVm({ id, accelerator, network }: NonNullable<model.BuildRecord['vm']>
   return { id, accelerator: accelerators[accelerator], network: stepNetworks[network] };
 }
 
-function toVerdict({ state, exitCode, code, message }: model.Verdict): proto.Verdict {
+export function toVerdict({ state, exitCode, code, message }: model.Verdict): proto.Verdict {
   return { state: states[state], exitCode: exitCode ?? undefined, code: code ?? undefined, message };
 }
 
@@ -132,6 +138,6 @@ function toDestination(destination: model.EgressDestination): proto.EgressDestin
   };
 }
 
-function toPairs(record: Readonly<Record<string, string>>): proto.NameValue[] {
+export function toPairs(record: Readonly<Record<string, string>>): proto.NameValue[] {
   return Object.entries(record).map(([name, value]) => ({ name, value }));
 }

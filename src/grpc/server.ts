@@ -4,12 +4,15 @@ import type { TlsIdentity } from '../lib/tls-identity.ts';
 import type { Builds } from '../model/builds.ts';
 import type { Authenticate } from '../model/caller.ts';
 import { KilnError } from '../model/error.ts';
+import type { Operations } from '../model/operations.ts';
 import { createBuildService } from './build-service.ts';
 import { createCallerGuard } from './caller-guard.ts';
 import { createConnections } from './connections.ts';
 import { BuildServiceService } from './generated/kiln/v1/build_service.ts';
+import { ImageServiceService } from './generated/kiln/v1/image_service.ts';
 import { serveHealth } from './health.ts';
 import { createHostGuard } from './host-guard.ts';
+import { createImageService } from './image-service.ts';
 import { OpenCalls } from './open-calls.ts';
 import { serveReflection } from './reflection.ts';
 
@@ -62,14 +65,15 @@ const channelOptions: ChannelOptions = {
   'grpc.enable_channelz': 0,
 };
 
-/** The gRPC API: build service, health and reflection, over HTTP/2, with TLS where there is an identity for it. */
+/** The gRPC API: build and image service, health and reflection, over HTTP/2, with TLS where there is an identity for it. */
 export function createGrpcServer(options: {
   builds: Builds;
+  operations: Operations;
   authenticate: Authenticate;
   settings: GrpcSettings;
   logger: Logger;
 }): GrpcServer {
-  const { builds, authenticate, settings, logger } = options;
+  const { builds, operations, authenticate, settings, logger } = options;
   const shutdown = new AbortController();
   const guard = createCallerGuard(authenticate, logger);
   const interceptors = [createHostGuard(settings.hosts), guard.interceptor];
@@ -77,21 +81,19 @@ export function createGrpcServer(options: {
   // TLS has ended by the time it sees a connection.
   const injector = server.createConnectionInjector(ServerCredentials.createInsecure());
   const connections = createConnections((socket) => injector.injectConnection(socket), settings);
-  const service = createBuildService(
-    builds,
-    { maxBytes: settings.uploadMaxBytes, stallMs: settings.stallMs },
-    {
-      callerOf: guard.callerOf,
-      logger,
-      shutdown: shutdown.signal,
-      maxCallMs: settings.maxCallMs,
-      calls: new OpenCalls(settings.maxCalls),
-      readerStallMs: settings.stallMs,
-      dropConnection: connections.drop,
-    },
-  );
-  server.addService(BuildServiceService, service);
-  const health = serveHealth(server, builds, ['kiln.v1.BuildService']);
+  const context = {
+    callerOf: guard.callerOf,
+    logger,
+    shutdown: shutdown.signal,
+    maxCallMs: settings.maxCallMs,
+    calls: new OpenCalls(settings.maxCalls),
+    readerStallMs: settings.stallMs,
+    dropConnection: connections.drop,
+  };
+  const upload = { maxBytes: settings.uploadMaxBytes, stallMs: settings.stallMs };
+  server.addService(BuildServiceService, createBuildService(builds, upload, context));
+  server.addService(ImageServiceService, createImageService({ builds, operations }, context));
+  const health = serveHealth(server, builds, ['kiln.v1.BuildService', 'kiln.v1.ImageService']);
 
   return {
     async listen(address) {

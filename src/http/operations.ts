@@ -104,15 +104,12 @@ async function answer(
   }
   using client = watchClient(request);
   const { signal } = client;
-  const chunks = await operations.readLog(caller, operation.id, { offset: 0, follow: true, signal });
+  const range = { logOffset: 0, eventOffset: 0, follow: true, signal };
+  const items = await operations.watch(caller, operation.id, range);
   if (request.httpVersionMinor > 0) response.set('Trailer', 'X-Build-State');
   const writer = openStream(response, { type: 'text/plain', stallMs: settings.readerStallMs }, signal);
   await writer.write(`kiln: operation ${operation.id}\n`);
-  for await (const chunk of chunks) await writer.write(chunk);
-  // Its log ends a moment before it does: the verdict is the last of its events.
-  for await (const _event of await operations.events(caller, operation.id, {
-    ...{ offset: 0, follow: true, signal },
-  }));
+  for await (const item of items) if (item.kind === 'log') await writer.write(item.data);
   const { state, started, ended, verdict } = await operations.get(caller, operation.id);
   const seconds = (Date.parse(ended ?? started) - Date.parse(started)) / 1000;
   const why = state === 'succeeded' ? '' : `: ${verdict?.message}`;

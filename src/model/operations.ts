@@ -1,6 +1,6 @@
-import type { ReadOptions } from './builds.ts';
+import type { ReadOptions, WatchOptions } from './builds.ts';
 import type { Caller } from './caller.ts';
-import type { EventItem } from './event.ts';
+import type { EventItem, WatchItem } from './event.ts';
 import type { Operation, RebuildRequest } from './operation.ts';
 
 /** What administrators do with the images of this host, as the edges see it. Each takes the role admin (ROLE_TOO_LOW). */
@@ -24,6 +24,8 @@ export type Operations = {
   list(caller: Caller): Promise<readonly Operation[]>;
   /** Resolves when it has ended. @throws NOT_FOUND, OPERATION_ENDED */
   cancel(caller: Caller, id: string, reason: string): Promise<Operation>;
+  /** Log and events as they come; with `follow`, the last item is the verdict, after the whole log. @throws as `events` */
+  watch(caller: Caller, id: string, options: WatchOptions): Promise<AsyncIterable<WatchItem>>;
   /** What its steps print, line by line. @throws NOT_FOUND, OUT_OF_RANGE */
   readLog(caller: Caller, id: string, range: ReadOptions): Promise<AsyncIterable<Buffer>>;
   /** The beginning and the end of each step; the last one is the verdict. @throws NOT_FOUND, OUT_OF_RANGE, OFFSET_INVALID */

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { validate as isUuid, v7 as uuid } from 'uuid';
 import type { Fleet } from '../fleet/fleet.ts';
 import type { Logger } from '../lib/logger.ts';
-import { type BuildFiles, openBuildFiles, readBuildEvents } from '../logs/build-files.ts';
+import { type BuildFiles, openBuildFiles, readBuildEvents, watchBuildFiles } from '../logs/build-files.ts';
 import type { Verdict } from '../model/build.ts';
 import { requireRole } from '../model/caller.ts';
 import { KilnError } from '../model/error.ts';
@@ -130,6 +130,10 @@ export function createOperations({ directory, house, fleet, logger }: Operations
       one.cancel.abort(new KilnError('CANCELLED', reason));
       await one.done;
       return find(id);
+    },
+    async watch(caller, id, range) {
+      requireRole(caller, 'admin');
+      return watchBuildFiles(await filesOf(id), range);
     },
     async readLog(caller, id, range) {
       requireRole(caller, 'admin');

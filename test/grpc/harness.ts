@@ -13,6 +13,7 @@ import {
   type BuildResponse,
   BuildServiceClient,
 } from '../../src/grpc/generated/kiln/v1/build_service.ts';
+import { ImageServiceClient } from '../../src/grpc/generated/kiln/v1/image_service.ts';
 import {
   createGrpcServer,
   defaultGrpcSettings,
@@ -22,12 +23,15 @@ import {
 import type { Builds } from '../../src/model/builds.ts';
 import { type Authenticate, localAdmin } from '../../src/model/caller.ts';
 import type { WatchItem } from '../../src/model/event.ts';
+import { openOperations } from '../operations/open-operations.ts';
+import type { SimulatedHouse } from '../operations/simulated-house.ts';
 import { endless, event, failed, log } from '../simulated-builds.ts';
 
 export type Harness = AsyncDisposable & {
   readonly port: number;
   readonly server: GrpcServer;
   readonly client: BuildServiceClient;
+  readonly images: ImageServiceClient;
   /** What the server logged as errors. */
   readonly errors: object[];
 };
@@ -48,25 +52,32 @@ export async function serve(
   builds: Builds,
   settings: Partial<GrpcSettings> = {},
   authenticate: Authenticate = async () => localAdmin,
+  house?: SimulatedHouse,
 ): Promise<Harness> {
   const errors: object[] = [];
   const logger = { info() {}, warn() {}, error: (fields: object) => void errors.push(fields) };
+  const opened = await openOperations(house);
   const server = createGrpcServer({
-    builds,
+    ...{ builds, operations: opened.operations },
     authenticate,
     logger,
     settings: { ...defaultGrpcSettings, hosts: [], tls: null, uploadMaxBytes: 1_000_000, ...settings },
   });
   const { port } = await server.listen({ host: '127.0.0.1', port: 0 });
-  const client = new BuildServiceClient(`127.0.0.1:${port}`, credentials.createInsecure());
+  const address = [`127.0.0.1:${port}`, credentials.createInsecure()] as const;
+  const client = new BuildServiceClient(...address);
+  const images = new ImageServiceClient(...address);
   return {
     port,
     server,
     client,
+    images,
     errors,
     async [Symbol.asyncDispose]() {
       client.close();
+      images.close();
       await server.close(0);
+      await opened[Symbol.asyncDispose]();
     },
   };
 }

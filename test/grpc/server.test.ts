@@ -181,6 +181,14 @@ test('a client that has no copy of the protocol can list and call it (simulated 
     'kiln.v1.BuildService/DownloadArtifact',
     'kiln.v1.BuildService/GetBuild',
     'kiln.v1.BuildService/WatchBuild',
+    'kiln.v1.ImageService/CancelOperation',
+    'kiln.v1.ImageService/GetOperation',
+    'kiln.v1.ImageService/ListEntries',
+    'kiln.v1.ImageService/ListOperations',
+    'kiln.v1.ImageService/RebuildImage',
+    'kiln.v1.ImageService/ResumeOperation',
+    'kiln.v1.ImageService/RollBackImage',
+    'kiln.v1.ImageService/WatchOperation',
   ]);
   const called = await run(buf, [
     ...[...curl, '--data', JSON.stringify({ id: record.id })],

@@ -24,6 +24,16 @@ const calls: Readonly<Record<string, Call>> = {
   WatchBuild: ({ client }, metadata) =>
     collect(client.watchBuild({ id, logOffset: 0, eventOffset: 0, follow: true }, metadata)),
   DownloadArtifact: ({ client }, metadata) => collect(client.downloadArtifact({ id }, metadata)),
+  RebuildImage: ({ images }, metadata) =>
+    collect(images.rebuildImage({ entry: 'v0.1.99', dryRun: true }, metadata)),
+  RollBackImage: ({ images }, metadata) =>
+    unary((done) => images.rollBackImage({ entry: 'v0.1.99' }, metadata, done)),
+  GetOperation: ({ images }, metadata) => unary((done) => images.getOperation({ id }, metadata, done)),
+  CancelOperation: ({ images }, metadata) =>
+    unary((done) => images.cancelOperation({ id, reason: '' }, metadata, done)),
+  ResumeOperation: ({ images }, metadata) => unary((done) => images.resumeOperation({ id }, metadata, done)),
+  WatchOperation: ({ images }, metadata) =>
+    collect(images.watchOperation({ id, logOffset: 0, eventOffset: 0, follow: true }, metadata)),
 };
 
 /** Every call and the code that each role gets; the build has ended and kept nothing. */
@@ -33,6 +43,12 @@ const expected: Readonly<Record<string, Readonly<Record<Role, string>>>> = {
   CancelBuild: { read: 'ROLE_TOO_LOW', build: 'BUILD_TERMINAL', admin: 'BUILD_TERMINAL' },
   WatchBuild: { read: 'OK', build: 'OK', admin: 'OK' },
   DownloadArtifact: { read: 'NOT_FOUND', build: 'NOT_FOUND', admin: 'NOT_FOUND' },
+  RebuildImage: { read: 'ROLE_TOO_LOW', build: 'ROLE_TOO_LOW', admin: 'BUILDKIT_UNKNOWN' },
+  RollBackImage: { read: 'ROLE_TOO_LOW', build: 'ROLE_TOO_LOW', admin: 'BUILDKIT_UNKNOWN' },
+  GetOperation: { read: 'ROLE_TOO_LOW', build: 'ROLE_TOO_LOW', admin: 'NOT_FOUND' },
+  CancelOperation: { read: 'ROLE_TOO_LOW', build: 'ROLE_TOO_LOW', admin: 'NOT_FOUND' },
+  ResumeOperation: { read: 'ROLE_TOO_LOW', build: 'ROLE_TOO_LOW', admin: 'NOT_FOUND' },
+  WatchOperation: { read: 'ROLE_TOO_LOW', build: 'ROLE_TOO_LOW', admin: 'NOT_FOUND' },
 };
 
 async function open(): Promise<AsyncDisposable & { harness: Harness; tokens: Tokens }> {
@@ -68,6 +84,7 @@ const words = {
   ROLE_TOO_LOW: 'PERMISSION_DENIED',
   BUILD_TERMINAL: 'FAILED_PRECONDITION',
   NOT_FOUND: 'NOT_FOUND',
+  BUILDKIT_UNKNOWN: 'NOT_FOUND',
 };
 
 for (const [name, call] of Object.entries(calls)) {
@@ -86,7 +103,8 @@ for (const [name, call] of Object.entries(calls)) {
     assert.equal(await outcome(call(harness, bearing())), 'UNAUTHENTICATED TOKEN_MISSING');
     assert.equal(await outcome(call(harness, bearing(`Basic ${token}`))), 'UNAUTHENTICATED TOKEN_MISSING');
     assert.equal(await outcome(call(harness, bearing(`Bearer ${token}x`))), 'UNAUTHENTICATED TOKEN_INVALID');
-    if (name === 'Build') return;
+    // What is asked for is nobody's.
+    if (['Build', 'RebuildImage', 'RollBackImage'].includes(name)) return;
     const stranger = bearing(`Bearer ${await tokens.make('admin', 'other')}`);
     assert.equal(await outcome(call(harness, stranger)), 'NOT_FOUND NOT_FOUND');
   });
