@@ -14,10 +14,12 @@ const root = dirname(import.meta.dirname);
 const vmTests = ['test/e2e'];
 /** These do so too, in folders of their own. */
 const ownVmTests = [
+  'test/e2e/docker-driver.test.ts',
   'test/e2e/rebuild.test.ts',
   'test/e2e/small-disk.test.ts',
   'test/e2e/unprivileged.test.ts',
   'test/guest',
+  'test/images/dqd.test.ts',
   'test/images/pool-container.test.ts',
   'test/images/vm-image.test.ts',
 ];
