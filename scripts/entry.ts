@@ -1,9 +1,11 @@
 import { join } from 'node:path';
 import { listEntries } from '../src/catalog/catalog.ts';
 import { addEntry } from './entry/add-entry.ts';
+import { catalogTable } from './entry/catalog-table.ts';
 import { removeRepositories } from './entry/source.ts';
 
 const usage = `npm run entry -- list                 the archive entries of this project
+npm run entry -- table                the same as the README's table
 npm run entry -- add v0.21.1 …        writes images/buildkit/v0.21.1/.env, for each version named
 
 All that \`add\` writes is read from the modules of the release: runc and the line of Go from BuildKit's own Dockerfile, hashes checked
@@ -16,6 +18,7 @@ const images = join(import.meta.dirname, '../images');
 const [command, ...names] = process.argv.slice(2);
 
 if (command === 'list' && names.length === 0) await list();
+else if (command === 'table' && names.length === 0) console.log(catalogTable(await listEntries(images)));
 else if (command === 'add' && names.length > 0) await addAll();
 else {
   const asked = command === '--help' || command === 'help';

@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { catalogTable } from '../../scripts/entry/catalog-table.ts';
+import { listEntries } from '../../src/catalog/catalog.ts';
 import { listSettings } from '../../src/config/config.ts';
 import { renderUsage } from '../../src/config/usage.ts';
 
@@ -14,6 +16,13 @@ test("the README's table of settings is the schema's", () => {
   const [, table = ''] =
     /\n\| variable \| default \| meaning \|\n\|---\|---\|---\|\n((?:\|.*\n)+)/.exec(readme) ?? [];
   assert.deepEqual(table.trim().split('\n'), rows);
+});
+
+test("the README's table of archive entries is the catalog's, as npm run entry -- table prints it", async () => {
+  const entries = await listEntries(join(import.meta.dirname, '../../images'));
+  const table = catalogTable(entries);
+  assert.equal(table.split('\n').length, entries.length + 2);
+  assert.ok(readme.includes(`\n${table}\n`), 'it is another one');
 });
 
 test('--help names every setting with its default', () => {
