@@ -12,7 +12,8 @@ import { Staging } from './staging.ts';
 const run = promisify(execFile);
 
 await installTools([
-  { find: 'busybox', package: 'busybox' },
+  // The other one, busybox, would take the place of this in the images that tests build from.
+  { find: 'busybox', package: 'busybox-static' },
   { find: 'bsdtar', package: 'libarchive-tools' },
   { find: 'cpio', package: 'cpio' },
   { find: 'pax', package: 'pax' },
