@@ -124,7 +124,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const { catalog, kept, networkPrograms } = host;
   const containers = docker?.containers ?? null;
   const served = new ServedImages(folders.images);
-  const found = await findImages(catalog, host.request, { served, logger });
+  const found = await findImages(catalog, { request: host.request, served, logger });
   const { launcher, image, images, load } = await openDriver({
     ...{ ...options, host, images: found, containers, vmsDirectory: folders.vms },
   });
@@ -237,7 +237,10 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   await recoverOperations(folders.operations, logger);
   const operations = createOperations({
     ...{ directory: folders.operations, fleet, logger },
-    house: createImageHouse({ fleet, scheduler, served, request: host.request, load, vm: ofAllVms }),
+    house: createImageHouse({
+      ...{ fleet, scheduler, served, logger, request: host.request, load },
+      vm: ofAllVms,
+    }),
   });
   undo.defer(() => operations.close());
   scheduler.start();

@@ -88,11 +88,16 @@ export class Fleet {
   /**
    * What is asked for from now on comes from this image; VMs that there are stay what they are. The template before it is kept, so
    * that the way back is short.
+   * @param open How what the entry serves is opened, for an entry that had no image before.
    */
-  async serve(image: VmImage, templates: TemplateSource): Promise<void> {
+  async serve(
+    image: VmImage,
+    templates: TemplateSource,
+    open: (signal: AbortSignal) => Promise<VmImage>,
+  ): Promise<void> {
     const { entry } = image;
     const before = await this.#templates.get(entry)?.catch(() => null);
-    this.#made.set(entry, async () => image);
+    if (!this.#made.has(entry)) this.#made.set(entry, open);
     this.#images.set(entry, Promise.resolve(image));
     this.#templates.set(entry, Promise.resolve(templates));
     await this.#options.keepTemplates(entry, [templates.key, ...(before ? [before.key] : [])]);

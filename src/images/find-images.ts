@@ -6,41 +6,49 @@ import { findVmImages, openMadeImage } from './ensure-vm-image.ts';
 import type { ImageRequest } from './image-request.ts';
 import type { ServedImages } from './served-images.ts';
 
-type Open = (signal: AbortSignal) => Promise<VmImage>;
+/** @throws KilnError IMAGE_CORRUPT */
+export type OpenImage = (signal: AbortSignal) => Promise<VmImage>;
 
-/**
- * How the image that each entry serves is opened; entries without one are left out. Where it is damaged, the one before it serves, and then
- * the one that a start makes.
- */
-export async function findImages(
-  catalog: readonly Entry[],
-  request: Omit<ImageRequest, 'entry' | 'version'>,
-  { served, logger }: { served: ServedImages; logger: Logger },
-): Promise<Map<string, Open>> {
-  const images: Map<string, Open> = await findVmImages(catalog, request);
-  for (const { name: entry } of catalog) {
-    const record = await served.read(entry);
-    if (!record?.served) continue;
-    const refs = [record.served, record.previous].filter((ref) => ref !== null);
-    const made = refs.map(({ version, directory }): Open => {
-      return (signal) => openMadeImage(directory, { ...request, entry, version, signal });
-    });
-    const first = images.get(entry);
-    images.set(entry, openFirstWhole([...made, ...(first ? [first] : [])], logger));
+type Known = {
+  readonly request: Omit<ImageRequest, 'entry' | 'version'>;
+  readonly served: ServedImages;
+  readonly logger: Logger;
+};
+
+/** How the image that each entry serves is opened; entries without one are left out. */
+export async function findImages(catalog: readonly Entry[], known: Known): Promise<Map<string, OpenImage>> {
+  const firsts = await findVmImages(catalog, known.request);
+  const images = new Map<string, OpenImage>();
+  for (const { name } of catalog) {
+    const first = firsts.get(name);
+    if (first || (await known.served.read(name))) images.set(name, openServed(name, known, first));
   }
   return images;
 }
 
-function openFirstWhole(ways: readonly Open[], logger: Logger): Open {
+/**
+ * Opens what an entry serves at that time. Where that is damaged, the one before it serves, and then the first.
+ * @param first How the image that a start makes is opened, where there is one.
+ */
+export function openServed(entry: string, { request, served, logger }: Known, first?: OpenImage): OpenImage {
   return async (signal) => {
-    let damage: unknown = null;
-    for (const open of ways) {
+    const record = await served.read(entry);
+    const refs = record ? [record.served, record.previous] : [];
+    const ways = refs
+      .filter((ref) => ref !== null)
+      .map(({ version, directory }): OpenImage => {
+        return (linked) => openMadeImage(directory, { ...request, entry, version, signal: linked });
+      });
+    // Served itself, or the last that is left.
+    if (first) ways.splice(record?.served === null ? 0 : ways.length, 0, first);
+    let damage: unknown = new KilnError('IMAGE_CORRUPT', `There is no VM image of ${entry} any more.`);
+    for (const [index, open] of ways.entries()) {
       try {
         return await open(signal);
       } catch (error) {
         if (KilnError.from(error).code !== 'IMAGE_CORRUPT') throw error;
-        logger.error({ error }, 'a VM image is damaged; the one before it serves, where there is one');
-        damage ??= error;
+        if (index === 0) damage = error;
+        logger.error({ error, entry }, 'a VM image is damaged; the one before it serves, where there is one');
       }
     }
     throw damage;

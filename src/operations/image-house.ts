@@ -3,8 +3,10 @@ import type { Entry } from '../catalog/catalog.ts';
 import type { Fleet } from '../fleet/fleet.ts';
 import { createFrozenVm, type WarmVm, type WarmVmOptions } from '../guest/warm-vm.ts';
 import { ensureVmImage, openMadeImage } from '../images/ensure-vm-image.ts';
+import { openServed } from '../images/find-images.ts';
 import type { ImageRequest } from '../images/image-request.ts';
 import type { ImageRef, ServedImages } from '../images/served-images.ts';
+import type { Logger } from '../lib/logger.ts';
 import { KilnError } from '../model/error.ts';
 import type { ServedImage } from '../model/operations.ts';
 import type { VmImage } from '../model/vm-image.ts';
@@ -33,20 +35,15 @@ export type ImageHouseOptions = {
   readonly fleet: Fleet;
   readonly scheduler: Pick<Scheduler<WarmVm>, 'renew'>;
   readonly served: ServedImages;
+  readonly logger: Logger;
   readonly request: Omit<ImageRequest, 'entry' | 'version'>;
   /** Makes an image ready for what starts VMs here. */
   readonly load: (image: VmImage, signal: AbortSignal) => Promise<VmImage>;
   readonly vm: Omit<WarmVmOptions, 'template' | 'damaged' | 'capabilities'>;
 };
 
-export function createImageHouse({
-  fleet,
-  scheduler,
-  served,
-  request,
-  load,
-  vm,
-}: ImageHouseOptions): ImageHouse {
+export function createImageHouse(options: ImageHouseOptions): ImageHouse {
+  const { fleet, scheduler, served, logger, request, load, vm } = options;
   const house: ImageHouse = {
     async make(given) {
       const image = await ensureVmImage({ ...request, ...given });
@@ -60,7 +57,8 @@ export function createImageHouse({
     },
     async serve(image, templates, ref) {
       await served.serve(image.entry, ref);
-      await fleet.serve(image, templates);
+      const open = openServed(image.entry, { request, served, logger });
+      await fleet.serve(image, templates, async (signal) => load(await open(signal), signal));
       scheduler.renew(image.entry);
     },
     async nextVersion(entry) {

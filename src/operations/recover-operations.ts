@@ -1,5 +1,6 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { removeQuietly } from '../lib/files.ts';
 import type { Logger } from '../lib/logger.ts';
 import { endBuildFiles } from '../logs/build-files.ts';
 import type { Verdict } from '../model/build.ts';
@@ -13,6 +14,9 @@ export async function listOperations(parent: string): Promise<Operation[]> {
   return read.filter((operation) => operation !== null);
 }
 
+/** Those beyond are forgotten, the oldest first, at a start. */
+const maxKept = 200;
+
 /** What an earlier run of the service left running is interrupted, in record and events. */
 export async function recoverOperations(parent: string, logger: Logger): Promise<void> {
   const verdict: Verdict = {
@@ -21,8 +25,9 @@ export async function recoverOperations(parent: string, logger: Logger): Promise
     code: 'INFRA',
     message: 'The service stopped while this operation ran; resume it.',
   };
-  for (const operation of await listOperations(parent)) {
-    if (operation.state !== 'running') continue;
+  for (const [index, operation] of (await listOperations(parent)).entries()) {
+    if (index >= maxKept) await removeQuietly(join(parent, operation.id));
+    if (index >= maxKept || operation.state !== 'running') continue;
     const directory = join(parent, operation.id);
     const at = new Date().toISOString();
     try {

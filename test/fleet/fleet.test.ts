@@ -136,11 +136,12 @@ test('an image that is served takes the place of the one before it, whose templa
   const image = { ...noImage(other), digest: 'sha256:new', versions: { buildkit: 'new' } };
   const templates = await fleet.tryOut(image, signal);
   assert.throws(() => fleet.find(other), { code: 'BUILDKIT_NOT_MADE' });
-  await fleet.serve(image, templates);
+  const reopen = async (): Promise<VmImage> => image;
+  await fleet.serve(image, templates, reopen);
   assert.equal((await fleet.summary(other)).imageDigest, 'sha256:new');
   assert.equal((await fleet.source(other, signal)).template.image, image);
   const next = { ...image, digest: 'sha256:next' };
-  await fleet.serve(next, await fleet.tryOut(next, signal));
+  await fleet.serve(next, await fleet.tryOut(next, signal), reopen);
   assert.equal((await fleet.source(other, signal)).template.image, next);
   assert.deepEqual(keptTemplates, [`${standard}: 1`, `${other}: 2`, `${other}: 3 2`]);
 });

@@ -201,3 +201,20 @@ test('operations are for administrators alone, and an id is never a path (simula
   await assert.rejects(operations.rollBack(localAdmin, entry), { code: 'NO_PREVIOUS_IMAGE' });
   assert.deepEqual(await readdir(directory), []);
 });
+
+test('of very many operations the newest are kept', async () => {
+  await using opened = await openOperations();
+  const { operations, directory } = opened;
+  const ended = await finish(operations, await operations.rebuild(localAdmin, asked));
+  const ids = Array.from(
+    { length: 205 },
+    (_, index) => `019a0000-0000-7000-8000-${String(index).padStart(12, '0')}`,
+  );
+  for (const id of ids) await writeRecord(join(directory, id), { ...ended, id });
+  await recoverOperations(directory, createMemoryLogger());
+  const kept = await listOperations(directory);
+  assert.deepEqual(
+    kept.map(({ id }) => id),
+    [ended.id, ...ids.toReversed().slice(0, 199)],
+  );
+});
