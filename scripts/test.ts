@@ -34,7 +34,7 @@ const rank = (file: string): number => (longest.includes(relative(root, file)) ?
 
 const groups = [
   {
-    ...{ title: 'test files without VMs', concurrency: 2, timeoutMs: 120_000, needsImage: false },
+    ...{ title: 'test files without VMs', concurrency: 2, timeoutMs: 300_000, needsImage: false },
     holds: (file: string) => !usesVms(file) && !usesOwnVms(file),
   },
   {
