@@ -4,6 +4,7 @@ import { downloadArtifact } from './artifact.ts';
 import { runBuildCall } from './build.ts';
 import type { BuildServiceServer } from './generated/kiln/v1/build_service.ts';
 import { bidiStreaming, type HandlerContext, serverStreaming, unary } from './handlers.ts';
+import { toMatrix } from './matrix-messages.ts';
 import { toBuildRecord } from './messages.ts';
 import type { UploadLimits } from './upload.ts';
 import { watchBuild } from './watch.ts';
@@ -23,6 +24,12 @@ export function createBuildService(
     })),
     cancelBuild: unary(context, async (caller, { id, reason }) => ({
       build: toBuildRecord(await builds.cancel(caller, id, printable(reason) || 'Cancelled by a caller.')),
+    })),
+    getMatrix: unary(context, async (caller, { id }) => ({
+      matrix: toMatrix(await builds.matrix(caller, id)),
+    })),
+    cancelMatrix: unary(context, async (caller, { id, reason }) => ({
+      matrix: toMatrix(await builds.cancelMatrix(caller, id, printable(reason) || 'Cancelled by a caller.')),
     })),
     watchBuild: serverStreaming(context, (caller, request, outgoing) =>
       watchBuild(builds, { caller, request, ...outgoing }),

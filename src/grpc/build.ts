@@ -1,11 +1,15 @@
 import type { Readable } from 'node:stream';
 import type { Logger } from '../lib/logger.ts';
+import { mergeIterables } from '../lib/merge.ts';
 import type { BuildRecord } from '../model/build.ts';
 import type { Builds } from '../model/builds.ts';
 import type { Caller } from '../model/caller.ts';
 import { KilnError } from '../model/error.ts';
+import type { WatchItem } from '../model/event.ts';
+import type { Matrix } from '../model/matrix.ts';
 import type { BuildResponse } from './generated/kiln/v1/build_service.ts';
 import type { Outgoing } from './handlers.ts';
+import { toMatrix } from './matrix-messages.ts';
 import { toBuildRecord, toPart } from './messages.ts';
 import { toSpec } from './spec.ts';
 import { openUpload, type Received, type UploadLimits } from './upload.ts';
@@ -21,16 +25,23 @@ export async function runBuildCall(
   { builds, upload, logger }: { builds: Builds; upload: UploadLimits; logger: Logger },
 ): Promise<void> {
   const { caller } = call;
-  const { record, detach } = await acceptBuild(call, { builds, upload });
-  logger.info({ build: record.id, tenant: record.tenant }, 'build accepted');
-  await using _client = detach ? null : builds.attend(caller, record.id);
-  await sendBuild(record, builds, call);
+  const { accepted, detach } = await accept(call, { builds, upload });
+  const ids = 'matrix' in accepted ? accepted.matrix.builds.map(({ id }) => id) : [accepted.record.id];
+  const matrix = 'matrix' in accepted ? { matrix: accepted.matrix.id } : {};
+  logger.info({ ...matrix, builds: ids, tenant: caller.tenant }, 'build accepted');
+  await using clients = new AsyncDisposableStack();
+  if (!detach) for (const id of ids) clients.use(builds.attend(caller, id));
+  if ('matrix' in accepted) await sendMatrix(accepted.matrix, builds, call);
+  else await sendBuild(accepted.record, builds, call);
 }
 
-async function acceptBuild(
+/** What the call asked for: one build, or a matrix. */
+type Accepted = { readonly record: BuildRecord } | { readonly matrix: Matrix };
+
+async function accept(
   { caller, requests, signal }: BuildCall,
   { builds, upload }: { builds: Builds; upload: UploadLimits },
-): Promise<{ record: BuildRecord; detach: boolean }> {
+): Promise<{ accepted: Accepted; detach: boolean }> {
   const received: Received = { bytes: 0, isWhole: false };
   using place = builds.receive(caller, () => (received.isWhole ? null : received.bytes));
   const linked = AbortSignal.any([signal, place.signal]);
@@ -39,9 +50,13 @@ async function acceptBuild(
   const dockerfile = start.dockerfile === undefined ? null : Buffer.from(start.dockerfile);
   if (context === null && dockerfile === null) throw nothingToBuild();
   if (dockerfile !== null && start.spec?.dockerfile !== undefined) throw twoDockerfiles();
-  builds.check(caller, { spec, dockerfile });
+  const { detach, entries } = start;
+  builds.check(caller, { spec, dockerfile, ...(entries.length > 0 && { entries }) });
   const staged = context && (await builds.stageContext(caller, { bytes: context, declared: null }, linked));
-  return { record: await builds.start(caller, { spec, context: staged, dockerfile }), detach: start.detach };
+  const request = { spec, context: staged, dockerfile };
+  return entries.length > 0
+    ? { accepted: { matrix: await builds.startMatrix(caller, { ...request, entries }) }, detach }
+    : { accepted: { record: await builds.start(caller, request) }, detach };
 }
 
 async function sendBuild(
@@ -52,6 +67,27 @@ async function sendBuild(
   await send({ part: { $case: 'accepted', value: toBuildRecord(record) } });
   const items = await builds.watch(caller, record.id, { logOffset: 0, eventOffset: 0, follow: true, signal });
   for await (const item of items) await send({ part: toPart(item) });
+}
+
+/** Log and events of all its builds as they come, each with the build it is of. */
+async function sendMatrix(
+  matrix: Matrix,
+  builds: Builds,
+  { caller, send, signal }: BuildCall,
+): Promise<void> {
+  await send({ part: { $case: 'matrix', value: toMatrix(matrix) } });
+  const range = { logOffset: 0, eventOffset: 0, follow: true, signal };
+  const watched = matrix.builds.map(async ({ id }) => ofBuild(id, await builds.watch(caller, id, range)));
+  for await (const { id, item } of mergeIterables(await Promise.all(watched)))
+    await send({ part: toPart(item), buildId: id });
+  await send({ part: { $case: 'matrix', value: toMatrix(await builds.matrix(caller, matrix.id)) } });
+}
+
+async function* ofBuild(
+  id: string,
+  items: AsyncIterable<WatchItem>,
+): AsyncGenerator<{ id: string; item: WatchItem }> {
+  for await (const item of items) yield { id, item };
 }
 
 function twoDockerfiles(): KilnError {

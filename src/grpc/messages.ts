@@ -42,6 +42,7 @@ export function toBuildRecord(record: model.BuildRecord): proto.BuildRecord {
   return {
     id: record.id,
     tenant: record.tenant,
+    matrix: record.matrix ?? undefined,
     state: states[record.state],
     spec: toProtoSpec(record.spec),
     verdict: record.verdict ? toVerdict(record.verdict) : undefined,

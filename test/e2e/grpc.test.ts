@@ -41,7 +41,9 @@ async function* build(files: Readonly<Record<string, string>>): AsyncGenerator<B
   await using context = await createContext(files);
   const archive = await readFile(context.archive);
   const call = client.build();
-  call.write({ part: { $case: 'start', value: { spec, dockerfile: undefined, detach: false } } });
+  call.write({
+    part: { $case: 'start', value: { spec, dockerfile: undefined, detach: false, entries: [] } },
+  });
   for (let at = 0; at < archive.length; at += 100)
     call.write({ part: { $case: 'context', value: archive.subarray(at, at + 100) } });
   call.end();

@@ -89,9 +89,10 @@ export function start(
     entry?: string;
     buildArgs?: number;
     valueBytes?: number;
+    entries?: readonly string[];
   } = {},
 ): BuildRequest {
-  const { detach = false, dockerfile, entry, buildArgs = 0, valueBytes = 0 } = options;
+  const { detach = false, dockerfile, entry, buildArgs = 0, valueBytes = 0, entries = [] } = options;
   const values = Array.from({ length: buildArgs }, (_, index) => ({
     name: `A${index}`,
     value: 'x'.repeat(valueBytes),
@@ -102,6 +103,7 @@ export function start(
       value: {
         spec: BuildSpec.create({ entry, buildArgs: values }),
         detach,
+        entries: [...entries],
         ...(dockerfile === undefined ? {} : { dockerfile: Buffer.from(dockerfile) }),
       },
     },

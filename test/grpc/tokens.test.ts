@@ -24,6 +24,9 @@ const calls: Readonly<Record<string, Call>> = {
   WatchBuild: ({ client }, metadata) =>
     collect(client.watchBuild({ id, logOffset: 0, eventOffset: 0, follow: true }, metadata)),
   DownloadArtifact: ({ client }, metadata) => collect(client.downloadArtifact({ id }, metadata)),
+  GetMatrix: ({ client }, metadata) => unary((done) => client.getMatrix({ id }, metadata, done)),
+  CancelMatrix: ({ client }, metadata) =>
+    unary((done) => client.cancelMatrix({ id, reason: '' }, metadata, done)),
   RebuildImage: ({ images }, metadata) =>
     collect(images.rebuildImage({ entry: 'v0.1.99', dryRun: true }, metadata)),
   RollBackImage: ({ images }, metadata) =>
@@ -43,6 +46,8 @@ const expected: Readonly<Record<string, Readonly<Record<Role, string>>>> = {
   CancelBuild: { read: 'ROLE_TOO_LOW', build: 'BUILD_TERMINAL', admin: 'BUILD_TERMINAL' },
   WatchBuild: { read: 'OK', build: 'OK', admin: 'OK' },
   DownloadArtifact: { read: 'NOT_FOUND', build: 'NOT_FOUND', admin: 'NOT_FOUND' },
+  GetMatrix: { read: 'NOT_FOUND', build: 'NOT_FOUND', admin: 'NOT_FOUND' },
+  CancelMatrix: { read: 'ROLE_TOO_LOW', build: 'NOT_FOUND', admin: 'NOT_FOUND' },
   RebuildImage: { read: 'ROLE_TOO_LOW', build: 'ROLE_TOO_LOW', admin: 'BUILDKIT_UNKNOWN' },
   RollBackImage: { read: 'ROLE_TOO_LOW', build: 'ROLE_TOO_LOW', admin: 'BUILDKIT_UNKNOWN' },
   GetOperation: { read: 'ROLE_TOO_LOW', build: 'ROLE_TOO_LOW', admin: 'NOT_FOUND' },
