@@ -9,7 +9,7 @@ export type FleetOptions = {
   readonly catalog: readonly Entry[];
   /** The entry of builds that ask for none. */
   readonly standard: string;
-  /** By entry, how the VM image that this host has of it is opened. Others have not been made here. */
+  /** By entry, how the VM image that this host has of it is opened, which logs what is damaged. Others have not been made here. */
   readonly images: ReadonlyMap<string, (signal: AbortSignal) => Promise<VmImage>>;
   /** Makes the template where there is none. */
   readonly openTemplates: (
@@ -103,14 +103,24 @@ export class Fleet {
     await this.#options.keepTemplates(entry, [templates.key, ...(before ? [before.key] : [])]);
   }
 
-  /** The whole catalog, oldest first. @throws KilnError IMAGE_CORRUPT */
+  /** The whole catalog, oldest first; an entry whose image is damaged has none. */
   async list(): Promise<CatalogItem[]> {
     const { catalog, standard } = this.#options;
     const describe = async ({ name, state, pins }: Entry): Promise<CatalogItem> => ({
       ...{ entry: name, state, pins, standard: name === standard },
-      image: this.#made.has(name) ? imageSummary(await this.#openImage(name)) : null,
+      image: this.#made.has(name) ? await this.#summaryUnlessDamaged(name) : null,
     });
     return Promise.all(catalog.map(describe));
+  }
+
+  /** One damaged image must not hide all others. Whoever opened it has logged what is wrong. */
+  async #summaryUnlessDamaged(name: string): Promise<CatalogItem['image']> {
+    try {
+      return imageSummary(await this.#openImage(name));
+    } catch (error) {
+      if (KilnError.from(error).code === 'IMAGE_CORRUPT') return null;
+      throw error;
+    }
   }
 
   /** Its image turned out to be damaged: whoever asks next opens it anew, and is told so until it was made good. */

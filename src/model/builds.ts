@@ -68,7 +68,7 @@ export type Builds = {
   /** @throws NOT_READY before the build is finished, NOT_FOUND when it kept none, GONE when that was removed to make room. */
   artifact(caller: Caller, id: string): Promise<{ readonly artifact: Artifact; readonly path: string }>;
 
-  /** All archive entries, oldest BuildKit first. @throws IMAGE_CORRUPT */
+  /** All archive entries, oldest BuildKit first. */
   catalog(caller: Caller): Promise<readonly CatalogItem[]>;
 
   /** Whether a build can run now, and on what. It tells of no tenant and takes no caller: probes have no token. */

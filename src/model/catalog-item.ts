@@ -10,6 +10,6 @@ export type CatalogItem = {
   readonly standard: boolean;
   /** Everything it is made of, by exact version and hash, under the names of its `.env`. */
   readonly pins: Readonly<Record<string, string>>;
-  /** Its VM image; null where none was made here. */
+  /** Its VM image; null where this host has none, or a damaged one. */
   readonly image: Omit<EntrySummary, 'name'> | null;
 };

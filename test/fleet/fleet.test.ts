@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { type Entry, listEntries } from '../../src/catalog/catalog.ts';
 import { Fleet, type FleetOptions } from '../../src/fleet/fleet.ts';
 import { parseKeptEntries } from '../../src/fleet/kept-entries.ts';
-import { KilnError } from '../../src/model/error.ts';
+import { type ErrorCode, KilnError } from '../../src/model/error.ts';
 import type { VmImage } from '../../src/model/vm-image.ts';
 import type { CloneSource, TemplateSource } from '../../src/vm/template-source.ts';
 import { noImage } from '../images/no-image.ts';
@@ -16,7 +16,11 @@ const [standard, other] = ['buildkit-v0.20.2', 'buildkit-v0.12.5'];
 /** Images and templates that only count how often they are opened; real ones are in test/e2e. */
 function createFleet(
   made: readonly string[],
-  { failures = 0, taken }: { failures?: number; taken?: () => void } = {},
+  {
+    failures = 0,
+    taken,
+    broken = {},
+  }: { failures?: number; taken?: () => void; broken?: Record<string, () => never> } = {},
 ): { fleet: Fleet; opened: string[]; keptTemplates: string[] } {
   const opened: string[] = [];
   let left = failures;
@@ -26,6 +30,7 @@ function createFleet(
     void keptTemplates.push(`${entry}: ${keys.join(' ')}`);
   const image = (entry: string) => async (): Promise<VmImage> => {
     opened.push(`image ${entry}`);
+    broken[entry]?.();
     return { ...noImage(entry), versions: { buildkit: entry } };
   };
   const openTemplates: FleetOptions['openTemplates'] = async ({ name }, { image: from }) => {
@@ -100,6 +105,22 @@ test('an image that turns out to be damaged is opened anew by the next who asks,
   await assert.rejects(fleet.source(standard, signal), { code: 'IMAGE_CORRUPT' });
   await fleet.summary(undefined);
   assert.deepEqual(opened, [`image ${standard}`, `template ${standard}`, `image ${standard}`]);
+});
+
+test('the catalog shows an entry whose image is damaged without one, and all others as they are; any other failure is one (simulated images)', async () => {
+  let code: ErrorCode = 'IMAGE_CORRUPT';
+  const opened = (): never => {
+    throw new KilnError(code, 'no image');
+  };
+  const { fleet } = createFleet([standard, other], { broken: { [other]: opened } });
+  const made = (await fleet.list()).filter(({ image }) => image !== null);
+  assert.deepEqual(
+    made.map(({ entry, image }) => [entry, image?.imageDigest]),
+    [[standard, `sha256:${standard}`]],
+  );
+  await assert.rejects(fleet.summary(other), { code: 'IMAGE_CORRUPT' });
+  code = 'INFRA';
+  await assert.rejects(fleet.list(), { code: 'INFRA' });
 });
 
 const kept = (...texts: string[]): [string, unknown][] => [

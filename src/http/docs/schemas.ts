@@ -139,7 +139,7 @@ export const catalogSchema = z
           image: z
             .strictObject({ imageDigest: digest, versions: z.record(z.string(), z.string()) })
             .nullable()
-            .meta({ description: 'Its VM image on this host; null where none was made.' }),
+            .meta({ description: 'Its VM image on this host; null where there is none, or a damaged one.' }),
         })
         .meta({ id: 'CatalogItem' }),
     ),
