@@ -27,6 +27,7 @@ import { readHostLimits } from './host/host-limits.ts';
 import { prepareHost } from './host-setup.ts';
 import { createHttpServer } from './http/server.ts';
 import { findImages } from './images/find-images.ts';
+import { MadeImages } from './images/made-images.ts';
 import { ServedImages } from './images/served-images.ts';
 import type { Logger } from './lib/logger.ts';
 import { KilnError } from './model/error.ts';
@@ -238,7 +239,15 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const operations = createOperations({
     ...{ directory: folders.operations, fleet, logger },
     house: createImageHouse({
-      ...{ fleet, scheduler, served, logger, request: host.request, load },
+      ...{
+        fleet,
+        scheduler,
+        served,
+        made: new MadeImages(folders.images),
+        logger,
+        request: host.request,
+        load,
+      },
       vm: ofAllVms,
     }),
   });

@@ -28,6 +28,9 @@ export function createImageService(
       const { version, ...served } = await operations.rollBack(caller, entry);
       return { ...served, version: version ?? undefined };
     }),
+    pruneImages: unary(context, async (caller, { dryRun }) => ({
+      images: [...(await operations.prune(caller, { dryRun }))],
+    })),
     listOperations: unary(context, async (caller) => ({
       operations: (await operations.list(caller)).map(toOperation),
     })),

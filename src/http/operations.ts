@@ -5,7 +5,7 @@ import type { Operations } from '../model/operations.ts';
 import { endAnswer } from './answer/build-answer.ts';
 import { openStream, watchClient } from './answer/client.ts';
 import { writeEvents } from './answer/events.ts';
-import { rangeQuery, rollBackSchema } from './docs/schemas.ts';
+import { pruneSchema, rangeQuery, rollBackSchema } from './docs/schemas.ts';
 import { readJson } from './json-body.ts';
 import { prefersAsync } from './prefer.ts';
 import { readQuery } from './query.ts';
@@ -38,6 +38,14 @@ export function rollBack({ operations }: OperationEdge): CallerHandler {
     requireRole(caller, 'admin');
     const { entry } = await readJson(rollBackSchema, request, response);
     response.json(await operations.rollBack(caller, entry));
+  };
+}
+
+export function prune({ operations }: OperationEdge): CallerHandler {
+  return async (caller, request, response) => {
+    requireRole(caller, 'admin');
+    const { dryRun } = await readJson(pruneSchema, request, response);
+    response.json({ dryRun, images: await operations.prune(caller, { dryRun }) });
   };
 }
 

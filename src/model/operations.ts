@@ -18,6 +18,9 @@ export type Operations = {
    */
   rollBack(caller: Caller, entry: string): Promise<ServedImage>;
 
+  /** Removes the images that operations made and that no entry serves, nor served before. An entry whose image is being changed is left alone. */
+  prune(caller: Caller, options: { readonly dryRun: boolean }): Promise<readonly PrunedImage[]>;
+
   /** @throws NOT_FOUND */
   get(caller: Caller, id: string): Promise<Operation>;
   /** The newest first. */
@@ -30,6 +33,14 @@ export type Operations = {
   readLog(caller: Caller, id: string, range: ReadOptions): Promise<AsyncIterable<Buffer>>;
   /** The beginning and the end of each step; the last one is the verdict. @throws NOT_FOUND, OUT_OF_RANGE, OFFSET_INVALID */
   events(caller: Caller, id: string, range: ReadOptions): Promise<AsyncGenerator<EventItem, void>>;
+};
+
+/** A VM image that was removed, or would be. */
+export type PrunedImage = {
+  readonly entry: string;
+  readonly version: string;
+  /** What it takes on the disk. */
+  readonly bytes: number;
 };
 
 /** Which image the builds of an entry run on. */

@@ -114,6 +114,10 @@ export function createOperations({ directory, house, fleet, logger }: Operations
       using _claim = claim(name, 'a roll back');
       return await house.rollBack(name, stopping.signal);
     },
+    async prune(caller, { dryRun }) {
+      requireRole(caller, 'admin');
+      return house.prune({ isBusy: (entry) => busy.has(entry), dryRun });
+    },
     async get(caller, id) {
       requireRole(caller, 'admin');
       return find(id);

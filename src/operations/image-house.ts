@@ -5,10 +5,12 @@ import { createFrozenVm, type WarmVm, type WarmVmOptions } from '../guest/warm-v
 import { ensureVmImage, openMadeImage } from '../images/ensure-vm-image.ts';
 import { openServed } from '../images/find-images.ts';
 import type { ImageRequest } from '../images/image-request.ts';
+import type { MadeImages } from '../images/made-images.ts';
+import { pruneImages } from '../images/prune-images.ts';
 import type { ImageRef, ServedImages } from '../images/served-images.ts';
 import type { Logger } from '../lib/logger.ts';
 import { KilnError } from '../model/error.ts';
-import type { ServedImage } from '../model/operations.ts';
+import type { PrunedImage, ServedImage } from '../model/operations.ts';
 import type { VmImage } from '../model/vm-image.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
 import type { TemplateSource } from '../vm/template-source.ts';
@@ -27,6 +29,8 @@ export type ImageHouse = {
   serve(image: VmImage, templates: TemplateSource, ref: ImageRef): Promise<void>;
   /** The version that the next image of an entry gets by default. */
   nextVersion(entry: string): Promise<string>;
+  /** @param options.isBusy Whether the image of an entry is being changed. */
+  prune(options: { isBusy: (entry: string) => boolean; dryRun: boolean }): Promise<readonly PrunedImage[]>;
   /** @throws KilnError NO_PREVIOUS_IMAGE */
   rollBack(entry: string, signal: AbortSignal): Promise<ServedImage>;
 };
@@ -35,6 +39,7 @@ export type ImageHouseOptions = {
   readonly fleet: Fleet;
   readonly scheduler: Pick<Scheduler<WarmVm>, 'renew'>;
   readonly served: ServedImages;
+  readonly made: MadeImages;
   readonly logger: Logger;
   readonly request: Omit<ImageRequest, 'entry' | 'version'>;
   /** Makes an image ready for what starts VMs here. */
@@ -43,11 +48,12 @@ export type ImageHouseOptions = {
 };
 
 export function createImageHouse(options: ImageHouseOptions): ImageHouse {
-  const { fleet, scheduler, served, logger, request, load, vm } = options;
+  const { fleet, scheduler, served, made, logger, request, load, vm } = options;
   const house: ImageHouse = {
     async make(given) {
       const image = await ensureVmImage({ ...request, ...given });
       const ref = { version: given.version, directory: dirname(image.disk) };
+      await made.note(given.entry, ref);
       return { image: await load(image, given.signal), ref };
     },
     tryOut: (image, signal) => fleet.tryOut(image, signal),
@@ -66,14 +72,15 @@ export function createImageHouse(options: ImageHouseOptions): ImageHouse {
         /^v(\d+)\.(\d+)\.(\d+)$/.exec((await served.read(entry))?.served?.version ?? '') ?? [];
       return patch === undefined ? 'v0.1.0' : `v${major}.${minor}.${Number(patch) + 1}`;
     },
+    prune: (options) => pruneImages({ made, served }, options),
     async rollBack(entry, signal) {
       const record = await served.read(entry);
       if (!record)
         throw new KilnError('NO_PREVIOUS_IMAGE', `Builds of ${entry} never ran on another image here.`);
       const { previous: ref } = record;
       const about = { ...request, entry, version: ref?.version ?? null, signal };
-      const made = await (ref ? openMadeImage(ref.directory, about) : ensureVmImage(about));
-      const image = await load(made, signal);
+      const there = await (ref ? openMadeImage(ref.directory, about) : ensureVmImage(about));
+      const image = await load(there, signal);
       await house.serve(image, await house.tryOut(image, signal), ref);
       return { entry, version: about.version, imageDigest: image.digest };
     },

@@ -187,6 +187,7 @@ test('a client that has no copy of the protocol can list and call it (simulated 
     'kiln.v1.ImageService/GetOperation',
     'kiln.v1.ImageService/ListEntries',
     'kiln.v1.ImageService/ListOperations',
+    'kiln.v1.ImageService/PruneImages',
     'kiln.v1.ImageService/RebuildImage',
     'kiln.v1.ImageService/ResumeOperation',
     'kiln.v1.ImageService/RollBackImage',

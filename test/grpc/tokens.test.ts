@@ -31,6 +31,8 @@ const calls: Readonly<Record<string, Call>> = {
     collect(images.rebuildImage({ entry: 'v0.1.99', dryRun: true }, metadata)),
   RollBackImage: ({ images }, metadata) =>
     unary((done) => images.rollBackImage({ entry: 'v0.1.99' }, metadata, done)),
+  PruneImages: ({ images }, metadata) =>
+    unary((done) => images.pruneImages({ dryRun: true }, metadata, done)),
   GetOperation: ({ images }, metadata) => unary((done) => images.getOperation({ id }, metadata, done)),
   CancelOperation: ({ images }, metadata) =>
     unary((done) => images.cancelOperation({ id, reason: '' }, metadata, done)),
@@ -50,6 +52,7 @@ const expected: Readonly<Record<string, Readonly<Record<Role, string>>>> = {
   CancelMatrix: { read: 'ROLE_TOO_LOW', build: 'NOT_FOUND', admin: 'NOT_FOUND' },
   RebuildImage: { read: 'ROLE_TOO_LOW', build: 'ROLE_TOO_LOW', admin: 'BUILDKIT_UNKNOWN' },
   RollBackImage: { read: 'ROLE_TOO_LOW', build: 'ROLE_TOO_LOW', admin: 'BUILDKIT_UNKNOWN' },
+  PruneImages: { read: 'ROLE_TOO_LOW', build: 'ROLE_TOO_LOW', admin: 'OK' },
   GetOperation: { read: 'ROLE_TOO_LOW', build: 'ROLE_TOO_LOW', admin: 'NOT_FOUND' },
   CancelOperation: { read: 'ROLE_TOO_LOW', build: 'ROLE_TOO_LOW', admin: 'NOT_FOUND' },
   ResumeOperation: { read: 'ROLE_TOO_LOW', build: 'ROLE_TOO_LOW', admin: 'NOT_FOUND' },
@@ -109,7 +112,7 @@ for (const [name, call] of Object.entries(calls)) {
     assert.equal(await outcome(call(harness, bearing(`Basic ${token}`))), 'UNAUTHENTICATED TOKEN_MISSING');
     assert.equal(await outcome(call(harness, bearing(`Bearer ${token}x`))), 'UNAUTHENTICATED TOKEN_INVALID');
     // What is asked for is nobody's.
-    if (['Build', 'RebuildImage', 'RollBackImage'].includes(name)) return;
+    if (['Build', 'RebuildImage', 'RollBackImage', 'PruneImages'].includes(name)) return;
     const stranger = bearing(`Bearer ${await tokens.make('admin', 'other')}`);
     assert.equal(await outcome(call(harness, stranger)), 'NOT_FOUND NOT_FOUND');
   });

@@ -40,6 +40,7 @@ const calls: readonly (readonly [
   ['delete', `/v1/matrices/${record.id}`, { read: refused, build: 404, admin: 404 }],
   ['post', '/admin/images/rebuild', { read: refused, build: refused, admin: 415 }],
   ['post', '/admin/images/rollback', { read: refused, build: refused, admin: 415 }],
+  ['post', '/admin/prune', { read: refused, build: refused, admin: 415 }],
   ['get', '/admin/operations', { read: refused, build: refused, admin: 200 }],
   ['get', operation, { read: refused, build: refused, admin: 404 }],
   ['delete', operation, { read: refused, build: refused, admin: 404 }],

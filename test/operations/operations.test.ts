@@ -186,6 +186,7 @@ test('operations are for administrators alone, and an id is never a path (simula
     () => operations.rebuild(builder, asked),
     () => operations.resume(builder, other),
     () => operations.rollBack(builder, entry),
+    () => operations.prune(builder, { dryRun: true }),
     () => operations.get(builder, other),
     () => operations.list(builder),
     () => operations.cancel(builder, other, 'x'),
@@ -217,4 +218,15 @@ test('of very many operations the newest are kept', async () => {
     kept.map(({ id }) => id),
     [ended.id, ...ids.toReversed().slice(0, 199)],
   );
+});
+
+test('what is being changed is not pruned (simulated images)', async () => {
+  await using opened = await openOperations();
+  const { operations, house } = opened;
+  assert.equal((await operations.prune(localAdmin, { dryRun: true })).length, 1);
+  const release = house.hold();
+  const begun = await operations.rebuild(localAdmin, asked);
+  assert.deepEqual(await operations.prune(localAdmin, { dryRun: false }), []);
+  release();
+  await finish(operations, begun);
 });

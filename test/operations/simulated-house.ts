@@ -23,6 +23,8 @@ export type SimulatedHouse = ImageHouse & {
   hold(): () => void;
 };
 
+const entryOfPrune = 'buildkit-v0.20.2';
+
 /** Images that are made at once, VMs that only answer. Real ones are in test/e2e. */
 export function simulateHouse(
   change: { answers?: Record<string, string>; fail?: 'make' | 'tryOut' | 'startVm' } = {},
@@ -69,6 +71,8 @@ export function simulateHouse(
       served.push(`${entry} ${ref?.version}`);
     },
     nextVersion: async () => `v0.1.${served.length}`,
+    prune: async ({ isBusy, dryRun }) =>
+      isBusy(entryOfPrune) ? [] : [{ entry: entryOfPrune, version: 'v0.0.1', bytes: dryRun ? 1 : 2 }],
     async rollBack(entry) {
       if (served.length === 0) throw new KilnError('NO_PREVIOUS_IMAGE', 'There is none.');
       served.push(`${entry} back`);

@@ -1,6 +1,14 @@
 import { rebuildSchema } from '../../model/operation.ts';
 import { always, events, json, type RouteDescription, text } from './openapi-routes.ts';
-import { operationSchema, operationsSchema, rangeQuery, rollBackSchema, servedSchema } from './schemas.ts';
+import {
+  operationSchema,
+  operationsSchema,
+  prunedSchema,
+  pruneSchema,
+  rangeQuery,
+  rollBackSchema,
+  servedSchema,
+} from './schemas.ts';
 
 const ofOperation = [...always, 'NOT_FOUND'] as const;
 const ofBody = ['CONTENT_TYPE', 'BODY_INVALID', 'PARAM_INVALID'] as const;
@@ -35,6 +43,15 @@ export function describeOperationRoutes(): readonly RouteDescription[] {
         'IMAGE_CORRUPT',
       ],
       responses: { 200: json('What builds run on now.', servedSchema) },
+    },
+    {
+      ...{ id: 'prune', method: 'post', path: '/admin/prune', role: 'admin' },
+      summary: 'Remove the VM images that rebuilds made and that nothing needs any more',
+      description:
+        'Kept are, of each entry, the image that is served, the one before it and the first. An entry whose image is being changed is left alone.',
+      request: { body: { content: { 'application/json': { schema: pruneSchema } } } },
+      errors: [...always, ...ofBody],
+      responses: { 200: json('What was removed, or would be.', prunedSchema) },
     },
     {
       ...{ id: 'listOperations', method: 'get', path: '/admin/operations', role: 'admin' },

@@ -184,6 +184,23 @@ export const servedSchema = z
     imageDigest: digest,
   })
   .meta({ id: 'ServedImage', description: 'Which image the builds of an entry run on.' });
+export const pruneSchema = z
+  .strictObject({
+    dryRun: z
+      .boolean()
+      .default(false)
+      .meta({ description: 'Say what would be removed, and remove nothing.' }),
+  })
+  .meta({ id: 'PruneRequest' });
+export const prunedSchema = z
+  .strictObject({
+    dryRun: z.boolean(),
+    images: z.array(z.strictObject({ entry: z.string(), version: z.string(), bytes })),
+  })
+  .meta({
+    id: 'Pruned',
+    description: 'VM images that were removed, or would be, with what they take on the disk.',
+  });
 export const rollBackSchema = z.strictObject({ entry: z.string().max(128) }).meta({ id: 'RollBackRequest' });
 
 export const eventSchema = z
