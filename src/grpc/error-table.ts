@@ -36,10 +36,11 @@ export function toServiceError(error: KilnError): ServiceError {
 }
 
 function describe({ code, details }: KilnError, description: string): Status['details'] {
-  const { entry, limit, field, retryAfterSeconds } = details;
+  const { entry, limit, operation, field, retryAfterSeconds } = details;
   const metadata = {
     ...(entry === undefined ? {} : { entry: entry.toWellFormed() }),
     ...(limit === undefined ? {} : { limit: String(limit) }),
+    ...(operation === undefined ? {} : { operation }),
   };
   const packed = [pack('ErrorInfo', ErrorInfo.encode({ reason: code, domain: 'kiln', metadata }).finish())];
   if (field !== undefined) {

@@ -34,6 +34,7 @@ export type Problem = {
   readonly entry?: string;
   readonly field?: string;
   readonly limit?: number;
+  readonly operation?: string;
   readonly requestId: string;
 };
 
@@ -41,7 +42,7 @@ export type Problem = {
 export function toProblem(error: unknown, requestId: string): Problem {
   const { code, message, details } = KilnError.from(error);
   const status = statusOfKind[errorKinds[code]];
-  const { entry, field, limit } = details;
+  const { entry, field, limit, operation } = details;
   return {
     type: `/docs/errors#${code}`,
     title: STATUS_CODES[status] ?? 'Client Closed Request',
@@ -51,6 +52,7 @@ export function toProblem(error: unknown, requestId: string): Problem {
     ...(entry !== undefined && { entry }),
     ...(field !== undefined && { field }),
     ...(limit !== undefined && { limit }),
+    ...(operation !== undefined && { operation }),
     requestId,
   };
 }

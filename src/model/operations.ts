@@ -10,11 +10,11 @@ export type Operations = {
    * @throws BUILDKIT_UNKNOWN, REBUILD_RUNNING, VERSION_EXISTS, DRAINING
    */
   rebuild(caller: Caller, request: RebuildRequest): Promise<Operation>;
-  /** The same again, for one that did not succeed. @throws as `rebuild`, NOT_FOUND, OPERATION_SUCCEEDED */
+  /** The same again, for one that did not succeed. @throws as `rebuild`, NOT_FOUND; OPERATION_ENDED where it did */
   resume(caller: Caller, id: string): Promise<Operation>;
   /**
    * Builds run on the image before the present one, from now on. Takes seconds where its template is still there.
-   * @throws BUILDKIT_UNKNOWN, NO_PREVIOUS_IMAGE, REBUILD_RUNNING
+   * @throws BUILDKIT_UNKNOWN, NO_PREVIOUS_IMAGE, REBUILD_RUNNING, IMAGE_CORRUPT
    */
   rollBack(caller: Caller, entry: string): Promise<ServedImage>;
 

@@ -12,6 +12,7 @@ import type { ImageHouse } from './image-house.ts';
 import { OperationJournal, readOperation } from './operation-journal.ts';
 import { rebuildImage } from './rebuild-image.ts';
 import { listOperations } from './recover-operations.ts';
+import { nextVersion, takenVersions } from './versions.ts';
 
 export type OperationsOptions = {
   /** Holds a folder for each operation. */
@@ -35,8 +36,8 @@ type Running = {
 
 export function createOperations({ directory, house, fleet, logger }: OperationsOptions): RunningOperations {
   const running = new Map<string, Running>();
-  /** Entries whose image is being changed, with what changes it. */
-  const busy = new Map<string, string>();
+  /** Entries whose image is being changed, with the operation that changes it; null for a roll back, which is none. */
+  const busy = new Map<string, string | null>();
   const stopping = new AbortController();
 
   const find = async (id: string): Promise<Operation> => {
@@ -48,15 +49,11 @@ export function createOperations({ directory, house, fleet, logger }: Operations
     await find(id);
     return running.get(id)?.journal.files ?? openBuildFiles(join(directory, id));
   };
-  const claim = (entry: string, id: string): Disposable => {
+  const claim = (entry: string, operation: string | null): Disposable => {
     stopping.signal.throwIfAborted();
     const other = busy.get(entry);
-    if (other !== undefined) {
-      throw new KilnError('REBUILD_RUNNING', `The image of ${entry} is being changed already: ${other}.`, {
-        details: { operation: other },
-      });
-    }
-    busy.set(entry, id);
+    if (other !== undefined) throw isBusy(entry, other);
+    busy.set(entry, operation);
     return { [Symbol.dispose]: () => void busy.delete(entry) };
   };
 
@@ -65,8 +62,10 @@ export function createOperations({ directory, house, fleet, logger }: Operations
     const id = uuid();
     using undo = new DisposableStack();
     undo.use(claim(entry.name, id));
-    const version = asked.version ?? (await house.nextVersion(entry.name));
-    await refuseTaken(entry.name, version, directory);
+    const taken = takenVersions(entry.name, await listOperations(directory));
+    const version =
+      asked.version ?? nextVersion([...taken.keys(), ...(await house.servedVersions(entry.name))]);
+    refuseTaken(entry.name, version, taken);
     const request = { ...asked, entry: entry.name, version };
     const journal = await OperationJournal.open(newOperation({ id, request, resumes }), directory);
     const cancel = new AbortController();
@@ -111,7 +110,7 @@ export function createOperations({ directory, house, fleet, logger }: Operations
     async rollBack(caller, asked) {
       requireRole(caller, 'admin');
       const { name } = fleet.known(asked);
-      using _claim = claim(name, 'a roll back');
+      using _claim = claim(name, null);
       return await house.rollBack(name, stopping.signal);
     },
     async prune(caller, { dryRun }) {
@@ -168,16 +167,19 @@ function newOperation(given: Pick<Operation, 'id' | 'request' | 'resumes'>): Ope
   };
 }
 
+function isBusy(entry: string, operation: string | null): KilnError {
+  const message = `The image of ${entry} is being changed already, by ${operation === null ? 'a roll back' : `operation ${operation}`}; wait for its end${operation === null ? '' : ', or cancel it'}.`;
+  return new KilnError('REBUILD_RUNNING', message, { details: operation === null ? {} : { operation } });
+}
+
 /** A version means one image, for good. */
-async function refuseTaken(entry: string, version: string, directory: string): Promise<void> {
-  const taken = (await listOperations(directory)).find(
-    ({ request, state }) =>
-      state === 'succeeded' && !request.dryRun && request.entry === entry && request.version === version,
-  );
-  if (!taken) return;
+function refuseTaken(entry: string, version: string, taken: ReadonlyMap<string, string>): void {
+  const operation = taken.get(version);
+  if (operation === undefined) return;
   throw new KilnError(
     'VERSION_EXISTS',
-    `${entry} has a version ${version} already: ${taken.id}. Name another.`,
+    `${entry} has a version ${version} already, made by operation ${operation}; name another, or none for the next.`,
+    { details: { operation } },
   );
 }
 

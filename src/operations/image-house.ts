@@ -27,8 +27,8 @@ export type ImageHouse = {
   startVm(entry: Entry, templates: TemplateSource, signal: AbortSignal): Promise<WarmVm>;
   /** Builds run on it from now on, also after a restart. */
   serve(image: VmImage, templates: TemplateSource, ref: ImageRef): Promise<void>;
-  /** The version that the next image of an entry gets by default. */
-  nextVersion(entry: string): Promise<string>;
+  /** Of the images that an entry serves and that it served before. */
+  servedVersions(entry: string): Promise<readonly string[]>;
   /** @param options.isBusy Whether the image of an entry is being changed. */
   prune(options: { isBusy: (entry: string) => boolean; dryRun: boolean }): Promise<readonly PrunedImage[]>;
   /** @throws KilnError NO_PREVIOUS_IMAGE */
@@ -67,10 +67,9 @@ export function createImageHouse(options: ImageHouseOptions): ImageHouse {
       await fleet.serve(image, templates, async (signal) => load(await open(signal), signal));
       scheduler.renew(image.entry);
     },
-    async nextVersion(entry) {
-      const [, major, minor, patch] =
-        /^v(\d+)\.(\d+)\.(\d+)$/.exec((await served.read(entry))?.served?.version ?? '') ?? [];
-      return patch === undefined ? 'v0.1.0' : `v${major}.${minor}.${Number(patch) + 1}`;
+    async servedVersions(entry) {
+      const record = await served.read(entry);
+      return [record?.served, record?.previous].flatMap((ref) => (ref ? [ref.version] : []));
     },
     prune: (options) => pruneImages({ made, served }, options),
     async rollBack(entry, signal) {

@@ -51,8 +51,12 @@ test('a rebuild goes on when its client leaves, and can be begun without one (si
   const async = await api.post('/admin/images/rebuild').set('Prefer', 'respond-async');
   assertProblem(async, 415, 'CONTENT_TYPE');
   release();
-  await waitFor(() => house.served.length === 1, 'it is served');
-  assert.match(problem.detail, /is being changed already/);
+  assert.match(
+    problem.detail,
+    /is being changed already, by operation \S+; wait for its end, or cancel it\.$/,
+  );
+  await api.get(`/admin/operations/${problem.operation}/events?follow=true`).expect(200);
+  assert.deepEqual(house.served, [`${entry} v0.1.0`]);
   const accepted = await api
     .post('/admin/images/rebuild')
     .set('Prefer', 'respond-async')

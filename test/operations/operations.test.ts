@@ -127,6 +127,16 @@ test('a version means one image: it is not made again, not even after it was rol
   await assert.rejects(operations.rebuild(localAdmin, versioned), { code: 'VERSION_EXISTS' });
 });
 
+test('the next version follows the highest that there was, also after a roll back (simulated images)', async () => {
+  await using opened = await openOperations();
+  const { operations } = opened;
+  for (const version of ['v0.9.0', 'v0.10.0', 'v0.2.0'])
+    await finish(operations, await operations.rebuild(localAdmin, { ...asked, version }));
+  await operations.rollBack(localAdmin, entry);
+  const next = await finish(operations, await operations.rebuild(localAdmin, asked));
+  assert.deepEqual([next.request.version, next.state], ['v0.10.1', 'succeeded']);
+});
+
 test('a cancelled rebuild ends and is resumed by another, of the same version (simulated images)', async () => {
   await using opened = await openOperations();
   const { operations, house } = opened;

@@ -70,7 +70,7 @@ export function simulateHouse(
     async serve({ entry }, _templates, ref) {
       served.push(`${entry} ${ref?.version}`);
     },
-    nextVersion: async () => `v0.1.${served.length}`,
+    servedVersions: async () => [],
     prune: async ({ isBusy, dryRun }) =>
       isBusy(entryOfPrune) ? [] : [{ entry: entryOfPrune, version: 'v0.0.1', bytes: dryRun ? 1 : 2 }],
     async rollBack(entry) {

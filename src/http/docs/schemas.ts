@@ -230,6 +230,7 @@ export const problemSchema = z
     entry: z.string().optional().meta({ description: 'The archive entry it is about.' }),
     field: z.string().optional().meta({ description: 'The field of the spec it is about.' }),
     limit: z.number().optional().meta({ description: 'The limit that was broken.' }),
+    operation: z.uuid().optional().meta({ description: 'Id of the operation it is about.' }),
     requestId: z.string(),
   })
   .meta({ id: 'Problem', description: 'A refusal, as RFC 9457 has it.' });
