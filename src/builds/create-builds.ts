@@ -21,13 +21,12 @@ import { type Caller, requireRole } from '../model/caller.ts';
 import type { ContextLimits, DockerfilePolicy } from '../model/context.ts';
 import { KilnError } from '../model/error.ts';
 import { orGone, readOrGone } from '../model/gone.ts';
-import type { Matrix } from '../model/matrix.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
 import { acceptBuilds, type BegunBuild } from './accept-builds.ts';
 import type { RunDependencies } from './accepted-build.ts';
 import { attendBuild } from './attend-build.ts';
 import { checkEntries, checkWithoutContext, type RequestRules, sealRequest } from './check-request.ts';
-import { describeMatrix } from './describe-matrix.ts';
+import { createMatrixDescription } from './describe-matrix.ts';
 import type { Journal, JournalOptions } from './journal.ts';
 import { Receptions } from './receptions.ts';
 import type { Retention } from './retention.ts';
@@ -86,13 +85,13 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
   const receptions = new Receptions();
   let draining = false;
 
-  const filesOf = async (caller: Caller, id: string): Promise<BuildFiles> => {
+  const filesOf = async (caller: Pick<Caller, 'tenant'>, id: string): Promise<BuildFiles> => {
     await getRecord(caller, id);
     const running = active.get(id);
     if (running) return running.journal.files;
     return orGone(id, openBuildFiles(join(buildsDirectory, id)));
   };
-  const getRecord = async (caller: Caller, id: string): Promise<BuildRecord> => {
+  const getRecord = async (caller: Pick<Caller, 'tenant'>, id: string): Promise<BuildRecord> => {
     // An id becomes part of a path: only what we made ourselves is looked for.
     if (!isUuid(id)) throw noSuchBuild();
     const record = active.get(id)?.journal.record ?? (await store.get(id));
@@ -145,11 +144,10 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
     if (stored.length === 0) throw new KilnError('NOT_FOUND', 'There is no matrix with this id.');
     return stored.map((record) => active.get(record.id)?.journal.record ?? record);
   };
-  const describe = (caller: Caller, id: string, records: readonly BuildRecord[]): Promise<Matrix> =>
-    describeMatrix(id, records, async (record) => {
-      const { log } = await filesOf(caller, record.id);
-      return () => log.read({ offset: 0, follow: false, signal: stopping.signal });
-    });
+  const describe = createMatrixDescription(async ({ id, tenant }) => {
+    const { log } = await filesOf({ tenant }, id);
+    return readOrGone(id, log.read({ offset: 0, follow: false, signal: stopping.signal }));
+  });
 
   const builds: RunningBuilds = {
     receive(caller, progress) {
@@ -179,9 +177,9 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
 
     async startMatrix(caller, request) {
       const id = uuid();
-      return describe(caller, id, await startAll(caller, request, id));
+      return describe(id, await startAll(caller, request, id));
     },
-    matrix: async (caller, id) => describe(caller, id, await recordsOf(caller, id)),
+    matrix: async (caller, id) => describe(id, await recordsOf(caller, id)),
     async cancelMatrix(caller, id, reason) {
       requireRole(caller, 'build');
       const open = (await recordsOf(caller, id)).filter(({ state }) => !isTerminal(state));

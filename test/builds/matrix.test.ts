@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { readdir } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
+import { join } from 'node:path';
 import { test } from 'node:test';
 import { createBuilds, type RunningBuilds } from '../../src/builds/create-builds.ts';
 import { DiskBudget } from '../../src/host/disk-budget.ts';
@@ -122,4 +123,20 @@ test('where the line has room for a part of a matrix only, none of it is there (
   assert.deepEqual((await builds.list(localAdmin, { limit: 10 })).builds, []);
   assert.deepEqual(await readdir(opened.buildsDirectory), []);
   assert.deepEqual(await images(opened), []);
+});
+
+test('a line of any length is compared, once: who looks again reads no log (simulated VMs)', async () => {
+  await using opened = await open([says('1'.repeat(200_000)), says('2'.repeat(200_000))]);
+  const { builds, buildsDirectory } = opened;
+  const context = await builds.stageContext(localAdmin, { bytes: archive(), declared: null }, signal);
+  const request = { spec, context, dockerfile: null, entries };
+  const { id, builds: made } = await builds.startMatrix(localAdmin, request);
+  for (const build of made) {
+    const range = { logOffset: 0, eventOffset: 0, follow: true, signal };
+    for await (const _item of await builds.watch(localAdmin, build.id, range));
+  }
+  const looks = await Promise.all([builds.matrix(localAdmin, id), builds.matrix(localAdmin, id)]);
+  for (const { id: build } of made) await rm(join(buildsDirectory, build), { recursive: true });
+  for (const matrix of [...looks, await builds.matrix(localAdmin, id)])
+    assert.equal(matrix.builds[1]?.firstDifference?.line, 2);
 });
