@@ -7,11 +7,10 @@ import { getArtifact } from './artifact.ts';
 import { type BuildEdge, postBuild } from './build.ts';
 import { createDocs } from './docs/docs.ts';
 import { guardBrowsers, guardHeaders } from './guards.ts';
+import { getEvents, getLog } from './log-and-events.ts';
 import {
   cancelOperation,
   getOperation,
-  getOperationEvents,
-  getOperationLog,
   listOperations,
   type OperationEdge,
   prune,
@@ -20,7 +19,7 @@ import {
   rollBack,
 } from './operations.ts';
 import { getCatalog, getReadiness, getVersion } from './probes.ts';
-import { cancelBuild, cancelMatrix, getBuild, getEvents, getLog, getMatrix, listBuilds } from './records.ts';
+import { cancelBuild, cancelMatrix, getBuild, getMatrix, listBuilds } from './records.ts';
 import { withCaller } from './with-caller.ts';
 
 type Methods = Partial<Record<'get' | 'post' | 'delete', RequestHandler>>;
@@ -33,8 +32,8 @@ export function createRoutes(edge: BuildEdge & OperationEdge): Readonly<Record<s
     '/build': { post },
     '/v1/builds': { get: known(listBuilds(edge)), post },
     '/v1/builds/:id': { get: known(getBuild(edge)), delete: known(cancelBuild(edge)) },
-    '/v1/builds/:id/log': { get: known(getLog(edge)) },
-    '/v1/builds/:id/events': { get: known(getEvents(edge)) },
+    '/v1/builds/:id/log': { get: known(getLog(edge.builds, edge.settings)) },
+    '/v1/builds/:id/events': { get: known(getEvents(edge.builds, edge.settings)) },
     '/v1/builds/:id/artifact': { get: known(getArtifact(edge)) },
     '/v1/matrices/:id': { get: known(getMatrix(edge)), delete: known(cancelMatrix(edge)) },
     '/admin/images/rebuild': { post: known(rebuild(edge)) },
@@ -43,8 +42,8 @@ export function createRoutes(edge: BuildEdge & OperationEdge): Readonly<Record<s
     '/admin/operations': { get: known(listOperations(edge)) },
     '/admin/operations/:id': { get: known(getOperation(edge)), delete: known(cancelOperation(edge)) },
     '/admin/operations/:id/resume': { post: known(resume(edge)) },
-    '/admin/operations/:id/log': { get: known(getOperationLog(edge)) },
-    '/admin/operations/:id/events': { get: known(getOperationEvents(edge)) },
+    '/admin/operations/:id/log': { get: known(getLog(edge.operations, edge.settings)) },
+    '/admin/operations/:id/events': { get: known(getEvents(edge.operations, edge.settings)) },
     '/catalog': { get: known(getCatalog(edge.builds)) },
     '/version': { get: known(getVersion(edge.builds)) },
     // Whoever watches over the process has no token.

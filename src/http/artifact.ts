@@ -1,6 +1,7 @@
 import type { Response } from 'express';
 import { asGone } from '../model/gone.ts';
-import { idOf, type RecordEdge } from './records.ts';
+import { idOf } from './id-of.ts';
+import type { RecordEdge } from './records.ts';
 import type { CallerHandler } from './with-caller.ts';
 
 /** The file a build kept: whole or a range of it, named by its digest. */

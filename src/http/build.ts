@@ -7,7 +7,7 @@ import type { Matrix } from '../model/matrix.ts';
 import { type BuildAnswer, endAnswer, sendBuild } from './answer/build-answer.ts';
 import { watchClient } from './answer/client.ts';
 import { type MatrixAnswer, sendMatrix } from './answer/matrix-answer.ts';
-import { prefersAsync } from './prefer.ts';
+import { prefersAsync, sendAccepted } from './prefer.ts';
 import type { HttpSettings } from './settings.ts';
 import type { AnswerOptions } from './upload/fields.ts';
 import { receiveBuild } from './upload/upload.ts';
@@ -86,9 +86,4 @@ async function followMatrix(
   for (const { id } of answer.matrix.builds) clients.use(edge.builds.attend(answer.caller, id));
   const { state } = await sendMatrix(answer, edge, signal);
   await endAnswer(answer, { state, exitCode: null }, edge.settings.readerStallMs);
-}
-
-function sendAccepted(request: Request, response: Response, record: BuildRecord | Matrix): void {
-  if (prefersAsync(request)) response.set('Preference-Applied', 'respond-async');
-  response.status(202).json(record);
 }

@@ -1,15 +1,13 @@
 import type { Request, Response } from 'express';
-import { requireRole } from '../model/caller.ts';
+import { type Caller, requireRole } from '../model/caller.ts';
 import { type Operation, rebuildSchema } from '../model/operation.ts';
 import type { Operations } from '../model/operations.ts';
 import { endAnswer } from './answer/build-answer.ts';
 import { openStream, watchClient } from './answer/client.ts';
-import { writeEvents } from './answer/events.ts';
-import { pruneSchema, rangeQuery, rollBackSchema } from './docs/schemas.ts';
+import { pruneSchema, rollBackSchema } from './docs/schemas.ts';
+import { idOf } from './id-of.ts';
 import { readJson } from './json-body.ts';
-import { prefersAsync } from './prefer.ts';
-import { readQuery } from './query.ts';
-import { idOf } from './records.ts';
+import { prefersAsync, sendAccepted } from './prefer.ts';
 import type { HttpSettings } from './settings.ts';
 import type { CallerHandler } from './with-caller.ts';
 
@@ -63,53 +61,25 @@ export function cancelOperation({ operations }: OperationEdge): CallerHandler {
     void response.json(await operations.cancel(caller, idOf(request), 'The operation was cancelled.'));
 }
 
-export function getOperationLog({ operations, settings }: OperationEdge): CallerHandler {
-  return async (caller, request, response) => {
-    using client = watchClient(request);
-    const { signal } = client;
-    const { offset, follow } = readQuery(rangeQuery, request.query);
-    const chunks = await operations.readLog(caller, idOf(request), { offset, follow, signal });
-    const writer = openStream(response, { type: 'text/plain', stallMs: settings.readerStallMs }, signal);
-    for await (const chunk of chunks) await writer.write(chunk);
-    response.end();
-  };
+/** An operation and the response that follows it. */
+type OperationAnswer = {
+  readonly caller: Caller;
+  readonly request: Request;
+  readonly response: Response;
+  readonly operation: Operation;
+};
+
+async function answer(begun: OperationAnswer, edge: OperationEdge): Promise<void> {
+  const { request, response, operation } = begun;
+  response.set('Location', `/admin/operations/${operation.id}`);
+  if (prefersAsync(request)) sendAccepted(request, response, operation);
+  else await followOperation(begun, edge);
 }
 
-export function getOperationEvents({ operations, settings }: OperationEdge): CallerHandler {
-  return async (caller, request, response) => {
-    using client = watchClient(request);
-    const { signal } = client;
-    const type = request.accepts(['application/x-ndjson', 'text/event-stream']) || 'application/x-ndjson';
-    const { offset, follow } = readQuery(rangeQuery, request.query);
-    await using events = await operations.events(caller, idOf(request), { offset, follow, signal });
-    const writer = openStream(response, { type, stallMs: settings.readerStallMs }, signal);
-    await writeEvents(events, writer, {
-      sse: type === 'text/event-stream',
-      keepAliveMs: settings.keepAliveMs,
-    });
-    response.end();
-  };
-}
-
-async function answer(
-  {
-    caller,
-    request,
-    response,
-    operation,
-  }: {
-    caller: Parameters<CallerHandler>[0];
-    request: Request;
-    response: Response;
-    operation: Operation;
-  },
+async function followOperation(
+  { caller, request, response, operation }: OperationAnswer,
   { operations, settings }: OperationEdge,
 ): Promise<void> {
-  response.set('Location', `/admin/operations/${operation.id}`);
-  if (prefersAsync(request)) {
-    response.set('Preference-Applied', 'respond-async').status(202).json(operation);
-    return;
-  }
   using client = watchClient(request);
   const { signal } = client;
   const range = { logOffset: 0, eventOffset: 0, follow: true, signal };

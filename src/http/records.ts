@@ -1,9 +1,6 @@
-import type { Request, Response } from 'express';
-import { isTerminal } from '../model/build.ts';
 import type { Builds } from '../model/builds.ts';
-import { openStream, watchClient } from './answer/client.ts';
-import { writeEvents } from './answer/events.ts';
-import { listQuery, rangeQuery } from './docs/schemas.ts';
+import { listQuery } from './docs/schemas.ts';
+import { idOf } from './id-of.ts';
 import { readQuery } from './query.ts';
 import type { HttpSettings } from './settings.ts';
 import type { CallerHandler } from './with-caller.ts';
@@ -36,69 +33,4 @@ export function getMatrix({ builds }: RecordEdge): CallerHandler {
 export function cancelMatrix({ builds }: RecordEdge): CallerHandler {
   return async (caller, request, response) =>
     void response.json(await builds.cancelMatrix(caller, idOf(request), 'The matrix was cancelled.'));
-}
-
-/** The log's bytes, exactly. */
-export function getLog({ builds, settings }: RecordEdge): CallerHandler {
-  return async (caller, request, response) => {
-    using client = watchClient(request);
-    const { signal } = client;
-    const { offset, follow } = readQuery(rangeQuery, request.query);
-    const { state } = await builds.get(caller, idOf(request));
-    const chunks = await builds.readLog(caller, idOf(request), { offset, follow, signal });
-    const type = 'text/plain';
-    if (endHead(request, response, type)) return;
-    await using reader = fromIterable(chunks);
-    // While a refusal can still be said: the log of a build that has ended may be removed at any moment.
-    const first = isTerminal(state) ? await reader.next() : undefined;
-    const writer = openStream(response, { type, stallMs: settings.readerStallMs }, signal);
-    if (first && !first.done) await writer.write(first.value);
-    for await (const chunk of reader) await writer.write(chunk);
-    response.end();
-  };
-}
-
-async function* fromIterable<T>(items: AsyncIterable<T>): AsyncGenerator<T, void> {
-  yield* items;
-}
-
-/** The events as NDJSON, or as server-sent events that a browser resumes by itself. */
-export function getEvents({ builds, settings }: RecordEdge): CallerHandler {
-  return async (caller, request, response) => {
-    using client = watchClient(request);
-    const { signal } = client;
-    const type = request.accepts(['application/x-ndjson', 'text/event-stream']) || 'application/x-ndjson';
-    const sse = type === 'text/event-stream';
-    const { offset, follow } = readQuery(rangeQuery, resumed(request));
-    const { state } = await builds.get(caller, idOf(request));
-    await using events = await builds.events(caller, idOf(request), { offset, follow, signal });
-    if (endHead(request, response, type)) return;
-    const first = isTerminal(state) ? await events.next() : undefined;
-    if (sse && first?.done) {
-      // A browser reconnects whenever a stream of events ends, unless the answer is 204.
-      response.status(204).end();
-      return;
-    }
-    const writer = openStream(response, { type, stallMs: settings.readerStallMs }, signal);
-    const how = { sse, keepAliveMs: settings.keepAliveMs };
-    if (first && !first.done) await writeEvents([first.value], writer, how);
-    await writeEvents(events, writer, how);
-    response.end();
-  };
-}
-
-/** A browser that reconnects sends Last-Event-ID: it counts, not the offset in the URL. */
-function resumed({ query, headers }: Request): Request['query'] {
-  const lastEventId = headers['last-event-id'];
-  return lastEventId === undefined ? query : { ...query, offset: String(lastEventId) };
-}
-
-function endHead(request: Request, response: Response, type: string): boolean {
-  if (request.method !== 'HEAD') return false;
-  response.type(type).end();
-  return true;
-}
-
-export function idOf(request: Request): string {
-  return String(request.params['id']);
 }

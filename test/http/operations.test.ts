@@ -25,6 +25,11 @@ test('a rebuild streams its log and says how it ended; it is found, read and rol
   assert.match(log.text, /^ {2}buildkit/);
   const events = await curl([`${url}/admin/operations/${id}/events?follow=true`]);
   assert.deepEqual(JSON.parse(events.body.trim().split('\n').at(-1) ?? '').type, 'verdict');
+  const sse = await curl(['-H', 'Accept: text/event-stream', `${url}/admin/operations/${id}/events`]);
+  const [, last = ''] = /id: (\d+)\nevent: verdict\n/.exec(sse.body) ?? [];
+  const seen = { Accept: 'text/event-stream', 'Last-Event-ID': last };
+  await api.get(`/admin/operations/${id}/events`).set(seen).expect(204);
+  await api.head(`/admin/operations/${id}/log`).expect(200);
   assertProblem(await api.delete(`/admin/operations/${id}`), 409, 'OPERATION_ENDED');
   assertProblem(await api.post(`/admin/operations/${id}/resume`), 409, 'OPERATION_ENDED');
   const back = await api.post('/admin/images/rollback').send({ entry: 'v0.20.2' }).expect(200);

@@ -75,7 +75,7 @@ export function describeRoutes(): readonly RouteDescription[] {
     {
       ...{ id: 'getEvents', method: 'get', path: '/v1/builds/{id}/events', role: 'read' },
       summary: 'The events',
-      description: 'The id of a server-sent event is the offset to come back with; Last-Event-ID does so.',
+      description: resumable,
       query: rangeQuery,
       errors: [...ofBuild, 'GONE', 'OFFSET_INVALID', 'PARAM_INVALID', 'OUT_OF_RANGE'],
       responses: {
@@ -134,6 +134,9 @@ export function describeRoutes(): readonly RouteDescription[] {
   ];
 }
 
+/** Of events. */
+export const resumable =
+  'The id of a server-sent event is the offset to come back with; Last-Event-ID does so.';
 export const events = {
   'application/x-ndjson': { schema: eventSchema },
   'text/event-stream': { schema: z.string() },

@@ -1,5 +1,5 @@
 import { rebuildSchema } from '../../model/operation.ts';
-import { always, events, json, type RouteDescription, text } from './openapi-routes.ts';
+import { always, events, json, type RouteDescription, resumable, text } from './openapi-routes.ts';
 import {
   operationSchema,
   operationsSchema,
@@ -87,6 +87,7 @@ export function describeOperationRoutes(): readonly RouteDescription[] {
     {
       ...{ id: 'getOperationEvents', method: 'get', path: '/admin/operations/{id}/events', role: 'admin' },
       summary: 'Its steps as they begin and end, the verdict last',
+      description: resumable,
       query: rangeQuery,
       errors: [...ofOperation, 'OFFSET_INVALID', 'PARAM_INVALID', 'OUT_OF_RANGE'],
       responses: { 200: { description: 'One event a line, or server-sent events.', content: events } },
