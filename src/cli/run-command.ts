@@ -36,12 +36,12 @@ function readArguments({ name, takes, options, words }: Command, args: readonly 
   const known = Object.fromEntries(options.map((option) => [option, { type: 'string' } as const]));
   const parsed = parse(args, known);
   const usage = `npm run kiln -- ${name} ${takes}`.trimEnd();
-  if (typeof parsed === 'string') throw misused(`${parsed} It is: ${usage}`);
-  if (parsed.words.length !== words) throw misused(`It is: ${usage}`);
+  if (typeof parsed === 'string') throw misused(`${parsed}. Write: ${usage}`);
+  if (parsed.words.length !== words) throw misused(`Write: ${usage}`);
   return parsed;
 }
 
-/** The arguments, or what is wrong with them. */
+/** The arguments, or what is wrong with them, without a full stop. */
 function parse(
   args: readonly string[],
   options: Readonly<Record<string, { readonly type: 'string' }>>,
@@ -50,7 +50,8 @@ function parse(
     const { values, positionals } = parseArgs({ args: [...args], options, allowPositionals: true });
     return { options: values, words: positionals };
   } catch (error) {
-    return error instanceof Error ? printable(error.message) : String(error);
+    // Node goes on with advice of its own.
+    return printable(String(error instanceof Error ? error.message : error).split('. ', 1)[0] ?? '');
   }
 }
 

@@ -15,7 +15,7 @@ const tenantName = /^[a-z0-9][a-z0-9-]{0,62}$/;
 
 /** What may be chosen of a token. */
 export const tokenRequest = z.strictObject({
-  role: z.enum(roles, `must be ${roles.join(', ')}`),
+  role: z.enum(roles, `must be one of ${roles.join(', ')}`),
   tenant: z
     .string()
     .regex(tenantName, 'must be at most 63 lower-case letters, digits and hyphens')

@@ -59,17 +59,17 @@ test('what is asked for wrongly is told in a sentence, and makes nothing', () =>
     for (const [args, told] of [
       [['token'], /^kiln: There is no command 'token'; .*--help/],
       [['token', 'creates'], /^kiln: There is no command 'token creates'/],
-      [['token', 'create'], /^kiln: --role must be read, build, admin\.\n$/],
-      [['token', 'create', '--role', 'owner'], /^kiln: --role must be read, build, admin\.\n$/],
+      [['token', 'create'], /^kiln: --role must be one of read, build, admin\.\n$/],
+      [['token', 'create', '--role', 'owner'], /^kiln: --role must be one of read, build, admin\.\n$/],
       [['token', 'create', '--role', 'read', '--tenant', '../x'], /^kiln: --tenant must be at most 63 /],
       [['token', 'create', '--role', 'read', '--name', 'a\u001b[2J'], /^kiln: --name must be at most 100 /],
       [
         ['token', 'create', '--role', 'read', '--days', '0'],
         /^kiln: --days must be a number from 1 to 9999\.\n$/,
       ],
-      [['token', 'create', '--scope', 'x'], /--scope.*It is: npm run kiln -- token create --role/],
-      [['token', 'list', 'all'], /^kiln: It is: npm run kiln -- token list\n$/],
-      [['token', 'revoke'], /^kiln: It is: npm run kiln -- token revoke ID\n$/],
+      [['token', 'create', '--scope', 'x'], /^kiln: Unknown option '--scope'\. Write: npm run kiln -- token create --role/],
+      [['token', 'list', 'all'], /^kiln: Write: npm run kiln -- token list\n$/],
+      [['token', 'revoke'], /^kiln: Write: npm run kiln -- token revoke ID\n$/],
       [['token', 'revoke', '../../x'], /^kiln: There is no token \.\.\/\.\.\/x; /],
     ] as const) {
       const { status, stdout, stderr } = await kiln(data, ...args);
