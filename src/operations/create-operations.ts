@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { validate as isUuid, v7 as uuid } from 'uuid';
 import type { Fleet } from '../fleet/fleet.ts';
 import type { Logger } from '../lib/logger.ts';
@@ -8,6 +9,7 @@ import { requireRole } from '../model/caller.ts';
 import { KilnError } from '../model/error.ts';
 import { type Operation, type RebuildRequest, rebuildSteps } from '../model/operation.ts';
 import type { Operations } from '../model/operations.ts';
+import { finishOperation } from './finish-operation.ts';
 import type { ImageHouse } from './image-house.ts';
 import { OperationJournal, readOperation } from './operation-journal.ts';
 import { rebuildImage } from './rebuild-image.ts';
@@ -27,6 +29,9 @@ export type RunningOperations = Operations & {
   close(): Promise<void>;
 };
 
+/** What an operation does ends within seconds; only a full disk keeps it from its end for longer. */
+const cancelDeadlineMs = 30_000;
+
 type Running = {
   readonly journal: OperationJournal;
   readonly cancel: AbortController;
@@ -38,7 +43,17 @@ export function createOperations({ directory, house, fleet, logger }: Operations
   const running = new Map<string, Running>();
   /** Entries whose image is being changed, with the operation that changes it; null for a roll back, which is none. */
   const busy = new Map<string, string | null>();
+  /** Calls that are at work: `close` waits for them, too. */
+  const calls = new Set<Promise<unknown>>();
   const stopping = new AbortController();
+  const attended = async <T>(call: Promise<T>): Promise<T> => {
+    calls.add(call);
+    try {
+      return await call;
+    } finally {
+      calls.delete(call);
+    }
+  };
 
   const find = async (id: string): Promise<Operation> => {
     // An id becomes part of a path: only what we made ourselves is looked for.
@@ -67,6 +82,7 @@ export function createOperations({ directory, house, fleet, logger }: Operations
       asked.version ?? nextVersion([...taken.keys(), ...(await house.servedVersions(entry.name))]);
     refuseTaken(entry.name, version, taken);
     const request = { ...asked, entry: entry.name, version };
+    stopping.signal.throwIfAborted();
     const journal = await OperationJournal.open(newOperation({ id, request, resumes }), directory);
     const cancel = new AbortController();
     const signal = AbortSignal.any([cancel.signal, stopping.signal]);
@@ -83,35 +99,29 @@ export function createOperations({ directory, house, fleet, logger }: Operations
 
   /** Never rejects. */
   const run = async (journal: OperationJournal, work: () => Promise<void>): Promise<void> => {
-    const { id, request } = journal.operation;
-    try {
-      const verdict = await endOf(work);
-      if (verdict.state !== 'succeeded')
-        await journal.log(Buffer.from(`kiln: ${verdict.state}: ${verdict.message}\n`));
-      await journal.finish(verdict);
-      logger.info({ operation: id, entry: request.entry, ...verdict }, 'an operation ended');
-    } catch (error) {
-      logger.error({ operation: id, error }, 'an operation could not be recorded');
-    }
+    const verdict = await endOf(work);
+    if (verdict.state !== 'succeeded')
+      await journal.log(Buffer.from(`kiln: ${verdict.state}: ${verdict.message}\n`)).catch(() => undefined);
+    await finishOperation(journal, verdict, { stopping: stopping.signal, logger });
   };
 
   const operations: RunningOperations = {
     async rebuild(caller, request) {
       requireRole(caller, 'admin');
-      return begin(request, null);
+      return attended(begin(request, null));
     },
     async resume(caller, id) {
       requireRole(caller, 'admin');
       const { state, request } = await find(id);
       if (state === 'succeeded')
         throw new KilnError('OPERATION_ENDED', `Operation ${id} succeeded; there is nothing left to resume.`);
-      return begin(request, id);
+      return attended(begin(request, id));
     },
     async rollBack(caller, asked) {
       requireRole(caller, 'admin');
       const { name } = fleet.known(asked);
       using _claim = claim(name, null);
-      return await house.rollBack(name, stopping.signal);
+      return await attended(house.rollBack(name, stopping.signal));
     },
     async prune(caller, { dryRun }) {
       requireRole(caller, 'admin');
@@ -131,8 +141,13 @@ export function createOperations({ directory, house, fleet, logger }: Operations
       const one = running.get(id);
       if (!one) throw new KilnError('OPERATION_ENDED', `Operation ${id} has ended already: ${state}.`);
       one.cancel.abort(new KilnError('CANCELLED', reason));
-      await one.done;
-      return find(id);
+      await Promise.race([one.done, sleep(cancelDeadlineMs, undefined, { ref: false })]);
+      const operation = await find(id);
+      if (operation.state !== 'running') return operation;
+      throw new KilnError(
+        'STORAGE_FULL',
+        `Operation ${id} is being cancelled; its end could not be recorded in ${cancelDeadlineMs / 1000} s. Most likely the disk of the build service is full; its log tells.`,
+      );
     },
     async watch(caller, id, range) {
       requireRole(caller, 'admin');
@@ -148,6 +163,7 @@ export function createOperations({ directory, house, fleet, logger }: Operations
     },
     async close() {
       stopping.abort(new KilnError('DRAINING', 'The service is stopping.'));
+      await Promise.allSettled(calls);
       await Promise.all([...running.values()].map(({ done }) => done));
     },
   };

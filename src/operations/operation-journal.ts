@@ -64,14 +64,32 @@ export class OperationJournal {
     if (step) await appendEvent(this.files, { at, type: 'step', step });
   }
 
-  /** Ends the operation: whoever sees the verdict event finds the whole log, and the record ended. */
+  /**
+   * Ends the operation: whoever sees the verdict event finds the whole log, and the record ended. What failed may be tried again, and
+   * goes on from there.
+   * @throws KilnError STORAGE_FULL
+   */
   async finish(verdict: Verdict): Promise<void> {
-    const at = new Date().toISOString();
-    await this.files.log.end();
-    await this.change({ state: verdict.state, verdict, ended: at });
-    await appendEvent(this.files, { at, type: 'verdict', verdict });
-    await this.files.events.end();
+    // What the disk lost of the log is no reason to have no end.
+    await this.files.log.end().catch(() => undefined);
+    if (this.#operation.state === 'running') await this.change(endOperation(this.#operation, verdict));
+    await appendEvent(this.files, { at: new Date().toISOString(), type: 'verdict', verdict });
+    await this.close();
   }
+
+  /** Whoever follows it gets no more. Never rejects. */
+  async close(): Promise<void> {
+    for (const file of [this.files.log, this.files.events]) await file.end().catch(() => undefined);
+  }
+}
+
+/** The operation at its end, as its record has it: no step goes on. */
+export function endOperation(operation: Operation, verdict: Verdict): Operation {
+  const ended = new Date().toISOString();
+  const steps = operation.steps.map((step): Step => {
+    return step.state === 'running' ? { ...step, state: 'failed', ended } : step;
+  });
+  return { ...operation, state: verdict.state, verdict, steps, ended };
 }
 
 /** @throws KilnError NOT_FOUND */

@@ -68,7 +68,8 @@ async function step<T>(journal: OperationJournal, name: Step['name'], work: () =
     await journal.step(name, 'done');
     return result;
   } catch (error) {
-    await journal.step(name, 'failed');
+    // Where there is no room for that either, its end says so.
+    await journal.step(name, 'failed').catch(() => undefined);
     throw error;
   }
 }

@@ -5,7 +5,7 @@ import type { Logger } from '../lib/logger.ts';
 import { endBuildFiles } from '../logs/build-files.ts';
 import type { Verdict } from '../model/build.ts';
 import type { Operation } from '../model/operation.ts';
-import { readOperation, writeRecord } from './operation-journal.ts';
+import { endOperation, readOperation, writeRecord } from './operation-journal.ts';
 
 /** All that are kept, the newest first; folders without a record were never operations. */
 export async function listOperations(parent: string): Promise<Operation[]> {
@@ -29,10 +29,9 @@ export async function recoverOperations(parent: string, logger: Logger): Promise
     if (index >= maxKept) await removeQuietly(join(parent, operation.id));
     if (index >= maxKept || operation.state !== 'running') continue;
     const directory = join(parent, operation.id);
-    const at = new Date().toISOString();
     try {
-      await writeRecord(directory, { ...operation, state: verdict.state, verdict, ended: at });
-      await endBuildFiles(directory, { at, type: 'verdict', verdict });
+      await writeRecord(directory, endOperation(operation, verdict));
+      await endBuildFiles(directory, { at: new Date().toISOString(), type: 'verdict', verdict });
     } catch (error) {
       logger.warn({ operation: operation.id, error }, 'an interrupted operation could not be ended');
     }

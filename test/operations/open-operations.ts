@@ -13,8 +13,11 @@ export type OpenedOperations = AsyncDisposable & {
 };
 
 /** The real operations on a folder of their own, over a simulated house. */
-export async function openOperations(house: SimulatedHouse = simulateHouse()): Promise<OpenedOperations> {
-  const directory = await mkdtemp(join(tmpdir(), 'kiln-operations-'));
+export async function openOperations(
+  house: SimulatedHouse = simulateHouse(),
+  parent = tmpdir(),
+): Promise<OpenedOperations> {
+  const directory = await mkdtemp(join(parent, 'kiln-operations-'));
   const operations = createOperations({
     ...{ directory, house, fleet: await fleetOfOne(), logger: createMemoryLogger() },
   });
