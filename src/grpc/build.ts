@@ -27,8 +27,10 @@ export async function runBuildCall(
   const { caller } = call;
   const { accepted, detach } = await accept(call, { builds, upload });
   const ids = 'matrix' in accepted ? accepted.matrix.builds.map(({ id }) => id) : [accepted.record.id];
-  const matrix = 'matrix' in accepted ? { matrix: accepted.matrix.id } : {};
-  logger.info({ ...matrix, builds: ids, tenant: caller.tenant }, 'build accepted');
+  const { tenant } = caller;
+  if ('matrix' in accepted)
+    logger.info({ matrix: accepted.matrix.id, tenant, builds: ids }, 'matrix accepted');
+  else logger.info({ build: accepted.record.id, tenant }, 'build accepted');
   await using clients = new AsyncDisposableStack();
   if (!detach) for (const id of ids) clients.use(builds.attend(caller, id));
   if ('matrix' in accepted) await sendMatrix(accepted.matrix, builds, call);

@@ -41,7 +41,10 @@ export function openServed(entry: string, { request, served, logger }: Known, fi
       });
     // Served itself, or the last that is left.
     if (first) ways.splice(record?.served === null ? 0 : ways.length, 0, first);
-    let damage: unknown = new KilnError('IMAGE_CORRUPT', `There is no VM image of ${entry} any more.`);
+    let damage: unknown = new KilnError(
+      'IMAGE_CORRUPT',
+      `There is no VM image of ${entry} any more; a caller with the role admin can make one: POST /admin/images/rebuild.`,
+    );
     for (const [index, open] of ways.entries()) {
       try {
         return await open(signal);

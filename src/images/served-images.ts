@@ -31,20 +31,23 @@ export class ServedImages {
     try {
       return recordSchema.parse(JSON.parse(text));
     } catch (cause) {
-      throw new KilnError('INTERNAL', `${path} is damaged; without it ${entry} serves its first image.`, {
-        cause,
-      });
+      throw new KilnError(
+        'INTERNAL',
+        `${path} is damaged; remove it, and ${entry} serves the image that a start of kiln makes.`,
+        {
+          cause,
+        },
+      );
     }
   }
 
-  /** From now on. @returns what is served now and what was before. */
-  async serve(entry: string, next: ImageRef): Promise<Served> {
+  /** Builds of the entry run on this image from now on. */
+  async serve(entry: string, next: ImageRef): Promise<void> {
     const before = await this.read(entry);
-    const record = { served: next, previous: before?.served ?? null };
+    const record: Served = { served: next, previous: before?.served ?? null };
     const path = this.#path(entry);
     await writeFile(`${path}.new`, `${JSON.stringify(record, null, 2)}\n`);
     await rename(`${path}.new`, path);
-    return record;
   }
 
   #path(entry: string): string {

@@ -7,8 +7,8 @@ import type { Matrix } from './matrix.ts';
 import type { BuildSpec } from './spec.ts';
 
 /**
- * The use-cases, as the edges see them. Every promise rejects with a KilnError. Reading takes the role read, `check` to `start` and
- * `cancel` the role build (ROLE_TOO_LOW); a build of another tenant is NOT_FOUND, whatever is asked of it.
+ * The use-cases, as the edges see them. Every promise rejects with a KilnError. Reading takes the role read, `receive` to `startMatrix`,
+ * `cancel` and `cancelMatrix` the role build (ROLE_TOO_LOW); a build of another tenant is NOT_FOUND, whatever is asked of it.
  */
 export type Builds = {
   /**
@@ -19,11 +19,11 @@ export type Builds = {
 
   /**
    * Checks what can be told of a request before its context is there, so that nobody uploads one in vain; `start` checks it
-   * again. @throws PARAM_INVALID, FRONTEND_NOT_ALLOWED, DOCKERFILE_INVALID
+   * again. @throws PARAM_INVALID, BUILDKIT_UNKNOWN, BUILDKIT_NOT_MADE, FRONTEND_NOT_ALLOWED, DOCKERFILE_INVALID
    */
   check(caller: Caller, request: CheckedRequest): void;
 
-  /** Streams an uploaded archive (tar, gzip, zip) through the context guard into a staged image for the VM. */
+  /** Streams an uploaded archive through the context guard into a staged image for the VM. */
   stageContext(caller: Caller, upload: ArchiveUpload, signal: AbortSignal): Promise<StagedContext>;
 
   /**

@@ -21,8 +21,8 @@ export type MatrixBuild = {
   readonly seconds: number | null;
   readonly imageDigest: string | null;
   /**
-   * Where its log first says something else than that of the first build, times and the numbers of steps aside; null where it does
-   * not, while one of the two has not ended, and for the first build itself.
+   * Where its log first says something else than that of the first build; times, the order and numbers of steps and the progress of
+   * transfers aside. Null where it does not, while one of the two has not ended or where one was removed, and for the first build itself.
    */
   readonly firstDifference: LogDifference | null;
 };

@@ -25,6 +25,10 @@ export function corruptImage(entry: string, directory: string, damage: string): 
   return new KilnError(
     'IMAGE_CORRUPT',
     `The VM image of ${entry} is damaged; whoever runs this service finds in its log what is to be done.`,
-    { cause: new Error(`${damage}. Remove ${directory} and start kiln again, which makes the image anew.`) },
+    {
+      cause: new Error(
+        `${damage}. Make another image with POST /admin/images/rebuild, or remove ${directory} and start kiln again.`,
+      ),
+    },
   );
 }

@@ -67,7 +67,10 @@ test('what is asked for wrongly is told in a sentence, and makes nothing', () =>
         ['token', 'create', '--role', 'read', '--days', '0'],
         /^kiln: --days must be a number from 1 to 9999\.\n$/,
       ],
-      [['token', 'create', '--scope', 'x'], /^kiln: Unknown option '--scope'\. Write: npm run kiln -- token create --role/],
+      [
+        ['token', 'create', '--scope', 'x'],
+        /^kiln: Unknown option '--scope'\. Write: npm run kiln -- token create --role/,
+      ],
       [['token', 'list', 'all'], /^kiln: Write: npm run kiln -- token list\n$/],
       [['token', 'revoke'], /^kiln: Write: npm run kiln -- token revoke ID\n$/],
       [['token', 'revoke', '../../x'], /^kiln: There is no token \.\.\/\.\.\/x; /],

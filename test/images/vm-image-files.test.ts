@@ -63,7 +63,7 @@ test('hidden damage passes a start and no check; from then on the image is refus
   assert.equal(error.code, 'IMAGE_CORRUPT');
   assert.match(error.message, /^The VM image of buildkit-v0\.20\.2 is damaged/);
   assert.ok(!error.message.includes('/'), 'callers are told no path of this machine');
-  const cause = `Error: ${image.disk} is not what it was made as. Remove ${image.directory} and start kiln again, which makes the image anew.`;
+  const cause = `Error: ${image.disk} is not what it was made as. Make another image with POST /admin/images/rebuild, or remove ${image.directory} and start kiln again.`;
   assert.equal(String(error.cause), cause);
   await rename(`${image.disk}.good`, image.disk);
   await image.open();
@@ -82,6 +82,6 @@ for (const [what, damage] of Object.entries(damages)) {
     await damage(image);
     const { code, cause } = KilnError.from(await image.open().catch((thrown: unknown) => thrown));
     assert.equal(code, 'IMAGE_CORRUPT');
-    assert.match(String(cause), /Remove \/\S+\/image and start/);
+    assert.match(String(cause), /remove \/\S+\/image and start/);
   });
 }

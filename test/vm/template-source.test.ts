@@ -107,7 +107,7 @@ for (const made of [undefined, true] as const) {
     assert.equal(error.code, 'IMAGE_CORRUPT');
     assert.equal(
       String(error.cause),
-      `Error: ${disk} is not what it was made as. Remove ${dirname(disk)} and start kiln again, which makes the image anew.`,
+      `Error: ${disk} is not what it was made as. Make another image with POST /admin/images/rebuild, or remove ${dirname(disk)} and start kiln again.`,
     );
     assert.equal(await damaged, error.message);
     assert.ok(!error.message.includes('/'), 'callers are told no path of this machine');

@@ -48,19 +48,21 @@ export const errorSentences: Readonly<Record<ErrorCode, string>> = {
   UPLOAD_TIMEOUT: 'The request came too slowly; send it again over a faster connection.',
   TOKEN_MISSING:
     'This needs a token in the header Authorization, or the metadata of that name: Bearer kiln_….',
-  TOKEN_INVALID: 'The token is not one of this service, was revoked, or has expired.',
-  TLS_REQUIRED: 'The request came from another machine without TLS, where others may read its token.',
-  ROLE_TOO_LOW: 'The token does not allow this; make one of the role that the answer names.',
+  TOKEN_INVALID:
+    'The token is not one of this service, was revoked, or has expired; ask who runs it for another.',
+  TLS_REQUIRED:
+    'The request came from another machine without TLS, where others may read its token; use https, and have a token revoked that was sent.',
+  ROLE_TOO_LOW: 'The token does not allow this; use one of the role that the answer names.',
   HOST_NOT_ALLOWED: 'The service was called by a name that is not its own; KILN_HOSTS lists further ones.',
   ORIGIN_NOT_ALLOWED: 'A web page of another site made the request.',
   METHOD_NOT_ALLOWED: 'The address does not take this method; Allow lists those it takes.',
-  NOT_FOUND: 'There is nothing at this address, or no build with this id.',
+  NOT_FOUND: 'There is nothing at this address, or no build, matrix or operation with this id.',
   BUILDKIT_NOT_MADE:
     'The catalog has this entry, and this service has no VM image of it yet; the answer says how it is made.',
   BUILDKIT_UNKNOWN: 'The catalog has no such BuildKit; the answer names the nearest it has.',
   REBUILD_RUNNING: 'The image of this entry is being changed already; wait for that operation, or cancel it.',
   VERSION_EXISTS: 'There is an image of this version; a version means one image, so name another.',
-  NO_PREVIOUS_IMAGE: 'The entry never ran on another image here, so there is none to go back to.',
+  NO_PREVIOUS_IMAGE: 'Builds of this entry never ran on another image here, so there is none to go back to.',
   OPERATION_ENDED:
     'The operation has ended, so that it can neither be cancelled nor, where it succeeded, resumed.',
   CANARY_FAILED:
@@ -69,13 +71,14 @@ export const errorSentences: Readonly<Record<ErrorCode, string>> = {
   NOT_READY: 'The build has not ended yet.',
   GONE: 'What the build kept has been removed.',
   CLIENT_GONE: 'The client closed its connection or stopped reading; its build is cancelled.',
-  CANCELLED: 'The build was cancelled.',
+  CANCELLED: 'The build or the operation was cancelled.',
   NO_CAPACITY:
-    'Too many builds are waiting or being uploaded, too many archives are being unpacked, or the disk is nearly full; try again after the time in Retry-After.',
+    'Too many builds are waiting or being uploaded, too many archives are being unpacked, too many calls are open, or the disk is nearly full; try again after the time in Retry-After.',
   DRAINING: 'The service is stopping; try again in a moment.',
   STORAGE_FULL: 'The disk of the service is full.',
   VIRTUALIZATION_UNAVAILABLE: 'No VM can be started here; /readyz says why.',
-  IMAGE_CORRUPT: 'The VM image or its template is damaged.',
+  IMAGE_CORRUPT:
+    'The VM image or its template is damaged; the log of the service names the file, and what is to be done.',
   CONFIG_INVALID: 'The service has a setting it cannot use.',
   REQUIREMENT_MISSING: 'The machine lacks a program that the service needs.',
   TIMEOUT: 'The build took longer than it was given; set the field timeout.',

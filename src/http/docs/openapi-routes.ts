@@ -62,7 +62,7 @@ export function describeRoutes(): readonly RouteDescription[] {
     {
       ...{ id: 'cancelBuild', method: 'delete', path: '/v1/builds/{id}', role: 'build' },
       summary: 'Cancel a build; answers when its VM is gone',
-      errors: [...ofBuild, 'BUILD_TERMINAL'],
+      errors: [...ofBuild, 'BUILD_TERMINAL', 'STORAGE_FULL'],
       responses: { 200: json('The record.', recordSchema) },
     },
     {
@@ -103,7 +103,7 @@ export function describeRoutes(): readonly RouteDescription[] {
     {
       ...{ id: 'cancelMatrix', method: 'delete', path: '/v1/matrices/{id}', role: 'build' },
       summary: 'Cancel the builds of a matrix that have not ended',
-      errors: [...ofBuild, 'BUILD_TERMINAL'],
+      errors: [...ofBuild, 'BUILD_TERMINAL', 'STORAGE_FULL'],
       responses: { 200: json('The matrix.', matrixSchema) },
     },
     {

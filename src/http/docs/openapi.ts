@@ -29,19 +29,29 @@ export function createOpenApiDocument(): object {
   });
 }
 
+/** What an address is about: its chapter in the document, and what its id is of. */
+const subjects = [
+  { paths: /^\/(v1\/)?build/, tag: 'Builds', about: 'build' },
+  { paths: /^\/v1\/matrices/, tag: 'Matrices', about: 'matrix' },
+  { paths: /^\/(admin|catalog)/, tag: 'Images', about: 'operation' },
+];
+/** All else; no address of it has an id. */
+const service = { tag: 'Service', about: '' };
+
 function toRouteConfig(
   { id, role, query, errors, responses, path, ...route }: RouteDescription,
   scheme: string,
 ): RouteConfig {
   const hasId = path.includes('{id}');
+  const { tag, about } = subjects.find(({ paths }) => paths.test(path)) ?? service;
   return {
     ...route,
     path,
     operationId: id,
     ...(role && { security: [{ [scheme]: [role] }, {}] }),
-    tags: [/^\/(v1\/)?build/.test(path) ? 'Builds' : 'Service'],
+    tags: [tag],
     request: {
-      ...(hasId && { params: z.object({ id: z.string().meta({ description: 'Id of the build.' }) }) }),
+      ...(hasId && { params: z.object({ id: z.string().meta({ description: `Id of the ${about}.` }) }) }),
       ...(query && { query }),
       ...route.request,
     },

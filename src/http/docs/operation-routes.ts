@@ -14,7 +14,10 @@ const ofOperation = [...always, 'NOT_FOUND'] as const;
 const ofBody = ['CONTENT_TYPE', 'BODY_INVALID', 'PARAM_INVALID'] as const;
 const ofRebuild = ['BUILDKIT_UNKNOWN', 'REBUILD_RUNNING', 'VERSION_EXISTS', 'DRAINING'] as const;
 const started = {
-  200: text('The log as it is printed; the last line says how the operation ended.', 'text/plain'),
+  200: text(
+    'The log as it is printed; the last line and the trailer X-Build-State say how the operation ended. The answer of one that did not succeed is cut off, so that curl exits with 18. Location names the operation.',
+    'text/plain',
+  ),
   202: json('Begun, with Prefer: respond-async.', operationSchema),
 };
 

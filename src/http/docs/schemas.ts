@@ -101,7 +101,7 @@ const differenceSchema = z.strictObject({
   of: z.enum(['own', 'first']).meta({
     description: "Whether it is a line of this build's log, or one of the first build's that it lacks.",
   }),
-  line: z.number().int().min(1),
+  line: z.number().int().min(1).meta({ description: 'Counted from 1.' }),
   text: z.string(),
 });
 
@@ -118,7 +118,7 @@ export const matrixSchema = z
         imageDigest: digest.nullable(),
         firstDifference: differenceSchema.nullable().meta({
           description:
-            'Where its log first says something else than that of the first build; times, the numbers of steps and the progress of transfers aside.',
+            'Where its log first says something else than that of the first build; times, the order and numbers of steps and the progress of transfers aside. Null where it does not, while one of the two has not ended, and for the first build.',
         }),
       }),
     ),
@@ -217,7 +217,7 @@ export const eventSchema = z
   .meta({
     id: 'BuildEvent',
     description:
-      'What happened in a build. `status` is one SolveStatus object as BuildKit wrote it: vertexes, statuses, logs, warnings; a large one comes in several.',
+      'What happened in a build or an operation. `status` is one SolveStatus object as BuildKit wrote it: vertexes, statuses, logs, warnings; a large one comes in several. `step` is of operations alone, as the begin and end of one.',
   });
 
 export const problemSchema = z
