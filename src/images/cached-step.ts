@@ -1,6 +1,6 @@
 import { createHash, randomUUID } from 'node:crypto';
 import { mkdir, readdir, readFile, rename } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { holdLock } from '../host/hold-lock.ts';
 import type { StepContext } from '../host/run-step.ts';
 import { exists, removeQuietly } from '../lib/files.ts';
@@ -75,6 +75,19 @@ async function makeResult(
     throw error;
   }
   context.progress(`${title}: made in ${((performance.now() - started) / 1000).toFixed(0)} s`);
+}
+
+/** Removes the result of a step: nobody ever finds a part of it. @returns whether it is gone */
+export async function removeResult(result: string): Promise<boolean> {
+  const leaving = join(dirname(result), `unfinished-${randomUUID()}`);
+  try {
+    await rename(result, leaving);
+  } catch (error) {
+    return error instanceof Error && 'code' in error && error.code === 'ENOENT';
+  }
+  // What stays is removed by whoever makes the next result.
+  await removeQuietly(leaving);
+  return true;
 }
 
 export function contentKey(inputs: readonly (string | Buffer)[]): string {

@@ -1,27 +1,29 @@
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { tryToRemove } from '../lib/files.ts';
 import type { PrunedImage } from '../model/operations.ts';
+import { removeResult } from './cached-step.ts';
 import type { MadeImages } from './made-images.ts';
 import type { ServedImages } from './served-images.ts';
 
 /**
  * Removes the VM images that operations made and that nothing needs any more. Kept are, of each entry, the one that is served, the one
  * before it and the first; VMs that still run on another have its files open.
- * @param options.isBusy Whether the image of an entry is being changed: then all of it is left alone.
+ * @param options.claim The right to change the images of an entry, for as long as it takes to remove one: what is being removed must
+ * not begin to serve. Null where somebody else changes them: then all of it is left alone.
  */
 export async function pruneImages(
   { made, served }: { made: MadeImages; served: ServedImages },
-  { isBusy, dryRun }: { isBusy: (entry: string) => boolean; dryRun: boolean },
+  { claim, dryRun }: { claim: (entry: string) => Disposable | null; dryRun: boolean },
 ): Promise<PrunedImage[]> {
   const pruned: PrunedImage[] = [];
   for (const { entry, ...image } of await made.list()) {
-    if (isBusy(entry)) continue;
+    using claimed = claim(entry);
+    if (!claimed) continue;
     const record = await served.read(entry);
     const kept = [record?.served, record?.previous].some((ref) => ref?.directory === image.directory);
     if (kept) continue;
     const bytes = await bytesOf(image.directory);
-    if (!dryRun && !(await tryToRemove(image.directory))) continue;
+    if (!dryRun && !(await removeResult(image.directory))) continue;
     if (!dryRun) await made.forget(entry, image);
     pruned.push({ entry, version: image.version, bytes });
   }

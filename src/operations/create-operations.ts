@@ -32,6 +32,9 @@ export type RunningOperations = Operations & {
 /** What an operation does ends within seconds; only a full disk keeps it from its end for longer. */
 const cancelDeadlineMs = 30_000;
 
+/** What changes the images of an entry. */
+type Change = { readonly operation: string } | 'a roll back' | 'pruning';
+
 type Running = {
   readonly journal: OperationJournal;
   readonly cancel: AbortController;
@@ -41,8 +44,8 @@ type Running = {
 
 export function createOperations({ directory, house, fleet, logger }: OperationsOptions): RunningOperations {
   const running = new Map<string, Running>();
-  /** Entries whose image is being changed, with the operation that changes it; null for a roll back, which is none. */
-  const busy = new Map<string, string | null>();
+  /** Entries whose images are being changed. */
+  const busy = new Map<string, Change>();
   /** Calls that are at work: `close` waits for them, too. */
   const calls = new Set<Promise<unknown>>();
   const stopping = new AbortController();
@@ -64,11 +67,11 @@ export function createOperations({ directory, house, fleet, logger }: Operations
     await find(id);
     return running.get(id)?.journal.files ?? openBuildFiles(join(directory, id));
   };
-  const claim = (entry: string, operation: string | null): Disposable => {
+  const claim = (entry: string, change: Change): Disposable => {
     stopping.signal.throwIfAborted();
     const other = busy.get(entry);
     if (other !== undefined) throw isBusy(entry, other);
-    busy.set(entry, operation);
+    busy.set(entry, change);
     return { [Symbol.dispose]: () => void busy.delete(entry) };
   };
 
@@ -76,7 +79,7 @@ export function createOperations({ directory, house, fleet, logger }: Operations
     const entry = fleet.known(asked.entry);
     const id = uuid();
     using undo = new DisposableStack();
-    undo.use(claim(entry.name, id));
+    undo.use(claim(entry.name, { operation: id }));
     const taken = takenVersions(entry.name, await listOperations(directory));
     const version =
       asked.version ?? nextVersion([...taken.keys(), ...(await house.servedVersions(entry.name))]);
@@ -120,12 +123,13 @@ export function createOperations({ directory, house, fleet, logger }: Operations
     async rollBack(caller, asked) {
       requireRole(caller, 'admin');
       const { name } = fleet.known(asked);
-      using _claim = claim(name, null);
+      using _claim = claim(name, 'a roll back');
       return await attended(house.rollBack(name, stopping.signal));
     },
     async prune(caller, { dryRun }) {
       requireRole(caller, 'admin');
-      return house.prune({ isBusy: (entry) => busy.has(entry), dryRun });
+      const free = (entry: string): Disposable | null => (busy.has(entry) ? null : claim(entry, 'pruning'));
+      return attended(house.prune({ claim: free, dryRun }));
     },
     async get(caller, id) {
       requireRole(caller, 'admin');
@@ -183,9 +187,17 @@ function newOperation(given: Pick<Operation, 'id' | 'request' | 'resumes'>): Ope
   };
 }
 
-function isBusy(entry: string, operation: string | null): KilnError {
-  const message = `The image of ${entry} is being changed already, by ${operation === null ? 'a roll back' : `operation ${operation}`}; wait for its end${operation === null ? '' : ', or cancel it'}.`;
-  return new KilnError('REBUILD_RUNNING', message, { details: operation === null ? {} : { operation } });
+function isBusy(entry: string, change: Change): KilnError {
+  const about =
+    typeof change === 'string'
+      ? { by: change, advice: 'wait for its end', details: {} }
+      : {
+          by: `operation ${change.operation}`,
+          advice: 'wait for its end, or cancel it',
+          details: change,
+        };
+  const message = `The image of ${entry} is being changed already, by ${about.by}; ${about.advice}.`;
+  return new KilnError('REBUILD_RUNNING', message, { details: about.details });
 }
 
 /** A version means one image, for good. */

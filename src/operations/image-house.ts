@@ -29,8 +29,11 @@ export type ImageHouse = {
   serve(image: VmImage, templates: TemplateSource, ref: ImageRef): Promise<void>;
   /** Of the images that an entry serves and that it served before. */
   servedVersions(entry: string): Promise<readonly string[]>;
-  /** @param options.isBusy Whether the image of an entry is being changed. */
-  prune(options: { isBusy: (entry: string) => boolean; dryRun: boolean }): Promise<readonly PrunedImage[]>;
+  /** @param options As those of `pruneImages`. */
+  prune(options: {
+    claim: (entry: string) => Disposable | null;
+    dryRun: boolean;
+  }): Promise<readonly PrunedImage[]>;
   /** @throws KilnError NO_PREVIOUS_IMAGE */
   rollBack(entry: string, signal: AbortSignal): Promise<ServedImage>;
 };

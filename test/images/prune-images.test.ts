@@ -8,7 +8,7 @@ import { pruneImages } from '../../src/images/prune-images.ts';
 import { ServedImages } from '../../src/images/served-images.ts';
 
 const [entry, other] = ['buildkit-v0.20.2', 'buildkit-v0.12.5'];
-const free = { isBusy: () => false, dryRun: false };
+const free = { claim: () => ({ [Symbol.dispose]: () => undefined }), dryRun: false };
 
 test('pruning keeps of each entry what is served and what was before, and what is not of this installation', async () => {
   const base = await mkdtemp(join(tmpdir(), 'kiln-prune-'));
@@ -35,7 +35,7 @@ test('pruning keeps of each entry what is served and what was before, and what i
   const would = await pruneImages({ made, served }, { ...free, dryRun: true });
   assert.deepEqual(named(would), expected);
   assert.ok(would.every(({ bytes }) => bytes >= 64 * 1024));
-  assert.deepEqual(await pruneImages({ made, served }, { ...free, isBusy: () => true }), []);
+  assert.deepEqual(await pruneImages({ made, served }, { ...free, claim: () => null }), []);
   assert.deepEqual(await readdir(cache), all);
 
   assert.deepEqual(named(await pruneImages({ made, served }, free)), expected);

@@ -236,7 +236,23 @@ test('what is being changed is not pruned (simulated images)', async () => {
   assert.equal((await operations.prune(localAdmin, { dryRun: true })).length, 1);
   const release = house.hold();
   const begun = await operations.rebuild(localAdmin, asked);
-  assert.deepEqual(await operations.prune(localAdmin, { dryRun: false }), []);
+  const pruned = operations.prune(localAdmin, { dryRun: false });
   release();
+  assert.deepEqual(await pruned, []);
   await finish(operations, begun);
+});
+
+test('what is being pruned is neither rebuilt nor rolled back to (simulated images)', async () => {
+  await using opened = await openOperations();
+  const { operations, house } = opened;
+  const release = house.hold();
+  const pruned = operations.prune(localAdmin, { dryRun: false });
+  await assert.rejects(operations.rebuild(localAdmin, asked), { code: 'REBUILD_RUNNING' });
+  await assert.rejects(operations.rollBack(localAdmin, entry), {
+    code: 'REBUILD_RUNNING',
+    message: /by pruning;/,
+  });
+  release();
+  assert.equal((await pruned).length, 1);
+  await finish(operations, await operations.rebuild(localAdmin, asked));
 });

@@ -71,8 +71,11 @@ export function simulateHouse(
       served.push(`${entry} ${ref?.version}`);
     },
     servedVersions: async () => [],
-    prune: async ({ isBusy, dryRun }) =>
-      isBusy(entryOfPrune) ? [] : [{ entry: entryOfPrune, version: 'v0.0.1', bytes: dryRun ? 1 : 2 }],
+    async prune({ claim, dryRun }) {
+      using claimed = claim(entryOfPrune);
+      await gate;
+      return claimed ? [{ entry: entryOfPrune, version: 'v0.0.1', bytes: dryRun ? 1 : 2 }] : [];
+    },
     async rollBack(entry) {
       if (served.length === 0) throw new KilnError('NO_PREVIOUS_IMAGE', 'There is none.');
       served.push(`${entry} back`);
