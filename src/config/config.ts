@@ -46,7 +46,7 @@ const address = (fallback: string) =>
     .regex(/^(\[[0-9a-fA-F:]+\]|[A-Za-z0-9_.-]+):\d{1,5}$/, 'must be host:port')
     .default(fallback);
 
-/** Where those who call a service keep their token, perhaps in the environment that kiln itself is started from. */
+/** Where callers keep their token, perhaps in the environment that kiln is started from: no setting, and no mistake. */
 const tokenVariable = 'KILN_TOKEN';
 
 /** Every setting, its default and what it means: the README's table and `--help` are made from this. */
@@ -70,7 +70,9 @@ const settings = z.object({
   KILN_ACCEL: z
     .enum(['auto', 'kvm', 'tcg'])
     .default('auto')
-    .describe('What VMs run on: KVM, software emulation, or KVM with emulation as a loopback-only fallback.'),
+    .describe(
+      'What VMs run on: KVM, software emulation (tcg), or KVM with emulation as a fallback while there are no tokens.',
+    ),
   KILN_ENTRIES: list('buildkit-v0.20.2').describe(
     'BuildKits to keep ready, made at the start where they are not there: v0.20.2,v0.12.5=1,… The first is that of builds that ask for none; a number says how many warm VMs, in place of KILN_POOL_SIZE. Any other that this host has a VM image of starts when a build asks for it.',
   ),
@@ -92,7 +94,7 @@ const settings = z.object({
   ),
   KILN_UPLOAD_MAX_BYTES: count(1, 4 * gibibyte).describe('Largest upload.'),
   KILN_CONTEXT_MAX_BYTES: count(1, 8 * gibibyte).describe('Largest context, unpacked to a tar.'),
-  KILN_CONTEXT_MAX_ENTRIES: count(1, 200_000).describe('Most entries of a context.'),
+  KILN_CONTEXT_MAX_ENTRIES: count(1, 200_000).describe('Most files, folders and links of a context.'),
   KILN_ARTIFACT_MAX_BYTES: count(1024 * 1024, 10 * gibibyte).describe('Largest artifact.'),
   KILN_LOG_MAX_BYTES: count(1024 * 1024, 2 * gibibyte).describe(
     'Largest log of a build, its events included; a build that prints more fails.',

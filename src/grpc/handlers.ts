@@ -13,8 +13,8 @@ import type { CallerGuard } from './caller-guard.ts';
 import { toServiceError } from './error-table.ts';
 import { holdLittle } from './hold-little.ts';
 import type { OpenCalls } from './open-calls.ts';
-import { startOperation } from './operation.ts';
 import { createSend, type Send } from './send.ts';
+import { watchCall } from './watch-call.ts';
 
 /** What every handler needs of the server around it. */
 export type HandlerContext = {
@@ -73,8 +73,8 @@ async function answer<Request, Answer>(
   work: (caller: Caller, outgoing: Outgoing<Answer>) => Promise<void>,
 ): Promise<void> {
   holdLittle(call);
-  using operation = startOperation(call, { maxMs: context.maxCallMs, shutdown: context.shutdown });
-  const { signal } = operation;
+  using watched = watchCall(call, { maxMs: context.maxCallMs, shutdown: context.shutdown });
+  const { signal } = watched;
   try {
     const caller = context.callerOf(call);
     using _open = context.calls.enter();

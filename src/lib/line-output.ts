@@ -39,7 +39,7 @@ export class LineOutput {
   }
 
   #writeAll(bytes: Buffer): void {
-    // Who was not waited for in vain once is not waited for again, until it takes something.
+    // A reader that was waited for in vain is not waited for again until it takes something: each line would cost the whole patience.
     const deadline = performance.now() + (this.#lost ? 0 : patienceMs);
     for (let written = 0; written < bytes.length; ) {
       try {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
-import { Decoders, type DecoderTurn } from '../../src/context/compression/decoders.ts';
+import { type DecoderPermit, Decoders } from '../../src/context/compression/decoders.ts';
 import { stageContext } from '../../src/context/stage-context.ts';
 import type { StagedContext } from '../../src/model/context.ts';
 import type { KilnError } from '../../src/model/error.ts';
@@ -99,13 +99,13 @@ test('who becomes long while somebody waits gives way as well, and what was give
 
 /** Where each turn is long, and somebody waits, before it begins. */
 class LongTurns extends Decoders {
-  readonly next = Promise.withResolvers<DecoderTurn>();
+  readonly next = Promise.withResolvers<DecoderPermit>();
 
   constructor() {
     super({ size: 1, shortMs: 0 });
   }
 
-  override async enter(signal: AbortSignal): Promise<DecoderTurn> {
+  override async enter(signal: AbortSignal): Promise<DecoderPermit> {
     const turn = await super.enter(signal);
     await setTimeout(5);
     this.next.resolve(super.enter(signal));

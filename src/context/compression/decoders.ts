@@ -11,7 +11,7 @@ const defaultShortMs = 60_000;
 const retryAfterSeconds = 10;
 
 /** The right to one decoder until it is disposed. Its signal aborts, with NO_CAPACITY, when somebody else must have it. */
-export type DecoderTurn = Disposable & { readonly signal: AbortSignal };
+export type DecoderPermit = Disposable & { readonly signal: AbortSignal };
 
 export type DecodersOptions = {
   readonly size?: number;
@@ -44,7 +44,7 @@ export class Decoders {
   }
 
   /** Waits until there may be one more. @throws KilnError NO_CAPACITY, and the reason of the signal */
-  async enter(signal: AbortSignal): Promise<DecoderTurn> {
+  async enter(signal: AbortSignal): Promise<DecoderPermit> {
     using limit = new TimeLimit({ ms: this.#waitMs, reason: () => this.#full() });
     limit.start();
     if (this.#permits.free === 0) this.#giveWay();
@@ -56,17 +56,17 @@ export class Decoders {
     }
   }
 
-  #begin(permit: Permit): DecoderTurn {
-    const turn = new AbortController();
+  #begin(permit: Permit): DecoderPermit {
+    const end = new AbortController();
     const timer = setTimeout(() => {
-      this.#long.push(turn);
+      this.#long.push(end);
       if (this.#waiting > 0) this.#giveWay();
     }, this.#shortMs);
     return {
-      signal: turn.signal,
+      signal: end.signal,
       [Symbol.dispose]: () => {
         clearTimeout(timer);
-        const at = this.#long.indexOf(turn);
+        const at = this.#long.indexOf(end);
         if (at >= 0) this.#long.splice(at, 1);
         permit[Symbol.dispose]();
       },

@@ -26,9 +26,9 @@ export async function* decompress(
     return;
   }
   await using spool = await Spool.fill(source, options);
-  using turn = await decoders.enter(signal);
+  using permit = await decoders.enter(signal);
   const input = new CompressedInput(gather(spool.read()));
-  const held = AbortSignal.any([signal, turn.signal]);
+  const held = AbortSignal.any([signal, permit.signal]);
   if (name === 'zstd') {
     yield* decodeMembers(input, zstd, held);
   } else {

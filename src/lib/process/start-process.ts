@@ -100,13 +100,13 @@ export function tieToKiln(
 /** execa takes any open file, and its types know those from 3 to 9. */
 type OpenFile = 3;
 
-/** Of whoever calls a service, perhaps this one, and set where kiln was started: no program of kiln's has any use for it. */
-const without = { KILN_TOKEN: undefined };
+/** A caller's token, which may be set where kiln is started: no program that kiln starts has any use for it. */
+const withheld = { KILN_TOKEN: undefined };
 
 function executionOptions({ cwd, env, bareEnvironment = false }: ProcessOptions) {
   return {
     ...(cwd === undefined ? {} : { cwd }),
-    env: { ...env, ...without },
+    env: { ...env, ...withheld },
     extendEnv: !bareEnvironment,
     // A failure is told by the result, so that nobody has to catch it.
     reject: false,

@@ -20,12 +20,12 @@ export async function listenForVm(
   signal: AbortSignal,
 ): Promise<VmSockets> {
   await using undo = new AsyncDisposableStack();
-  const open = async (name: string): Promise<Line> => {
+  const open = async (name: string): Promise<Arrivals> => {
     const listening = undo.use(await listenForQemu({ path: join(directory, name), user }, signal));
-    const line = new Line(listening.server);
+    const arrivals = new Arrivals(listening.server);
     // Before the server, which ends when the last connection has.
-    undo.defer(() => line.close());
-    return line;
+    undo.defer(() => arrivals.close());
+    return arrivals;
   };
   const [monitor, door] = [await open('monitor'), await open('door')];
   const resources = undo.move();
@@ -41,7 +41,7 @@ export async function listenForVm(
 }
 
 /** Connections that wait to be taken, and takers that wait for one. */
-class Line {
+class Arrivals {
   readonly #waiting: Socket[] = [];
   readonly #takers: ((socket: Socket) => void)[] = [];
   readonly #open = new Set<Socket>();

@@ -5,14 +5,14 @@ import { KilnError } from '../model/error.ts';
 /** What every kind of grpc-js server call has. */
 type ServerCall = EventEmitter & { readonly cancelled: boolean; getDeadline(): Deadline };
 
-/** One call's signal: client gone ∪ deadline ∪ shutdown. Disposing it releases timer and listeners. */
-export type Operation = Disposable & { readonly signal: AbortSignal };
-
-/** @param maxMs Deadline of a call that names none, or a later one. */
-export function startOperation(
+/**
+ * Aborts when the client is gone, the deadline has passed or the service shuts down, until it is disposed.
+ * @param options.maxMs Deadline of a call that names none, or a later one.
+ */
+export function watchCall(
   call: ServerCall,
   options: { maxMs: number; shutdown: AbortSignal },
-): Operation {
+): Disposable & { readonly signal: AbortSignal } {
   const controller = new AbortController();
   const deadline = Math.min(Number(call.getDeadline()), Date.now() + options.maxMs);
   const onDeadline = (): void => controller.abort(deadlinePassed());
