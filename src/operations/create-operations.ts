@@ -13,7 +13,7 @@ import { finishOperation } from './finish-operation.ts';
 import type { ImageHouse } from './image-house.ts';
 import { OperationJournal, readOperation } from './operation-journal.ts';
 import { rebuildImage } from './rebuild-image.ts';
-import { listOperations } from './recover-operations.ts';
+import { forgetOldOperations, listOperations } from './recover-operations.ts';
 import { nextVersion, takenVersions } from './versions.ts';
 
 export type OperationsOptions = {
@@ -85,6 +85,7 @@ export function createOperations({ directory, house, fleet, logger }: Operations
       asked.version ?? nextVersion([...taken.keys(), ...(await house.servedVersions(entry.name))]);
     refuseTaken(entry.name, version, taken);
     const request = { ...asked, entry: entry.name, version };
+    await forgetOldOperations(directory, (one) => running.has(one));
     stopping.signal.throwIfAborted();
     const journal = await OperationJournal.open(newOperation({ id, request, resumes }), directory);
     const cancel = new AbortController();

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdir, readdir } from 'node:fs/promises';
+import { mkdir, readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { type Caller, localAdmin } from '../../src/model/caller.ts';
@@ -222,6 +222,10 @@ test('of very many operations the newest are kept', async () => {
     (_, index) => `019a0000-0000-7000-8000-${String(index).padStart(12, '0')}`,
   );
   for (const id of ids) await writeRecord(join(directory, id), { ...ended, id });
+  const begun = await operations.rebuild(localAdmin, { ...asked, dryRun: true });
+  assert.equal((await readdir(directory)).length, 201);
+  await rm(join(directory, (await finish(operations, begun)).id), { recursive: true });
+  await writeRecord(join(directory, ids[6] ?? ''), { ...ended, id: ids[6] ?? '' });
   await recoverOperations(directory, createMemoryLogger());
   const kept = await listOperations(directory);
   assert.deepEqual(
