@@ -95,7 +95,7 @@ export function endOperation(operation: Operation, verdict: Verdict): Operation 
 /** @throws KilnError NOT_FOUND */
 export async function readOperation(directory: string): Promise<Operation> {
   try {
-    // We wrote it.
+    // It needs no schema: nobody but kiln writes it.
     return JSON.parse(await readFile(join(directory, recordName), 'utf8'));
   } catch (cause) {
     throw new KilnError('NOT_FOUND', 'There is no operation with this id.', { cause });

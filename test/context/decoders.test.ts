@@ -97,8 +97,8 @@ test('who becomes long while somebody waits gives way as well, and what was give
   second[Symbol.dispose]();
 });
 
-/** Where each turn is long, and somebody waits, before it begins. */
-class LongTurns extends Decoders {
+/** Where whoever has a decoder has taken long, and somebody waits, before anything is unpacked. */
+class ImpatientDecoders extends Decoders {
   readonly next = Promise.withResolvers<DecoderPermit>();
 
   constructor() {
@@ -106,17 +106,17 @@ class LongTurns extends Decoders {
   }
 
   override async enter(signal: AbortSignal): Promise<DecoderPermit> {
-    const turn = await super.enter(signal);
+    const permit = await super.enter(signal);
     await setTimeout(5);
     this.next.resolve(super.enter(signal));
-    return turn;
+    return permit;
   }
 }
 
 for (const tool of ['xz', 'bzip2', 'zstd']) {
   test(`an upload of ${tool} that must give way is told to come again, and leaves nothing`, async () => {
     await using staging = await Staging.create();
-    const decoders = new LongTurns();
+    const decoders = new ImpatientDecoders();
     const long = stage(staging, decoders, inChunks(await compress(tool)));
     await assert.rejects(long, { code: 'NO_CAPACITY', details: { retryAfterSeconds: 10 } });
     using _next = await decoders.next.promise;

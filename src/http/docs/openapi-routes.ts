@@ -113,7 +113,7 @@ export function describeRoutes(): readonly RouteDescription[] {
     },
     {
       ...{ id: 'readyz', method: 'get', path: '/readyz', role: null, summary: 'Whether a build can run now' },
-      description: 'Who shows no token, where one is needed, is told `ready` alone.',
+      description: 'Where a token is needed, a caller without one is told `ready` alone.',
       errors: always,
       responses: {
         200: json('It can.', probeSchema),
@@ -178,11 +178,11 @@ function describePost(path: string, id: string): RouteDescription {
     responses: {
       200: {
         description:
-          'The log, or the events. X-Build-Id names the build; X-Matrix-Id, where several entries are named, the matrix, whose lines begin with the version they are of and whose events with `entry` and `build`; the trailers X-Build-State and X-Build-Exit-Code say how it ended.',
+          'The log, or the events. X-Build-Id names the build; the trailers X-Build-State and X-Build-Exit-Code say how it ended. Where several entries are named, X-Matrix-Id names the matrix: each line begins with the version that it is of, each event has `entry` and `build`, and last comes a table, or an event `matrix`.',
         content: { 'text/plain': { schema: z.string() }, ...events },
       },
       202: json(
-        'Accepted, with Prefer: respond-async or async=1; of a matrix all of it.',
+        'Accepted, with Prefer: respond-async or async=1: the record, or the matrix where several entries are named.',
         z.union([recordSchema, matrixSchema]),
       ),
     },

@@ -90,7 +90,7 @@ async function examine(
     if (!end.succeeded || !said.startsWith('seen\n') || major === undefined || minor === undefined) {
       throw new KilnError(
         'REQUIREMENT_MISSING',
-        `Containers of ${containers.engine.host} do not see ${sharedDirectory}: the Docker engine must be on this machine, with the same folders. A container that looked there ${end.how}`,
+        `Containers of ${containers.engine.host} do not see ${sharedDirectory}: the Docker engine must be on this machine, with the same folders. A container that looked there ${end.how}.`,
       );
     }
     const [version = ''] = said.split('\n').slice(1);
@@ -159,7 +159,7 @@ function connectMonitor(
     let connected = false;
     const early = container.ended.then(async (): Promise<never> => {
       const how = connected ? 'ended' : await container.describeEnd();
-      throw new KilnError('INFRA', `The container of a VM ${how}`);
+      throw new KilnError('INFRA', `The container of a VM ${how}.`);
     });
     const monitor = await Promise.race([sockets.monitor(linked), early]);
     connected = true;
@@ -179,5 +179,5 @@ async function createOverlay(
   });
   const file = createWriteStream(overlay, { flags: 'wx', mode: 0o600 });
   const [end] = await Promise.all([waitForEnd(running, signal), pipeline(running.stdout, file)]);
-  if (!end.succeeded) throw new KilnError('INFRA', `qemu-img in a container ${end.how}`);
+  if (!end.succeeded) throw new KilnError('INFRA', `qemu-img in a container ${end.how}.`);
 }
