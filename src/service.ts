@@ -135,7 +135,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     qemu: launcher.qemu,
   });
   const accelerator = await chooseAccelerator(
-    // Other addresses than loopback are not served without tokens.
+    // Without tokens nobody but this machine's own users is served.
     {
       setting: config.KILN_ACCEL,
       trusted: !needsToken,

@@ -9,7 +9,7 @@ import type { SealedRequest } from './check-request.ts';
 import { Journal, type JournalOptions } from './journal.ts';
 import { requestFor } from './request-vm.ts';
 
-/** What several builds have in common. */
+/** A request that was checked, with what all builds of it have in common. */
 export type AcceptedRequest = SealedRequest & Pick<BuildRecord, 'tenant' | 'matrix'>;
 
 /** A build that is in the store: it owns its context, its files and its VM. */

@@ -109,7 +109,11 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
     await using undo = new AsyncDisposableStack();
     undo.use(request.context);
     requireRole(caller, 'build');
-    if (matrix !== null) checkEntries(entries.map(String), rules);
+    if (matrix !== null)
+      checkEntries(
+        entries.filter((entry) => entry !== undefined),
+        rules,
+      );
     const summaries = await Promise.all(entries.map((entry) => fleet.summary(entry)));
     await retention.makeRoom();
     const sealed = { ...(await sealRequest(request, rules)), tenant: caller.tenant, matrix };

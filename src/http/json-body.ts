@@ -14,7 +14,7 @@ export async function readJson<Schema extends z.ZodType>(
 ): Promise<z.output<Schema>> {
   if (!request.is('application/json'))
     throw new KilnError('CONTENT_TYPE', 'Send JSON: -H "Content-Type: application/json" -d \'{…}\'.');
-  // Which client sent what half of, the error says; it is no failure of ours.
+  // Whatever is wrong with a body, or with how it came, is its sender's.
   await new Promise<void>((resolve, reject) => {
     parse(request, response, (error?: unknown) => (error === undefined ? resolve() : reject(notJson(error))));
   });

@@ -86,7 +86,7 @@ export async function openDatabase(path: string): Promise<Kysely<Tables>> {
   try {
     prepare(sqlite, path);
     refuseNewerSchema(sqlite, path);
-    const db = new Kysely<Tables>({ dialect: new OneFile(sqlite) });
+    const db = new Kysely<Tables>({ dialect: new RollbackOnceDialect(sqlite) });
     await migrate(db, sqlite);
     return db;
   } catch (error) {
@@ -96,7 +96,7 @@ export async function openDatabase(path: string): Promise<Kysely<Tables>> {
 }
 
 /** SQLite ends a transaction itself when the disk takes no more, and refuses to end it again: that would be told in place of why. */
-class OneFileDriver extends SqliteDriver {
+class RollbackOnceDriver extends SqliteDriver {
   readonly #sqlite: Sqlite.Database;
 
   constructor(sqlite: Sqlite.Database) {
@@ -109,7 +109,7 @@ class OneFileDriver extends SqliteDriver {
   }
 }
 
-class OneFile extends SqliteDialect {
+class RollbackOnceDialect extends SqliteDialect {
   readonly #sqlite: Sqlite.Database;
 
   constructor(sqlite: Sqlite.Database) {
@@ -117,8 +117,8 @@ class OneFile extends SqliteDialect {
     this.#sqlite = sqlite;
   }
 
-  override createDriver(): OneFileDriver {
-    return new OneFileDriver(this.#sqlite);
+  override createDriver(): RollbackOnceDriver {
+    return new RollbackOnceDriver(this.#sqlite);
   }
 }
 

@@ -4,7 +4,7 @@ import { KilnError } from '../model/error.ts';
 
 /** One QEMU, wherever it is started. */
 export type QemuProgram = {
-  /** Its absolute path, or what it is called in. */
+  /** What tells it from another of its version: its absolute path, or the image that it is in. */
   readonly binary: string;
   readonly version: string;
   readonly major: number;

@@ -41,10 +41,10 @@ export function containerOptions(request: ContainerRequest): ContainerCreateOpti
     request;
   const [program = '', ...args] = command;
   const memory = limits.memoryMiB * 1024 * 1024;
-  const mapped = accelerator === 'kvm';
+  const usesKvm = accelerator === 'kvm';
   const groups = [
     ...(user?.group === undefined ? [] : [user.group]),
-    ...(mapped ? [statSync(device).gid] : []),
+    ...(usesKvm ? [statSync(device).gid] : []),
   ];
   const bind = (path: string, readOnly: boolean): MountSettings => ({
     ...{ Type: 'bind', Source: path, Target: path, ReadOnly: readOnly },
@@ -67,7 +67,7 @@ export function containerOptions(request: ContainerRequest): ContainerCreateOpti
       ],
       // In place of the volume that the image has for those who run it by hand.
       Tmpfs: { '/run/vm': scratch ? 'size=4m,mode=1777' : 'size=64k,mode=0555' },
-      ...(mapped
+      ...(usesKvm
         ? { Devices: [{ PathOnHost: device, PathInContainer: device, CgroupPermissions: 'rw' }] }
         : {}),
       // No swap beside the memory.

@@ -7,7 +7,7 @@ const deadlineMs = 2000;
 const lastLines = 20;
 const maxCharacters = 2000;
 
-/** How a container ended that ends or has ended. Never rejects. */
+/** How a container ended, as what follows its name; one that is about to is waited for. Never rejects. */
 export async function describeEnd(
   ended: { engine: DockerEngine; container: Container; memoryMiB: number },
   signal: AbortSignal,
