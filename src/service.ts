@@ -7,7 +7,7 @@ import { Retention } from './builds/retention.ts';
 import {
   describeUnsafe,
   listPublicAddresses,
-  refusePublicAddresses,
+  refuseStrangers,
   refuseTakenAddresses,
 } from './config/addresses.ts';
 import { type Config, splitAddress } from './config/config.ts';
@@ -82,7 +82,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const tokens = new TokenFolder(config.dataDirectory);
   const needsToken = await tokens.required();
   const publicAddresses = listPublicAddresses(config);
-  if (!(await tokens.any())) refusePublicAddresses(publicAddresses);
+  if (!(await tokens.any())) refuseStrangers(config);
   const tls = await readTlsIdentity(config);
   const secure = tls !== null || config.KILN_TLS_ENDED_BY_PROXY;
   if (!secure && publicAddresses.length > 0) progress(`note  ${describeUnsafe(publicAddresses)}`);
@@ -255,7 +255,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   scheduler.start();
 
   const hosts = config.KILN_HOSTS;
-  const authenticate = createAuthenticator(tokens, { secure });
+  const authenticate = createAuthenticator(tokens, { secure, proxied: config.KILN_TLS_ENDED_BY_PROXY });
   const http = createHttpServer({
     ...{ builds, operations, authenticate },
     settings: { hosts, tls, uploadMaxBytes: config.KILN_UPLOAD_MAX_BYTES },

@@ -19,12 +19,14 @@ export function describeUnsafe(addresses: readonly string[]): string {
   return `${addresses.join(' and ')} without TLS: tokens from other machines are refused until KILN_TLS_CERT and KILN_TLS_KEY are set, or KILN_TLS_ENDED_BY_PROXY=true where a proxy ends TLS.`;
 }
 
-/** Without tokens nobody but this machine may be served. @throws KilnError CONFIG_INVALID */
-export function refusePublicAddresses(addresses: readonly string[]): void {
-  if (addresses.length === 0) return;
+/** Without tokens nobody but this machine may be served; whoever comes through a proxy on it looks as this machine does. @throws KilnError CONFIG_INVALID */
+export function refuseStrangers(config: Addresses & Pick<Config, 'KILN_TLS_ENDED_BY_PROXY'>): void {
+  const ways = listPublicAddresses(config);
+  if (config.KILN_TLS_ENDED_BY_PROXY) ways.push('KILN_TLS_ENDED_BY_PROXY=true');
+  if (ways.length === 0) return;
   throw new KilnError(
     'CONFIG_INVALID',
-    `${addresses.join(' and ')} would let anyone who reaches this machine run builds, as there are no tokens. Make one with npm run kiln -- token create --role build, or listen on 127.0.0.1.`,
+    `${ways.join(' and ')} would let anyone who reaches this machine run builds, as there are no tokens. Make one with npm run kiln -- token create --role build, or listen on 127.0.0.1 with no proxy before it.`,
   );
 }
 

@@ -8,10 +8,11 @@ import type { TokenFolder } from './token-folder.ts';
  * Who calls, by the token of the request. It is looked up anew for each, so that a token that was made or revoked meanwhile counts at
  * once; what a revoked one began goes on. While no token was ever made, this machine's own users are served without.
  * @param secure Whether what comes from other machines came over TLS. Else no token of theirs is taken: others may have read it, too.
+ * @param proxied Whether all may come through a proxy on this machine: then its own users are not known from strangers.
  */
 export function createAuthenticator(
   tokens: Pick<TokenFolder, 'required' | 'find'>,
-  { secure }: { secure: boolean },
+  { secure, proxied }: { secure: boolean; proxied: boolean },
 ): Authenticate {
   return async ({ authorization, address }) => {
     const local = address !== undefined && isLoopback(address);
@@ -19,8 +20,10 @@ export function createAuthenticator(
     const parsed = given === undefined ? null : parseToken(given);
     if (!(await tokens.required())) {
       if (parsed) throw invalid('This service knows no tokens; call it without one.');
-      if (local) return localAdmin;
-      throw missing('Without tokens only the machine that this service runs on is served.');
+      if (local && !proxied) return localAdmin;
+      throw missing(
+        'Without tokens only the machine that this service runs on is served, and nobody through a proxy.',
+      );
     }
     if (!secure && !local) throw inTheClear();
     if (given === undefined) throw missing('Send a token: Authorization: Bearer kiln_….');

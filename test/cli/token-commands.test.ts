@@ -27,7 +27,7 @@ async function withFolder(work: (parent: string) => Promise<void>): Promise<void
 test('a token that is made, listed and revoked by the command lets in, and then no more, beside a running service', () =>
   withFolder(async (parent) => {
     const data = join(parent, 'not/there/yet');
-    const authenticate = createAuthenticator(new TokenFolder(data), { secure: true });
+    const authenticate = createAuthenticator(new TokenFolder(data), { secure: true, proxied: false });
     const made = await kiln(data, 'token', 'create', '--role', 'build', '--tenant', 'team-a', '--name', 'CI');
     assert.equal(made.status, 0, made.stderr);
     // The token alone is on standard output, for $(…).

@@ -47,6 +47,12 @@ test('an address that anyone could reach is refused without tokens, with the com
   );
 });
 
+test('a proxy before kiln is refused without tokens: whoever comes through it would be taken for this machine', async () => {
+  const { status, stderr } = await run([], { KILN_TLS_ENDED_BY_PROXY: 'true' });
+  assert.equal(status, 1);
+  assert.match(stderr, /^kiln: KILN_TLS_ENDED_BY_PROXY=true would let anyone .* token create /);
+});
+
 test('an address that anyone could reach is refused when the last token was revoked', async () => {
   await using tokens = await openTokens();
   const { id } = await tokens.folder.create({ role: 'read', tenant: 'default', name: '', days: null });

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { localAdmin } from '../../src/model/caller.ts';
+import { createAuthenticator } from '../../src/tokens/authenticate.ts';
 import { idOf, openTokens } from './harness.ts';
 
 const local = '127.0.0.1';
@@ -12,6 +13,15 @@ test('without tokens this machine is admin of the tenant default, and nobody els
     assert.deepEqual(await authenticate({ authorization: undefined, address }), localAdmin, address);
   for (const address of ['10.0.0.1', '::ffff:10.0.0.1', 'fe80::1', '127.0.0.1.example', 'unknown', undefined])
     await assert.rejects(authenticate({ authorization: undefined, address }), { code: 'TOKEN_MISSING' });
+});
+
+test('without tokens nobody is served through a proxy, who all come from this machine', async () => {
+  await using tokens = await openTokens();
+  const authenticate = createAuthenticator(tokens.folder, { secure: true, proxied: true });
+  const asked = { authorization: undefined, address: local };
+  await assert.rejects(authenticate(asked), { code: 'TOKEN_MISSING' });
+  const authorization = `Bearer ${await tokens.make('read')}`;
+  assert.equal((await authenticate({ ...asked, authorization })).role, 'read');
 });
 
 test('a token of another installation is not taken for anybody while this one has none', async () => {

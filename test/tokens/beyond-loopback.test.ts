@@ -23,7 +23,7 @@ const program = `
   const seen = [];
 
   async function askBoth(what, secure, token) {
-    const authenticate = createAuthenticator(tokens.folder, { secure });
+    const authenticate = createAuthenticator(tokens.folder, { secure, proxied: false });
     const common = { builds: simulateBuilds(), authenticate, logger };
     const settings = { hosts: ['10.9.8.7'], tls: null, uploadMaxBytes: 1 };
     const http = createHttpServer({ ...common, settings });

@@ -18,7 +18,7 @@ export async function openTokens(): Promise<Tokens> {
   const data = await mkdtemp(join(tmpdir(), 'kiln-tokens-'));
   const folder = new TokenFolder(data);
   return {
-    ...{ data, folder, authenticate: createAuthenticator(folder, { secure: true }) },
+    ...{ data, folder, authenticate: createAuthenticator(folder, { secure: true, proxied: false }) },
     make: async (role, tenant = 'default') =>
       (await folder.create({ role, tenant, name: '', days: null })).text,
     [Symbol.asyncDispose]: () => rm(data, { recursive: true }),
