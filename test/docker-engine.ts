@@ -1,6 +1,6 @@
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -18,8 +18,8 @@ export type TestEngine = AsyncDisposable & {
   readonly directory: string;
   /** The docker client, as a user calls it: what it prints. */
   docker(...args: readonly string[]): Promise<string>;
-  /** Of dockerd alone. */
-  signal(name: 'SIGSTOP' | 'SIGCONT' | 'SIGKILL'): void;
+  /** Stops dockerd, and nothing else, until that is disposed: whoever asks it is not answered. */
+  hang(): Promise<Disposable>;
   /** Ends dockerd, by SIGTERM unless it was killed, and starts it again. */
   restart(options?: { downMs?: number }): Promise<void>;
 };
@@ -70,7 +70,13 @@ export async function startDockerEngine(
   await waitUntilUp();
   return {
     ...{ host, directory, docker },
-    signal: (name) => void child.kill(name),
+    async hang() {
+      const { pid, kill } = { pid: child.pid, kill: child.kill.bind(child) };
+      kill('SIGSTOP');
+      // Each of its threads stops a moment later, and may answer until then.
+      while (!(await isStopped(pid))) await sleep(5);
+      return { [Symbol.dispose]: () => void kill('SIGCONT') };
+    },
     async restart({ downMs = 0 } = {}) {
       await stop();
       await sleep(downMs);
@@ -82,4 +88,13 @@ export async function startDockerEngine(
       await rm(directory, { recursive: true, force: true });
     },
   };
+}
+
+async function isStopped(pid: number | undefined): Promise<boolean> {
+  const tasks = `/proc/${pid}/task`;
+  const states = (await readdir(tasks)).map(async (task) => {
+    const stat = await readFile(join(tasks, task, 'stat'), 'utf8').catch(() => ') T');
+    return /\) (\S)/.exec(stat)?.[1];
+  });
+  return (await Promise.all(states)).every((state) => state === 'T');
 }

@@ -152,14 +152,12 @@ test('while the engine hangs a build goes on to its end; what waits is served on
   await untilWarm();
   const building = build(service, { Dockerfile: 'FROM busybox\nRUN echo started && sleep 3\n' });
   await waitFor(isRunning, 'the build runs');
-  engine.signal('SIGSTOP');
-  try {
+  {
+    using _hanging = await engine.hang();
     const { exit, body, id } = await building;
     assert.equal(exit, 0, body);
     const { vm } = await service.builds.get(localAdmin, id);
     await waitFor(async () => (await countProcesses(vm?.id ?? '-')) === 0, 'its QEMU is gone', 3000);
-  } finally {
-    engine.signal('SIGCONT');
   }
   const begun = performance.now();
   await untilWarm();

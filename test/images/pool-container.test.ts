@@ -155,16 +155,14 @@ test('it ends while the engine hangs, at once; who waits is told after seconds t
   await using machine = await startMachine();
   const { qemu, name } = machine;
   await qemu.qmp.negotiate(signal);
-  engine.signal('SIGSTOP');
-  try {
+  {
+    using _hanging = await engine.hang();
     const killed = qemu.kill();
     const started = performance.now();
     while (await isRunning(name)) assert.ok(performance.now() - started < 3000, 'it runs on');
     assert.equal(await killed, false);
     assert.ok(performance.now() - started < 20_000);
     assert.match(await qemu.exited, /the Docker engine does not say how/);
-  } finally {
-    engine.signal('SIGCONT');
   }
   const started = performance.now();
   while ((await engine.docker('ps', '-aq')) !== '')

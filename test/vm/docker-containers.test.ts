@@ -122,14 +122,12 @@ test('a container that is removed or killed behind our back is heard of at once'
 });
 
 test('an engine that hangs is waited for as long as each call may take, and no longer', async () => {
-  dockerd.signal('SIGSTOP');
-  try {
+  {
+    using _hanging = await dockerd.hang();
     await assert.rejects(
       engine.ask('say hello', signal, (docker) => docker.ping(), 300),
       { code: 'INFRA', message: 'The Docker engine did not say hello within 0.3 s.' },
     );
-  } finally {
-    dockerd.signal('SIGCONT');
   }
   await engine.ask('say hello', signal, (docker) => docker.ping());
 });
