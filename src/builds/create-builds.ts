@@ -1,6 +1,5 @@
 import { access } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { validate as isUuid, v7 as uuid } from 'uuid';
 import { Decoders } from '../context/compression/decoders.ts';
 import { SharedMemory } from '../context/memory-budget.ts';
@@ -21,6 +20,7 @@ import { type Caller, requireRole } from '../model/caller.ts';
 import type { ContextLimits, DockerfilePolicy } from '../model/context.ts';
 import { KilnError } from '../model/error.ts';
 import { orGone, readOrGone } from '../model/gone.ts';
+import { waitForCancelled } from '../model/wait-for-cancelled.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
 import { acceptBuilds, type BegunBuild } from './accept-builds.ts';
 import type { RunDependencies } from './accepted-build.ts';
@@ -56,9 +56,6 @@ type ActiveBuild = {
 
 /** JSON of the records in one page, beyond its first. */
 const maxPageBytes = 4 * 1024 * 1024;
-
-/** A VM is gone within seconds; only a full disk keeps a build from its end for longer. */
-const cancelDeadlineMs = 30_000;
 
 export type RunningBuilds = Builds & {
   /** Refuses new builds and those that wait; resolves when the running ones have ended. */
@@ -203,13 +200,8 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
       if (!running || isTerminal(state))
         throw new KilnError('BUILD_TERMINAL', `Build ${id} has ended already: ${state}.`);
       running.cancel.abort(new KilnError('CANCELLED', reason));
-      await Promise.race([running.done, sleep(cancelDeadlineMs, undefined, { ref: false })]);
-      const record = await getRecord(caller, id);
-      if (isTerminal(record.state)) return record;
-      throw new KilnError(
-        'STORAGE_FULL',
-        `Build ${id} is being cancelled; its end could not be recorded in ${cancelDeadlineMs / 1000} s. Most likely the disk of the build service is full; its log tells.`,
-      );
+      const { done } = running;
+      return waitForCancelled(`Build ${id}`, { done, get: () => getRecord(caller, id) });
     },
 
     attend: (caller, id) => attendBuild(caller, id, { cancel: builds.cancel, logger }),

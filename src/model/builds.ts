@@ -53,7 +53,7 @@ export type Builds = {
    * before.
    */
   list(caller: Caller, page: { limit: number; before?: string }): Promise<BuildPage>;
-  /** Resolves when the build is terminal and its VM is gone. @throws BUILD_TERMINAL, NOT_FOUND */
+  /** Resolves when the build is terminal and its VM is gone. @throws BUILD_TERMINAL, NOT_FOUND; STORAGE_FULL where that cannot be recorded */
   cancel(caller: Caller, id: string, reason: string): Promise<BuildRecord>;
 
   /** The plain log from byte `offset`; with `follow`, until the build is terminal. @throws OUT_OF_RANGE, NOT_FOUND, GONE */

@@ -25,7 +25,7 @@ export type Operations = {
   get(caller: Caller, id: string): Promise<Operation>;
   /** The newest first. */
   list(caller: Caller): Promise<readonly Operation[]>;
-  /** Resolves when it has ended. @throws NOT_FOUND, OPERATION_ENDED */
+  /** Resolves when it has ended. @throws NOT_FOUND, OPERATION_ENDED; STORAGE_FULL where that cannot be recorded */
   cancel(caller: Caller, id: string, reason: string): Promise<Operation>;
   /** Log and events as they come; with `follow`, the last item is the verdict, after the whole log. @throws as `events` */
   watch(caller: Caller, id: string, options: WatchOptions): Promise<AsyncIterable<WatchItem>>;

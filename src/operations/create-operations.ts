@@ -1,5 +1,4 @@
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
 import { validate as isUuid, v7 as uuid } from 'uuid';
 import type { Fleet } from '../fleet/fleet.ts';
 import type { Logger } from '../lib/logger.ts';
@@ -9,6 +8,7 @@ import { requireRole } from '../model/caller.ts';
 import { KilnError } from '../model/error.ts';
 import { type Operation, type RebuildRequest, rebuildSteps } from '../model/operation.ts';
 import type { Operations } from '../model/operations.ts';
+import { waitForCancelled } from '../model/wait-for-cancelled.ts';
 import { finishOperation } from './finish-operation.ts';
 import type { ImageHouse } from './image-house.ts';
 import { OperationJournal, readOperation } from './operation-journal.ts';
@@ -28,9 +28,6 @@ export type RunningOperations = Operations & {
   /** Ends those that run, and begins no more; resolves when they have ended. */
   close(): Promise<void>;
 };
-
-/** What an operation does ends within seconds; only a full disk keeps it from its end for longer. */
-const cancelDeadlineMs = 30_000;
 
 /** What changes the images of an entry. */
 type Change = { readonly operation: string } | 'a roll back' | 'pruning';
@@ -146,13 +143,7 @@ export function createOperations({ directory, house, fleet, logger }: Operations
       const one = running.get(id);
       if (!one) throw new KilnError('OPERATION_ENDED', `Operation ${id} has ended already: ${state}.`);
       one.cancel.abort(new KilnError('CANCELLED', reason));
-      await Promise.race([one.done, sleep(cancelDeadlineMs, undefined, { ref: false })]);
-      const operation = await find(id);
-      if (operation.state !== 'running') return operation;
-      throw new KilnError(
-        'STORAGE_FULL',
-        `Operation ${id} is being cancelled; its end could not be recorded in ${cancelDeadlineMs / 1000} s. Most likely the disk of the build service is full; its log tells.`,
-      );
+      return waitForCancelled(`Operation ${id}`, { done: one.done, get: () => find(id) });
     },
     async watch(caller, id, range) {
       requireRole(caller, 'admin');

@@ -71,7 +71,7 @@ export function describeOperationRoutes(): readonly RouteDescription[] {
     {
       ...{ id: 'cancelOperation', method: 'delete', path: '/admin/operations/{id}', role: 'admin' },
       summary: 'Cancel an operation; answers when it has ended',
-      errors: [...ofOperation, 'OPERATION_ENDED'],
+      errors: [...ofOperation, 'OPERATION_ENDED', 'STORAGE_FULL'],
       responses: { 200: json('The record.', operationSchema) },
     },
     {
