@@ -6,7 +6,9 @@ import { KilnError } from '../model/error.ts';
 import { type LogDifference, type Matrix, type MatrixBuild, matrixState } from '../model/matrix.ts';
 
 /** Bytes of a build's plain log, from its beginning to what is there. @throws KilnError GONE, also while it is read */
-export type ReadLog = (record: BuildRecord) => Promise<AsyncIterable<Buffer>>;
+export type ReadLog = (build: BuildOf) => Promise<AsyncIterable<Buffer>>;
+
+type BuildOf = Pick<BuildRecord, 'id' | 'tenant' | 'state'>;
 
 /** @param records Of a matrix, in the order they were asked for. */
 export type DescribeMatrix = (id: string, records: readonly BuildRecord[]) => Promise<Matrix>;
@@ -23,7 +25,7 @@ export function createMatrixDescription(readLog: ReadLog): DescribeMatrix {
   const remembered = new Map<string, Promise<LogDifference | null>>();
   const inTurn = createSerial();
 
-  const compare = (record: BuildRecord, first: BuildRecord): Promise<LogDifference | null> => {
+  const compare = (record: BuildOf, first: BuildOf): Promise<LogDifference | null> => {
     const key = `${record.id} ${first.id}`;
     const before = remembered.get(key);
     if (before) return before;
@@ -35,31 +37,45 @@ export function createMatrixDescription(readLog: ReadLog): DescribeMatrix {
     return found;
   };
 
-  return async (id, records) => {
-    const [first, ...others] = records;
+  return (id, records) => {
+    const [first] = records;
     if (!first) throw new KilnError('NOT_FOUND', 'There is no matrix with this id.');
-    const differences = others.map(async (other) =>
-      isTerminal(other.state) && isTerminal(first.state) ? compare(other, first) : null,
+    const [reference, ...others] = records.map(({ id: build, tenant, state }) => ({
+      id: build,
+      tenant,
+      state,
+    }));
+    const found = others.map(async (other) =>
+      reference && isTerminal(reference.state) && isTerminal(other.state) ? compare(other, reference) : null,
     );
-    const found = [null, ...(await Promise.all(differences))];
-    const builds = records.map((record, index): MatrixBuild => {
-      return { ...summary(record), firstDifference: found[index] ?? null };
-    });
-    return { id, state: matrixState(records), builds };
+    // Records may be large: whoever waits for a comparison holds none.
+    return withDifferences({ id, state: matrixState(records), builds: records.map(summary) }, [
+      Promise.resolve(null),
+      ...found,
+    ]);
   };
 }
 
-function summary(record: BuildRecord): Omit<MatrixBuild, 'firstDifference'> {
+type Summary = Omit<MatrixBuild, 'firstDifference'>;
+
+async function withDifferences(
+  { builds, ...matrix }: Omit<Matrix, 'builds'> & { readonly builds: readonly Summary[] },
+  differences: readonly Promise<LogDifference | null>[],
+): Promise<Matrix> {
+  const found = await Promise.all(differences);
+  return {
+    ...matrix,
+    builds: builds.map((build, index) => ({ ...build, firstDifference: found[index] ?? null })),
+  };
+}
+
+function summary(record: BuildRecord): Summary {
   const { id, entry, state, times, imageDigest } = record;
   const ms = elapsedMs(times, 'leased', 'finished');
   return { entry: entry.name, id, state, seconds: ms === null ? null : ms / 1000, imageDigest };
 }
 
-async function compareLogs(
-  record: BuildRecord,
-  first: BuildRecord,
-  readLog: ReadLog,
-): Promise<LogDifference | null> {
+async function compareLogs(record: BuildOf, first: BuildOf, readLog: ReadLog): Promise<LogDifference | null> {
   try {
     return await findFirstDifference(await readLog(record), await readLog(first));
   } catch (error) {

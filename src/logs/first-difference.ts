@@ -59,7 +59,7 @@ async function findMissing(
     number += 1;
     const meaning = meaningOf(line);
     if (meaning !== null && !known.has(meaning))
-      return { line: number, text: line.slice(0, shownCharacters) };
+      return { line: number, text: copyOf(line.slice(0, shownCharacters)) };
     const turn = turns.step();
     if (turn) await turn;
   }
@@ -75,6 +75,11 @@ function* linesOf(text: string): Generator<string> {
     yield text.slice(start, end);
     start = end + 1;
   }
+}
+
+/** A part of a text holds all of it; what is found may be kept for long. */
+function copyOf(part: string): string {
+  return Buffer.from(part).toString('utf8');
 }
 
 /** How far it is with a layer or a folder, and what it makes of the image: digests and sizes, of every run its own. */

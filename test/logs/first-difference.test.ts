@@ -3,6 +3,7 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { test } from 'node:test';
 import { findFirstDifference } from '../../src/logs/first-difference.ts';
 import type { LogDifference } from '../../src/model/matrix.ts';
+import { heapBytes } from '../heap-bytes.ts';
 
 async function* inChunks(text: string): AsyncGenerator<Buffer> {
   const bytes = Buffer.from(text);
@@ -83,4 +84,13 @@ test('no line, however long and whatever is in it, takes long or holds up others
 test('a line that the compared bytes end within is not compared', async () => {
   const many = '#1 the same\n'.repeat(100_000);
   assert.equal(await compare(many, `\n${many}`), null);
+});
+
+test('what is found holds no log', async () => {
+  const found: (LogDifference | null)[] = [];
+  const before = heapBytes();
+  for (let run = 0; run < 50; run += 1)
+    found.push(await compare(`#1 ${run} ${'x'.repeat(300)}\n${'#1 the same\n'.repeat(80_000)}`, ''));
+  assert.ok(heapBytes() - before < 10 * 1024 * 1024);
+  assert.equal(found[49]?.text.length, 200);
 });
