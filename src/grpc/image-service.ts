@@ -1,8 +1,8 @@
 import { printable } from '../lib/text.ts';
 import type { Builds } from '../model/builds.ts';
-import { KilnError } from '../model/error.ts';
-import { rebuildSchema } from '../model/operation.ts';
+import { type RebuildRequest, rebuildSchema } from '../model/operation.ts';
 import type { Operations } from '../model/operations.ts';
+import { parseRequest } from '../model/parse-request.ts';
 import type { ImageServiceServer, RebuildImageRequest } from './generated/kiln/v1/image_service.ts';
 import { type HandlerContext, serverStreaming, unary } from './handlers.ts';
 import { toPart } from './messages.ts';
@@ -18,7 +18,7 @@ export function createImageService(
       entries: (await builds.catalog(caller)).map(toCatalogEntry),
     })),
     rebuildImage: serverStreaming(context, async (caller, request, { send, signal }) => {
-      const operation = await operations.rebuild(caller, parseRequest(request));
+      const operation = await operations.rebuild(caller, toRebuild(request));
       await send({ part: { $case: 'accepted', value: toOperation(operation) } });
       const range = { logOffset: 0, eventOffset: 0, follow: true, signal };
       for await (const item of await operations.watch(caller, operation.id, range))
@@ -53,10 +53,6 @@ export function createImageService(
   };
 }
 
-function parseRequest({ entry, version, dryRun }: RebuildImageRequest) {
-  const parsed = rebuildSchema.safeParse({ entry, ...(version !== undefined && { version }), dryRun });
-  if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  const field = String(issue?.path[0] ?? '');
-  throw new KilnError('PARAM_INVALID', `${field}: ${issue?.message ?? 'invalid'}.`, { details: { field } });
+function toRebuild({ entry, version, dryRun }: RebuildImageRequest): RebuildRequest {
+  return parseRequest(rebuildSchema, { entry, dryRun, ...(version !== undefined && { version }) });
 }

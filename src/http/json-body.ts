@@ -1,7 +1,7 @@
 import express, { type Request, type Response } from 'express';
 import type { z } from 'zod';
-import { printable } from '../lib/text.ts';
 import { KilnError } from '../model/error.ts';
+import { parseRequest } from '../model/parse-request.ts';
 
 const maxBytes = 16 * 1024;
 const parse = express.json({ limit: maxBytes, strict: true });
@@ -18,17 +18,7 @@ export async function readJson<Schema extends z.ZodType>(
   await new Promise<void>((resolve, reject) => {
     parse(request, response, (error?: unknown) => (error === undefined ? resolve() : reject(notJson(error))));
   });
-  const parsed = schema.safeParse(request.body);
-  if (parsed.success) return parsed.data;
-  const [issue] = parsed.error.issues;
-  const field = issue?.path.join('.') ?? '';
-  throw new KilnError(
-    'PARAM_INVALID',
-    `${field === '' ? 'The body' : printable(field)}: ${printable(issue?.message ?? 'invalid')}.`,
-    {
-      details: { field: printable(field) },
-    },
-  );
+  return parseRequest(schema, request.body);
 }
 
 function notJson(cause: unknown): KilnError {
