@@ -1,6 +1,7 @@
-import { readdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { replaceFile } from '../lib/files.ts';
 
 const refsSchema = z.array(z.strictObject({ version: z.string(), directory: z.string() }));
 export type MadeImage = z.infer<typeof refsSchema>[number];
@@ -48,9 +49,7 @@ export class MadeImages {
   }
 
   async #write(entry: string, images: readonly MadeImage[]): Promise<void> {
-    const path = this.#path(entry);
-    await writeFile(`${path}.new`, `${JSON.stringify(images, null, 2)}\n`);
-    await rename(`${path}.new`, path);
+    await replaceFile(this.#path(entry), `${JSON.stringify(images, null, 2)}\n`);
   }
 
   #path(entry: string): string {

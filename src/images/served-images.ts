@@ -1,6 +1,7 @@
-import { readFile, rename, writeFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { replaceFile } from '../lib/files.ts';
 import { KilnError } from '../model/error.ts';
 
 const refSchema = z.strictObject({ version: z.string(), directory: z.string() });
@@ -45,9 +46,7 @@ export class ServedImages {
   async serve(entry: string, next: ImageRef): Promise<void> {
     const before = await this.read(entry);
     const record: Served = { served: next, previous: before?.served ?? null };
-    const path = this.#path(entry);
-    await writeFile(`${path}.new`, `${JSON.stringify(record, null, 2)}\n`);
-    await rename(`${path}.new`, path);
+    await replaceFile(this.#path(entry), `${JSON.stringify(record, null, 2)}\n`);
   }
 
   #path(entry: string): string {

@@ -1,4 +1,4 @@
-import { access, rm } from 'node:fs/promises';
+import { access, rename, rm, writeFile } from 'node:fs/promises';
 
 /**
  * Removes a file or a folder with all it holds. Never rejects, as whoever tidies up must not fail by it: what stays is told as a
@@ -25,4 +25,10 @@ export async function exists(path: string): Promise<boolean> {
     () => true,
     () => false,
   );
+}
+
+/** Writes a file whole or not at all, also where the power fails: what it held before is there until then. */
+export async function replaceFile(path: string, text: string): Promise<void> {
+  await writeFile(`${path}.new`, text, { flush: true });
+  await rename(`${path}.new`, path);
 }

@@ -1,6 +1,6 @@
-import { mkdir, readFile, rename, writeFile } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { removeQuietly } from '../lib/files.ts';
+import { removeQuietly, replaceFile } from '../lib/files.ts';
 import { appendEvent, type BuildFiles, createBuildFiles } from '../logs/build-files.ts';
 import type { Verdict } from '../model/build.ts';
 import { KilnError } from '../model/error.ts';
@@ -104,11 +104,9 @@ export async function readOperation(directory: string): Promise<Operation> {
 
 /** Whole or not at all. */
 export async function writeRecord(directory: string, operation: Operation): Promise<void> {
-  const path = join(directory, recordName);
   try {
     await mkdir(directory, { recursive: true });
-    await writeFile(`${path}.new`, `${JSON.stringify(operation, null, 2)}\n`, { flush: true });
-    await rename(`${path}.new`, path);
+    await replaceFile(join(directory, recordName), `${JSON.stringify(operation, null, 2)}\n`);
   } catch (error) {
     throw KilnError.from(error);
   }

@@ -63,8 +63,13 @@ export function removeOldTemplates(
   return removeAllBut(join(templatesDirectory, entry), keys);
 }
 
+/** Never rejects: an image serves, whether or not what served before it can be removed now. */
 async function removeAllBut(directory: string, kept: readonly string[]): Promise<void> {
-  const others = (await readdir(directory)).filter((name) => !kept.includes(name));
+  const names = await readdir(directory).catch((cause: unknown) => {
+    process.emitWarning(new Error(`Old templates in ${directory} could not be removed.`, { cause }));
+    return [];
+  });
+  const others = names.filter((name) => !kept.includes(name));
   await Promise.all(others.map((name) => removeQuietly(join(directory, name))));
 }
 
