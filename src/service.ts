@@ -178,6 +178,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
       return openTemplateSource(request, logger, linked);
     },
     keepTemplates: (entry, keys) => removeOldTemplates(setup, entry, keys),
+    logger,
     signal: AbortSignal.any([signal, stopping.signal]),
   });
   await fleet.open(image.entry);

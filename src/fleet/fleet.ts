@@ -1,4 +1,5 @@
 import { type Entry, findEntry } from '../catalog/catalog.ts';
+import type { Logger } from '../lib/logger.ts';
 import type { EntrySummary } from '../model/build.ts';
 import type { CatalogItem } from '../model/catalog-item.ts';
 import { KilnError } from '../model/error.ts';
@@ -9,7 +10,7 @@ export type FleetOptions = {
   readonly catalog: readonly Entry[];
   /** The entry of builds that ask for none. */
   readonly standard: string;
-  /** By entry, how the VM image that this host has of it is opened, which logs what is damaged. Others have not been made here. */
+  /** By entry, how the VM image that this host has of it is opened. Others have not been made here. */
   readonly images: ReadonlyMap<string, (signal: AbortSignal) => Promise<VmImage>>;
   /** Makes the template where there is none. */
   readonly openTemplates: (
@@ -18,6 +19,7 @@ export type FleetOptions = {
   ) => Promise<TemplateSource>;
   /** Removes the templates of an entry that have none of these keys. */
   readonly keepTemplates: (entry: string, keys: readonly string[]) => Promise<void>;
+  readonly logger: Logger;
   /** Ends what was begun for more than one build. */
   readonly signal: AbortSignal;
 };
@@ -113,13 +115,15 @@ export class Fleet {
     return Promise.all(catalog.map(describe));
   }
 
-  /** One damaged image must not hide all others. Whoever opened it has logged what is wrong. */
+  /** One damaged image must not hide all others. */
   async #summaryUnlessDamaged(name: string): Promise<CatalogItem['image']> {
     try {
       return imageSummary(await this.#openImage(name));
-    } catch (error) {
-      if (KilnError.from(error).code === 'IMAGE_CORRUPT') return null;
-      throw error;
+    } catch (thrown) {
+      const error = KilnError.from(thrown);
+      if (error.code !== 'IMAGE_CORRUPT') throw error;
+      this.#options.logger.error({ error, entry: name }, error.message);
+      return null;
     }
   }
 

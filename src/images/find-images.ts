@@ -27,7 +27,8 @@ export async function findImages(catalog: readonly Entry[], known: Known): Promi
 }
 
 /**
- * Opens what an entry serves at that time. Where that is damaged, the one before it serves, and then the first.
+ * Opens what an entry serves at that time. Where that is damaged, the one before it serves, and then the first; what was passed over
+ * is logged, what is thrown is not.
  * @param first How the image that a start makes is opened, where there is one.
  */
 export function openServed(entry: string, { request, served, logger }: Known, first?: OpenImage): OpenImage {
@@ -41,19 +42,26 @@ export function openServed(entry: string, { request, served, logger }: Known, fi
       });
     // Served itself, or the last that is left.
     if (first) ways.splice(record?.served === null ? 0 : ways.length, 0, first);
-    let damage: unknown = new KilnError(
-      'IMAGE_CORRUPT',
-      `There is no VM image of ${entry} any more; a caller with the role admin can make one: POST /admin/images/rebuild.`,
-    );
-    for (const [index, open] of ways.entries()) {
+    const damages: unknown[] = [];
+    const passOver = (error: unknown): void =>
+      logger.error({ error, entry }, 'a VM image is damaged and passed over for the one before it');
+    for (const open of ways) {
       try {
-        return await open(signal);
+        const image = await open(signal);
+        damages.forEach(passOver);
+        return image;
       } catch (error) {
         if (KilnError.from(error).code !== 'IMAGE_CORRUPT') throw error;
-        if (index === 0) damage = error;
-        logger.error({ error, entry }, 'a VM image is damaged; the one before it serves, where there is one');
+        damages.push(error);
       }
     }
-    throw damage;
+    const [newest = noImageLeft(entry), ...others] = damages;
+    others.forEach(passOver);
+    throw newest;
   };
+}
+
+function noImageLeft(entry: string): KilnError {
+  const message = `There is no VM image of ${entry} any more; a caller with the role admin can make one: POST /admin/images/rebuild.`;
+  return new KilnError('IMAGE_CORRUPT', message);
 }

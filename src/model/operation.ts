@@ -29,7 +29,7 @@ export type Step = {
 };
 
 /**
- * A durable piece of work for the whole host, in numbered steps, with a record, a log and events as a build has them. It ends once; what did
+ * A durable piece of work for the whole host, in named steps, with a record, a log and events as a build has them. It ends once; what did
  * not succeed is resumed by another operation, which finds in the caches what was made.
  */
 export type Operation = {

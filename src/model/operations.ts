@@ -29,7 +29,7 @@ export type Operations = {
   cancel(caller: Caller, id: string, reason: string): Promise<Operation>;
   /** Log and events as they come; with `follow`, the last item is the verdict, after the whole log. @throws as `events` */
   watch(caller: Caller, id: string, options: WatchOptions): Promise<AsyncIterable<WatchItem>>;
-  /** What its steps print, line by line. @throws NOT_FOUND, OUT_OF_RANGE */
+  /** What its steps print, from byte `offset`. @throws NOT_FOUND, OUT_OF_RANGE */
   readLog(caller: Caller, id: string, range: ReadOptions): Promise<AsyncIterable<Buffer>>;
   /** The beginning and the end of each step; the last one is the verdict. @throws NOT_FOUND, OUT_OF_RANGE, OFFSET_INVALID */
   events(caller: Caller, id: string, range: ReadOptions): Promise<AsyncGenerator<EventItem, void>>;

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { capabilitiesOf } from '../../src/catalog/capabilities.ts';
 import { listEntries } from '../../src/catalog/catalog.ts';
 import { Fleet } from '../../src/fleet/fleet.ts';
+import { createMemoryLogger } from '../builds/memory-logger.ts';
 import { noImage } from '../images/no-image.ts';
 import { queuedRecord } from '../store/harness.ts';
 
@@ -19,6 +20,7 @@ export async function fleetOfOne(...others: readonly string[]): Promise<Fleet> {
     images: new Map([name, ...others].map((entry) => [entry, async () => imageOf(entry)])),
     openTemplates: () => assert.fail('no template is asked for'),
     keepTemplates: () => assert.fail('none is made'),
+    logger: createMemoryLogger(),
     signal: new AbortController().signal,
   });
 }

@@ -7,6 +7,7 @@ import { parseKeptEntries } from '../../src/fleet/kept-entries.ts';
 import { type ErrorCode, KilnError } from '../../src/model/error.ts';
 import type { VmImage } from '../../src/model/vm-image.ts';
 import type { CloneSource, TemplateSource } from '../../src/vm/template-source.ts';
+import { createMemoryLogger } from '../builds/memory-logger.ts';
 import { noImage } from '../images/no-image.ts';
 
 const catalog = await listEntries(join(import.meta.dirname, '../../images'));
@@ -21,7 +22,13 @@ function createFleet(
     taken,
     broken = {},
   }: { failures?: number; taken?: () => void; broken?: Record<string, () => never> } = {},
-): { fleet: Fleet; opened: string[]; keptTemplates: string[] } {
+): {
+  fleet: Fleet;
+  opened: string[];
+  keptTemplates: string[];
+  logger: ReturnType<typeof createMemoryLogger>;
+} {
+  const logger = createMemoryLogger();
   const opened: string[] = [];
   let left = failures;
   let templates = 0;
@@ -52,10 +59,12 @@ function createFleet(
       images,
       openTemplates,
       keepTemplates,
+      logger,
       signal,
     }),
     opened,
     keptTemplates,
+    logger,
   };
 }
 
@@ -112,13 +121,18 @@ test('the catalog shows an entry whose image is damaged without one, and all oth
   const opened = (): never => {
     throw new KilnError(code, 'no image');
   };
-  const { fleet } = createFleet([standard, other], { broken: { [other]: opened } });
+  const { fleet, logger } = createFleet([standard, other], { broken: { [other]: opened } });
   const made = (await fleet.list()).filter(({ image }) => image !== null);
   assert.deepEqual(
     made.map(({ entry, image }) => [entry, image?.imageDigest]),
     [[standard, `sha256:${standard}`]],
   );
+  assert.deepEqual(
+    logger.said.map(({ message }) => message),
+    ['no image'],
+  );
   await assert.rejects(fleet.summary(other), { code: 'IMAGE_CORRUPT' });
+  assert.equal(logger.said.length, 1);
   code = 'INFRA';
   await assert.rejects(fleet.list(), { code: 'INFRA' });
 });

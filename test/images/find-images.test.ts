@@ -52,7 +52,7 @@ test('a damaged image gives way to the one before it, and that to the first; wha
   assert.equal(await opened(), 'v0.1.1');
   await damage(directoryOf('v0.1.1'));
   assert.equal(await opened(), 'v0.1.0');
-  assert.match(logger.said.at(-1)?.message ?? '', /the one before it serves/);
+  assert.match(logger.said.at(-1)?.message ?? '', /passed over for the one before it/);
   await damage(directoryOf('v0.1.0'));
   assert.equal(await opened(), 'first');
   // The way back is written down as well.
@@ -62,7 +62,10 @@ test('a damaged image gives way to the one before it, and that to the first; wha
     previous: { version: 'v0.1.1', directory: directoryOf('v0.1.1') },
   });
   await damage(directoryOf('first'));
+  const before = logger.said.length;
   await assert.rejects(openImage(signal), { code: 'IMAGE_CORRUPT' });
+  // Whoever is told of the first logs it.
+  assert.equal(logger.said.length, before + 1);
 });
 
 test('a record that is damaged is told, and not taken for another', async () => {
