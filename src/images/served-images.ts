@@ -42,10 +42,11 @@ export class ServedImages {
     }
   }
 
-  /** Builds of the entry run on this image from now on. */
+  /** Builds of the entry run on this image from now on. Once more for the same one, as after a crash, the one before it stays that. */
   async serve(entry: string, next: ImageRef): Promise<void> {
     const before = await this.read(entry);
-    const record: Served = { served: next, previous: before?.served ?? null };
+    const again = before !== null && before.served?.directory === next?.directory;
+    const record: Served = { served: next, previous: (again ? before.previous : before?.served) ?? null };
     await replaceFile(this.#path(entry), `${JSON.stringify(record, null, 2)}\n`);
   }
 

@@ -68,6 +68,15 @@ test('a damaged image gives way to the one before it, and that to the first; wha
   assert.equal(logger.said.length, before + 1);
 });
 
+test('an image that is served once more, as after a crash, has the same one before it', async () => {
+  await using folder = await createFolder();
+  const served = new ServedImages(folder.path);
+  const [one, two] = ['v0.1.0', 'v0.1.1'].map((version) => ({ version, directory: `/${version}` }));
+  assert.ok(one && two);
+  for (const next of [one, two, two]) await served.serve(entry, next);
+  assert.deepEqual(await served.read(entry), { served: two, previous: one });
+});
+
 test('a record that is damaged is told, and not taken for another', async () => {
   await using folder = await createFolder();
   await writeFile(join(folder.path, `${entry}.json`), '{"served":');
