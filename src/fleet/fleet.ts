@@ -87,6 +87,13 @@ export class Fleet {
     return this.#options.openTemplates(this.known(image.entry), { image, signal });
   }
 
+  /** Removes the template of an image that was tried out and does not serve. Never rejects. */
+  async discard(entry: string, templates: TemplateSource): Promise<void> {
+    const serves = await this.#templates.get(entry)?.catch(() => null);
+    // The same image made again has the same template.
+    if (serves?.key !== templates.key) await templates.discard();
+  }
+
   /**
    * What is asked for from now on comes from this image; VMs that there are stay what they are. The template before it is kept, so
    * that the way back is short.

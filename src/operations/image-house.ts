@@ -23,6 +23,8 @@ export type ImageHouse = {
   ): Promise<{ readonly image: VmImage; readonly ref: ImageRef }>;
   /** Its template, which boots it. */
   tryOut(image: VmImage, signal: AbortSignal): Promise<TemplateSource>;
+  /** Removes that template where the image does not come to serve. Never rejects. */
+  discard(entry: string, templates: TemplateSource): Promise<void>;
   /** One VM of it, beside those of the scheduler. */
   startVm(entry: Entry, templates: TemplateSource, signal: AbortSignal): Promise<WarmVm>;
   /** Builds run on it from now on, also after a restart. */
@@ -60,6 +62,7 @@ export function createImageHouse(options: ImageHouseOptions): ImageHouse {
       return { image: await load(image, given.signal), ref };
     },
     tryOut: (image, signal) => fleet.tryOut(image, signal),
+    discard: (entry, templates) => fleet.discard(entry, templates),
     async startVm({ capabilities }, templates, signal) {
       const frozen = await createFrozenVm({ ...vm, capabilities, ...(await templates.take(signal)) }, signal);
       return frozen.wake(signal);

@@ -29,8 +29,10 @@ export async function rebuildImage(
     });
   });
   await journal.change({ image: { digest: image.digest, versions: image.versions } });
-  const templates = await step(journal, 'check', () => tryOut({ image, entry, house, say }, signal));
+  await using undo = new AsyncDisposableStack();
+  const templates = await step(journal, 'check', () => tryOut({ image, entry, house, say, undo }, signal));
   await step(journal, 'roll', () => house.serve(image, templates, ref));
+  undo.move();
   say(`roll  builds of ${entry.name} run on ${version}; those that run keep theirs`);
 }
 
@@ -40,11 +42,19 @@ async function tryOut(
     entry,
     house,
     say,
-  }: { image: VmImage; entry: Entry; house: ImageHouse; say: (line: string) => void },
+    undo,
+  }: {
+    image: VmImage;
+    entry: Entry;
+    house: ImageHouse;
+    say: (line: string) => void;
+    undo: AsyncDisposableStack;
+  },
   signal: AbortSignal,
 ): Promise<TemplateSource> {
   say('check  the image boots, is made ready and builds once …');
   const templates = await asCanary(() => house.tryOut(image, signal), signal);
+  undo.defer(() => house.discard(entry.name, templates));
   await using vm: WarmVm = await asCanary(() => house.startVm(entry, templates, signal), signal);
   await checkImage({ vm, image, pins: entry.pins }, say, signal);
   return templates;

@@ -44,6 +44,11 @@ export class TemplateSource {
     return { template: this.#current, damaged };
   }
 
+  /** Removes it from the disk: nothing is cloned from it any more. Never rejects. */
+  discard(): Promise<void> {
+    return this.#steps.discard(this.#current);
+  }
+
   async #check(signal: AbortSignal): Promise<void> {
     const { image, sealed, files } = this.#current;
     const imageDamage = await image.sealed.check(signal);

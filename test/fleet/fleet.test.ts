@@ -49,7 +49,9 @@ function createFleet(
       return { template: { image: from } } as CloneSource;
     };
     templates += 1;
-    return { take, key: String(templates) } as unknown as TemplateSource;
+    const key = String(templates);
+    const discard = async (): Promise<void> => void keptTemplates.push(`without ${key}`);
+    return { take, key, discard } as unknown as TemplateSource;
   };
   const images = new Map(made.map((entry) => [entry, image(entry)] as const));
   return {
@@ -176,7 +178,10 @@ test('an image that is served takes the place of the one before it, whose templa
   assert.equal((await fleet.summary(other)).imageDigest, 'sha256:new');
   assert.equal((await fleet.source(other, signal)).template.image, image);
   const next = { ...image, digest: 'sha256:next' };
-  await fleet.serve(next, await fleet.tryOut(next, signal), reopen);
+  const last = await fleet.tryOut(next, signal);
+  await fleet.serve(next, last, reopen);
   assert.equal((await fleet.source(other, signal)).template.image, next);
-  assert.deepEqual(keptTemplates, [`${standard}: 1`, `${other}: 2`, `${other}: 3 2`]);
+  await fleet.discard(other, last);
+  await fleet.discard(other, await fleet.tryOut(next, signal));
+  assert.deepEqual(keptTemplates, [`${standard}: 1`, `${other}: 2`, `${other}: 3 2`, 'without 4']);
 });

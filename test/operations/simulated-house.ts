@@ -17,6 +17,8 @@ const answers: Readonly<Record<string, string>> = {
 export type SimulatedHouse = ImageHouse & {
   /** What was served, in order. */
   readonly served: string[];
+  /** Templates that were made and not removed. */
+  readonly templates: Set<string>;
   /** VMs that were started and not destroyed. */
   readonly alive: Set<string>;
   /** Makes the next images wait until the returned function is called. */
@@ -32,12 +34,13 @@ export function simulateHouse(
   const said = { ...answers, ...change.answers };
   const served: string[] = [];
   const alive = new Set<string>();
+  const templates = new Set<string>();
   let gate: Promise<void> = Promise.resolve();
   const failAt = (place: typeof change.fail): void => {
     if (change.fail === place) throw new KilnError('INFRA', `${place} failed`);
   };
   return {
-    ...{ served, alive },
+    ...{ served, alive, templates },
     hold() {
       const { promise, resolve } = Promise.withResolvers<void>();
       gate = promise;
@@ -57,7 +60,11 @@ export function simulateHouse(
     },
     async tryOut() {
       failAt('tryOut');
+      templates.add('a template');
       return { key: 'a template' } as TemplateSource;
+    },
+    async discard() {
+      templates.delete('a template');
     },
     async startVm() {
       failAt('startVm');
