@@ -4,6 +4,7 @@ import { type Operation, rebuildSchema } from '../model/operation.ts';
 import type { Operations } from '../model/operations.ts';
 import { endAnswer } from './answer/build-answer.ts';
 import { openStream, watchClient } from './answer/client.ts';
+import { Silence } from './answer/silence.ts';
 import { pruneSchema, rollBackSchema } from './docs/schemas.ts';
 import { idOf } from './id-of.ts';
 import { readJson } from './json-body.ts';
@@ -87,10 +88,17 @@ async function followOperation(
   if (request.httpVersionMinor > 0) response.set('Trailer', 'X-Build-State');
   const writer = openStream(response, { type: 'text/plain', stallMs: settings.readerStallMs }, signal);
   await writer.write(`kiln: operation ${operation.id}\n`);
-  for await (const item of items) if (item.kind === 'log') await writer.write(item.data);
+  using silence = new Silence(writer, settings.keepAliveMs);
+  for await (const item of items) {
+    if (item.kind !== 'log') continue;
+    await writer.write(silence.end());
+    await writer.write(item.data);
+  }
   const { state, started, ended, verdict } = await operations.get(caller, operation.id);
   const seconds = (Date.parse(ended ?? started) - Date.parse(started)) / 1000;
   const why = state === 'succeeded' ? '' : `: ${verdict?.message}`;
-  await writer.write(`kiln: operation ${operation.id} ${state} after ${seconds.toFixed(1)} s${why}\n`);
+  await writer.write(
+    `${silence.end()}kiln: operation ${operation.id} ${state} after ${seconds.toFixed(1)} s${why}\n`,
+  );
   await endAnswer({ response, onFailure: 'cut' }, { state, exitCode: null }, settings.readerStallMs);
 }

@@ -71,6 +71,17 @@ test('a rebuild goes on when its client leaves, and can be begun without one (si
   await waitFor(() => house.served.length === 2, 'it is served too');
 });
 
+test('a rebuild that says nothing for long shows that it lives, in a line of its own (simulated images)', async () => {
+  const house = simulateHouse();
+  await using harness = await serve({ house, settings: { keepAliveMs: 20 } });
+  const release = house.hold();
+  setTimeout(release, 500);
+  const sent = [...json, '-d', '{"entry":"v0.20.2"}', `${harness.url}/admin/images/rebuild`];
+  const { exit, body } = await curl(sent);
+  assert.equal(exit, 0);
+  assert.match(body, /\n#1 \[base 1\/1\] the base\nkiln: still waiting \.+\ncheck {2}/);
+});
+
 test('what is no rebuild is refused in plain words (simulated images)', async () => {
   await using harness = await serve();
   const { api } = harness;

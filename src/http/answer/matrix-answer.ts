@@ -11,6 +11,7 @@ import { openStream, type Writer } from './client.ts';
 import { readText } from './log-text.ts';
 import { matrixTable } from './matrix-table.ts';
 import { prefixLines } from './prefix-lines.ts';
+import { Silence } from './silence.ts';
 
 /** A matrix and the response that follows all of its builds. */
 export type MatrixAnswer = {
@@ -46,13 +47,9 @@ async function sendText(
     return prefixLines(`${labels[index]?.padEnd(width)} | `, readText(items, { id, getEnded }));
   });
   await writer.write(`kiln: matrix ${matrix.id}\n`);
-  const silence = new Silence(writer, settings.keepAliveMs);
-  try {
-    for await (const lines of mergeIterables(await Promise.all(sources)))
-      await writer.write(`${silence.end()}${lines}`);
-  } finally {
-    silence.stop();
-  }
+  using silence = new Silence(writer, settings.keepAliveMs);
+  for await (const lines of mergeIterables(await Promise.all(sources)))
+    await writer.write(`${silence.end()}${lines}`);
   const ended = await builds.matrix(caller, matrix.id);
   await writer.write(`${silence.end()}${matrixTable(ended)}`);
   return ended;
@@ -88,30 +85,4 @@ async function* withBuild<Of extends object>(items: AsyncIterable<EventItem>, of
 /** Such as `v0.12.5`. */
 function labelOf(entry: MatrixBuild['entry']): string {
   return entry.replace(/^buildkit-/, '');
-}
-
-/** A line that grows while no build says anything, as proxies close a connection on which nothing moves. */
-class Silence {
-  readonly #timer: NodeJS.Timeout;
-  #dots = 0;
-
-  constructor(writer: Writer, everyMs: number) {
-    this.#timer = setInterval(() => writer.nudge(() => this.#grow()), everyMs);
-  }
-
-  #grow(): string {
-    this.#dots += 1;
-    return this.#dots === 1 ? 'kiln: still waiting .' : '.';
-  }
-
-  /** What ends the line, where there is one. */
-  end(): string {
-    const end = this.#dots === 0 ? '' : '\n';
-    this.#dots = 0;
-    return end;
-  }
-
-  stop(): void {
-    clearInterval(this.#timer);
-  }
 }
