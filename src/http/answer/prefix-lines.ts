@@ -3,7 +3,13 @@ const maxLineBytes = 64 * 1024;
 
 const lineFeed = 10;
 
-/** Whole lines, each behind a prefix, in pieces of one or more; a last line without an end gets one. */
+/** A terminal writes what follows over what was there: a program's progress, and whatever a guest would pass for another's line. */
+const lineAnew = /\r(?![\r\n]|$)/g;
+
+/**
+ * Whole lines, each behind a prefix, in pieces of one or more; a last line without an end gets one. A line that begins anew gets its
+ * prefix again.
+ */
 export async function* prefixLines(
   prefix: string,
   text: AsyncIterable<Buffer | string>,
@@ -23,5 +29,5 @@ export async function* prefixLines(
 
 function prefixed(prefix: string, lines: Buffer): string {
   const text = lines.toString('utf8').split('\n');
-  return text.map((line) => `${prefix}${line}\n`).join('');
+  return text.map((line) => `${prefix}${line.replace(lineAnew, `\r${prefix}`)}\n`).join('');
 }
