@@ -4,7 +4,7 @@ import type { Fleet } from '../fleet/fleet.ts';
 import type { Logger } from '../lib/logger.ts';
 import { type BuildFiles, openBuildFiles, readBuildEvents, watchBuildFiles } from '../logs/build-files.ts';
 import type { Verdict } from '../model/build.ts';
-import { requireRole } from '../model/caller.ts';
+import { type Caller, requireRole } from '../model/caller.ts';
 import { KilnError } from '../model/error.ts';
 import { type Operation, type RebuildRequest, rebuildSteps } from '../model/operation.ts';
 import type { Operations } from '../model/operations.ts';
@@ -72,7 +72,11 @@ export function createOperations({ directory, house, fleet, logger }: Operations
     return { [Symbol.dispose]: () => void busy.delete(entry) };
   };
 
-  const begin = async (asked: RebuildRequest, resumes: string | null): Promise<Operation> => {
+  const begin = async (
+    { tenant }: Caller,
+    asked: RebuildRequest,
+    resumes: string | null,
+  ): Promise<Operation> => {
     const entry = fleet.known(asked.entry);
     const id = uuid();
     using undo = new DisposableStack();
@@ -95,6 +99,7 @@ export function createOperations({ directory, house, fleet, logger }: Operations
     };
     const done = run(journal, work).finally(() => running.delete(id));
     running.set(id, { journal, cancel, done });
+    logger.info({ operation: id, tenant, ...request }, 'an operation begins');
     return journal.operation;
   };
 
@@ -109,25 +114,29 @@ export function createOperations({ directory, house, fleet, logger }: Operations
   const operations: RunningOperations = {
     async rebuild(caller, request) {
       requireRole(caller, 'admin');
-      return attended(begin(request, null));
+      return attended(begin(caller, request, null));
     },
     async resume(caller, id) {
       requireRole(caller, 'admin');
       const { state, request } = await find(id);
       if (state === 'succeeded')
         throw new KilnError('OPERATION_ENDED', `Operation ${id} succeeded; there is nothing left to resume.`);
-      return attended(begin(request, id));
+      return attended(begin(caller, request, id));
     },
     async rollBack(caller, asked) {
       requireRole(caller, 'admin');
       const { name } = fleet.known(asked);
       using _claim = claim(name, 'a roll back');
-      return await attended(house.rollBack(name, stopping.signal));
+      const served = await attended(house.rollBack(name, stopping.signal));
+      logger.info({ ...served, tenant: caller.tenant }, 'builds run on another image after a roll back');
+      return served;
     },
     async prune(caller, { dryRun }) {
       requireRole(caller, 'admin');
       const free = (entry: string): Disposable | null => (busy.has(entry) ? null : claim(entry, 'pruning'));
-      return attended(house.prune({ claim: free, dryRun }));
+      const images = await attended(house.prune({ claim: free, dryRun }));
+      if (!dryRun) logger.info({ images, tenant: caller.tenant }, 'old images were removed');
+      return images;
     },
     async get(caller, id) {
       requireRole(caller, 'admin');

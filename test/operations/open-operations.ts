@@ -10,6 +10,7 @@ export type OpenedOperations = AsyncDisposable & {
   readonly operations: RunningOperations;
   readonly house: SimulatedHouse;
   readonly directory: string;
+  readonly logger: ReturnType<typeof createMemoryLogger>;
 };
 
 /** The real operations on a folder of their own, over a simulated house. */
@@ -18,11 +19,12 @@ export async function openOperations(
   parent = tmpdir(),
 ): Promise<OpenedOperations> {
   const directory = await mkdtemp(join(parent, 'kiln-operations-'));
+  const logger = createMemoryLogger();
   const operations = createOperations({
-    ...{ directory, house, fleet: await fleetOfOne(), logger: createMemoryLogger() },
+    ...{ directory, house, fleet: await fleetOfOne(), logger: logger },
   });
   return {
-    ...{ operations, house, directory },
+    ...{ operations, house, directory, logger },
     async [Symbol.asyncDispose]() {
       await operations.close();
       await rm(directory, { recursive: true });

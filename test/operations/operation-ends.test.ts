@@ -75,3 +75,21 @@ test('the end of the service waits for what is just being begun, and for a roll 
   assert.ok(over);
   await back;
 });
+
+test('the log of the service tells what changed the images, and for whom', async () => {
+  await using opened = await openOperations();
+  const { operations, logger } = opened;
+  const { id } = await operations.rebuild(localAdmin, asked);
+  const range = { offset: 0, follow: true, signal: AbortSignal.timeout(30_000) };
+  for await (const _event of await operations.events(localAdmin, id, range));
+  await operations.rollBack(localAdmin, 'v0.20.2');
+  await operations.prune(localAdmin, { dryRun: false });
+  await operations.prune(localAdmin, { dryRun: true });
+  await operations.close();
+  assert.deepEqual(logger.said.map(({ message }) => message).toSorted(), [
+    'an operation begins',
+    'an operation ended',
+    'builds run on another image after a roll back',
+    'old images were removed',
+  ]);
+});
