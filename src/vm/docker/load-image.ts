@@ -19,10 +19,16 @@ export async function loadImage(
   const there = await findImage(engine, dqd.reference, signal);
   if (there !== null) return there;
   const load = async (abortSignal: AbortSignal): Promise<void> => {
-    const answer = await engine.docker.loadImage(createReadStream(dqd.tar), { quiet: true, abortSignal });
-    // It answers while it works; a failure is a line of that.
-    answer.resume();
-    await new Promise<void>((resolve, reject) => answer.once('end', resolve).once('error', reject));
+    const tar = createReadStream(dqd.tar);
+    try {
+      const answer = await engine.docker.loadImage(tar, { quiet: true, abortSignal });
+      // It answers while it works; a failure is a line of that.
+      answer.resume();
+      await new Promise<void>((resolve, reject) => answer.once('end', resolve).once('error', reject));
+    } finally {
+      // Where the engine takes no more of it, nobody else closes it.
+      tar.destroy();
+    }
   };
   await engine.ask('load an image', signal, (_docker, abortSignal) => load(abortSignal), loadDeadlineMs);
   const loaded = await findImage(engine, dqd.reference, signal);
