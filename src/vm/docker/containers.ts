@@ -89,6 +89,8 @@ export class Containers implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    // What could not be removed when it ended, as the engine did not answer then.
+    await this.#compare().catch(() => undefined);
     this.#closing.abort();
     await this.#following;
   }
