@@ -1,5 +1,8 @@
+import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
@@ -28,4 +31,20 @@ export async function makeIdentity(): Promise<TestIdentity> {
     ...{ certPath, keyPath, identity: { cert: await readFile(certPath), key: await readFile(keyPath) } },
     [Symbol.asyncDispose]: () => rm(directory, { recursive: true }),
   };
+}
+
+/** A client that connects and says nothing: `meanwhile` others are served, and the server ends all the same. */
+export async function assertEndsDespiteSilence(
+  { port, server }: { port: number; server: { close(graceMs: number): Promise<void> } },
+  meanwhile: () => Promise<void> = async () => undefined,
+): Promise<void> {
+  const silent = connect(port, '127.0.0.1').on('error', () => undefined);
+  await once(silent, 'connect');
+  await meanwhile();
+  const begun = performance.now();
+  const closed = once(silent, 'close');
+  await server.close(100);
+  assert.ok(performance.now() - begun < 5000);
+  silent.resume();
+  await closed;
 }
