@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdir, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { after, test } from 'node:test';
@@ -12,7 +11,8 @@ import { localAdmin } from '../../src/model/caller.ts';
 import { capture } from '../../src/ssh/capture.ts';
 import { startDockerEngine } from '../docker-engine.ts';
 import { tied } from '../tied.ts';
-import { build, curl, startRegistry, startTestService, waitFor, waitUntilReady } from './harness.ts';
+import { buildAndLoad } from './build-and-load.ts';
+import { build, startRegistry, startTestService, waitFor, waitUntilReady } from './harness.ts';
 import { lookIntoVm } from './look-into-vm.ts';
 
 /** What other files test with VMs that are processes holds for VMs that are containers; and what only those have to fear. */
@@ -88,16 +88,7 @@ test('a build runs in a container that has no network, no capability, no root an
 });
 
 test('context and artifact go through disks as they do with processes: the engine itself loads what was built', async () => {
-  const files = { Dockerfile: 'FROM busybox\nCOPY a /\nCMD ["cat", "/a"]\n', a: 'hello from kiln\n' };
-  const { exit, body, id } = await build(service, files, 'output=docker', 'tag=example.com/kiln/test:1');
-  assert.equal(exit, 0, body);
-  const tar = join(tmpdir(), `kiln-${id}.tar`);
-  try {
-    assert.equal((await curl('-o', tar, `${service.httpUrl}/v1/builds/${id}/artifact`)).exit, 0);
-    assert.equal(await engine.docker('load', '-i', tar), 'Loaded image: example.com/kiln/test:1');
-  } finally {
-    await rm(tar, { force: true });
-  }
+  await buildAndLoad(service, engine);
 });
 
 test("VMs are pristine and their own; the template's memory is the same after one took and gave back 300 MB", async () => {
