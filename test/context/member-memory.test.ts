@@ -5,7 +5,8 @@ import { Staging } from './staging.ts';
 import { liveMiB, stageLarge } from './watch-memory.ts';
 
 const maxRssMiB = 128;
-const maxBlockedMs = 50;
+/** Of the processor time of the whole staging: milliseconds would judge the machine. `npm run bench` has those. */
+const maxTurnShare = 0.2;
 
 const masses: readonly (readonly [layout: string, members: number])[] = [
   ['empty files', 200_000],
@@ -27,7 +28,7 @@ for (const [layout, members] of masses) {
     if (staged instanceof Error) throw staged;
     assert.equal(staged.summary.entries, members);
     assert.ok(figures.rssMiB <= maxRssMiB, JSON.stringify(figures));
-    assert.ok(figures.blockedMs <= maxBlockedMs, JSON.stringify(figures));
+    assert.ok(figures.longestTurnShare <= maxTurnShare, JSON.stringify(figures));
   });
 }
 

@@ -10,9 +10,14 @@ import type { Staging } from './staging.ts';
 const MiB = 1024 * 1024;
 
 export type LargeContext = { readonly bytes: number; readonly members: number; readonly layout: string };
-export type Figures = { readonly rssMiB: number; readonly blockedMs: number };
+/** The longest turn of the event loop, as processor time of this thread: in ms, and as a share of all that the staging took. */
+export type Figures = {
+  readonly rssMiB: number;
+  readonly longestTurnMs: number;
+  readonly longestTurnShare: number;
+};
 
-/** Stages what a sender process writes; how much RSS grew meanwhile at most, and how long the event loop was held up. */
+/** Stages what a sender process writes; how much RSS grew meanwhile at most, and how long the event loop stood still. */
 export async function stageLarge(
   staging: Staging,
   { bytes, members, layout }: LargeContext,
@@ -36,18 +41,24 @@ export async function stageLarge(
 function watchProcess(): () => Figures {
   const before = process.memoryUsage.rss();
   let rss = before;
-  let blocked = 0;
-  let last = process.threadCpuUsage();
+  let longest = 0;
+  const first = process.threadCpuUsage();
+  let last = first;
   const look = (): void => {
     const { user, system } = process.threadCpuUsage(last);
     last = process.threadCpuUsage();
-    blocked = Math.max(blocked, user + system);
+    longest = Math.max(longest, user + system);
     rss = Math.max(rss, process.memoryUsage.rss());
   };
   const timer = setInterval(look, 5);
   return () => {
     clearInterval(timer);
-    return { rssMiB: Math.round((rss - before) / MiB), blockedMs: Math.round(blocked / 1000) };
+    const { user, system } = process.threadCpuUsage(first);
+    return {
+      rssMiB: Math.round((rss - before) / MiB),
+      longestTurnMs: Math.round(longest / 1000),
+      longestTurnShare: longest / (user + system),
+    };
   };
 }
 

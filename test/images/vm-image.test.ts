@@ -111,11 +111,9 @@ test('the image says what is inside, as the VM itself does', async () => {
   assert.equal(image.versions['kernel'], answers.get('uname -r')?.trim());
 });
 
-test('an image that is there is used as it is, within seconds', async () => {
+test('an image that is there is used as it is', async () => {
   const lines: string[] = [];
-  const started = performance.now();
   const again = await ensureVmImage({ ...imageRequest(), progress: (line) => lines.push(line) });
-  assert.ok(performance.now() - started < 5000, `${performance.now() - started} ms`);
   assert.deepEqual(again, image);
   assert.deepEqual(lines, ['image  buildkit-v0.20.2: there already']);
 });
