@@ -21,7 +21,12 @@ import { createGrpcServer, defaultGrpcSettings } from './grpc/server.ts';
 import { readGuestFiles } from './guest/guest-files.ts';
 import { createGuestPreparation } from './guest/prepare-guest.ts';
 import { createFrozenVm, type WarmVm } from './guest/warm-vm.ts';
-import { createDataFolder, ensureInstallationId, prepareDataFolders } from './host/data-folders.ts';
+import {
+  createDataFolder,
+  ensureInstallationId,
+  prepareDataFolders,
+  requirePassable,
+} from './host/data-folders.ts';
 import { DiskBudget, describeSmallDisk } from './host/disk-budget.ts';
 import { readHostLimits } from './host/host-limits.ts';
 import { prepareHost } from './host-setup.ts';
@@ -95,6 +100,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   });
   const policy = createEgressPolicy({ ...rules, mirrors });
   const limits = new EgressLimits({ ...(await readHostLimits()), guests: config.KILN_MAX_VMS });
+  await requirePassable(config);
   await createDataFolder(config.dataDirectory);
   // The store's lock keeps a second kiln off this data: until it is held, nothing that is there may be touched.
   const store = undo.use(await openBuildStore(config.dataDirectory));

@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { chmod, mkdir, open, readFile, rename, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { removeQuietly } from '../lib/files.ts';
+import { KilnError } from '../model/error.ts';
 
 /** Where each kind of data lies, below the data folder. */
 export type DataFolders = Readonly<Record<(typeof names)[number], string>>;
@@ -21,6 +22,40 @@ const privateNames = ['seals', 'images', 'builds', 'operations', 'artifacts', 's
 
 /** QEMU runs as other users when kiln is root: they may pass through, and see nothing but what is theirs. */
 const passThrough = 0o711;
+
+/** QEMU opens files in both, as a user of its own when kiln is root. */
+export type Folders = {
+  readonly asRoot: boolean;
+  readonly dataDirectory: string;
+  readonly cacheDirectory: string;
+};
+
+/**
+ * Refuses folders that QEMU's users cannot come to, as they lie within one that is closed to others (`/root`).
+ * @throws KilnError CONFIG_INVALID
+ */
+export async function requirePassable({ asRoot, dataDirectory, cacheDirectory }: Folders): Promise<void> {
+  if (!asRoot) return;
+  await requirePassableTo(dataDirectory, 'KILN_DATA_DIR');
+  await requirePassableTo(cacheDirectory, 'KILN_CACHE_DIR');
+}
+
+async function requirePassableTo(folder: string, setting: string): Promise<void> {
+  const others = 0o001;
+  for (const above of foldersAbove(resolve(folder))) {
+    const there = await stat(above).catch(() => null);
+    if (!there?.isDirectory() || (there.mode & others) !== 0) continue;
+    throw new KilnError(
+      'CONFIG_INVALID',
+      `${setting}: ${folder} lies in ${above}, which only its owner may enter, and QEMU runs as a user of its own. Choose a folder elsewhere, such as one in /var/lib.`,
+    );
+  }
+}
+
+function foldersAbove(folder: string): string[] {
+  const above = dirname(folder);
+  return above === folder ? [] : [...foldersAbove(above), above];
+}
 
 /** Makes the data folder itself. Harmless beside another kiln that runs on it, and so the one thing done before its lock is held. */
 export async function createDataFolder(data: string): Promise<void> {

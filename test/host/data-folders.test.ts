@@ -1,9 +1,14 @@
 import assert from 'node:assert/strict';
-import { cp, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { chmod, cp, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { createDataFolder, ensureInstallationId, prepareDataFolders } from '../../src/host/data-folders.ts';
+import {
+  createDataFolder,
+  ensureInstallationId,
+  prepareDataFolders,
+  requirePassable,
+} from '../../src/host/data-folders.ts';
 
 async function createFolder(): Promise<AsyncDisposable & { path: string }> {
   const path = await mkdtemp(join(tmpdir(), 'kiln-host-'));
@@ -59,4 +64,24 @@ test('contexts of an earlier run go at the start, and nothing else does', async 
   await prepareDataFolders(folder.path);
   for (const [name, path] of Object.entries(folders))
     assert.deepEqual(await readdir(path), name === 'staging' ? [] : ['file'], name);
+});
+
+test('a data folder within one that QEMU may not enter is refused by name, also before it is made', async () => {
+  await using folder = await createFolder();
+  const closed = join(folder.path, 'closed');
+  await mkdir(closed, { mode: 0o700 });
+  await chmod(folder.path, 0o711);
+  const open = { asRoot: true, dataDirectory: closed, cacheDirectory: closed };
+  await requirePassable(open);
+  const refused = { code: 'CONFIG_INVALID' };
+  const sentence = `lies in ${closed}, which only its owner may enter`;
+  for (const inside of [join(closed, 'data'), join(closed, 'deep/data')]) {
+    const dataDirectory = { ...refused, message: new RegExp(`^KILN_DATA_DIR: ${inside} ${sentence}`) };
+    await assert.rejects(requirePassable({ ...open, dataDirectory: inside }), dataDirectory);
+    const cacheDirectory = { ...refused, message: new RegExp(`^KILN_CACHE_DIR: ${inside} ${sentence}`) };
+    await assert.rejects(requirePassable({ ...open, cacheDirectory: inside }), cacheDirectory);
+    await requirePassable({ asRoot: false, dataDirectory: inside, cacheDirectory: inside });
+  }
+  await chmod(closed, 0o711);
+  await requirePassable({ ...open, dataDirectory: join(closed, 'data') });
 });
