@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import type { Pins } from '../catalog/pins.ts';
-import { runStep } from '../host/run-step.ts';
+import { runStep, type StepContext } from '../host/run-step.ts';
 import { cachedStep } from './cached-step.ts';
 import type { ImageRequest } from './image-request.ts';
 import { writeOciLayout } from './oci-layout.ts';
@@ -12,10 +12,13 @@ const indexSchema = z.object({ manifests: z.tuple([z.object({ digest: z.string()
 /** A stage of the Dockerfile from Debian packages alone: an OCI layout, its folder and the digest of its image. */
 export type DebianStage = { readonly layout: string; readonly digest: string };
 
+type DebianRequest = StepContext &
+  Pick<ImageRequest, 'imagesDirectory' | 'cacheDirectory' | 'sharedCacheDirectory'>;
+
 type Debian = { readonly suite: string; readonly include: string };
 
 /** The base of a VM. */
-export async function ensureBase(request: ImageRequest, pins: Pins): Promise<DebianStage> {
+export async function ensureBase(request: DebianRequest, pins: Pins): Promise<DebianStage> {
   const packages = await readPackages(request, 'packages.txt');
   const include = [...packages, pins.DEBIAN_KERNEL_PACKAGE].join(',');
   const what = `Debian ${pins.DEBIAN_SUITE} with ${pins.DEBIAN_KERNEL_PACKAGE}`;
@@ -23,7 +26,7 @@ export async function ensureBase(request: ImageRequest, pins: Pins): Promise<Deb
 }
 
 /** What dqd images have QEMU from. */
-export async function ensureQemuBase(request: ImageRequest): Promise<DebianStage> {
+export async function ensureQemuBase(request: DebianRequest): Promise<DebianStage> {
   const include = (await readPackages(request, 'dqd/packages.txt')).join(',');
   return ensureDebian(
     { name: 'qemu', what: 'Debian trixie with QEMU', debian: { suite: 'trixie', include } },
@@ -31,13 +34,13 @@ export async function ensureQemuBase(request: ImageRequest): Promise<DebianStage
   );
 }
 
-async function readPackages({ imagesDirectory }: ImageRequest, name: string): Promise<string[]> {
+async function readPackages({ imagesDirectory }: DebianRequest, name: string): Promise<string[]> {
   return (await readFile(join(imagesDirectory, name), 'utf8')).trim().split('\n');
 }
 
 async function ensureDebian(
   { name, what, debian }: { name: string; what: string; debian: Debian },
-  request: ImageRequest,
+  request: DebianRequest,
 ): Promise<DebianStage> {
   const layout = await cachedStep(
     {
@@ -51,7 +54,7 @@ async function ensureDebian(
 }
 
 async function makeBase(
-  { request, name, suite, include }: Debian & { request: ImageRequest; name: string },
+  { request, name, suite, include }: Debian & { request: DebianRequest; name: string },
   directory: string,
 ): Promise<void> {
   const tar = join(directory, 'base.tar');

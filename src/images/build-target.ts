@@ -8,6 +8,7 @@ import { KilnError } from '../model/error.ts';
 import type { DebianStage } from './base.ts';
 import { ensureBinaries } from './binaries.ts';
 import { startBuilder, useBuilder } from './builder.ts';
+import { givenFolder } from './given-image.ts';
 import type { ImageRequest } from './image-request.ts';
 
 /** One target of images/Dockerfile. */
@@ -36,7 +37,7 @@ export async function prepareBuilder(
   if (!request.asRoot && request.buildkitHost === undefined) {
     throw new KilnError(
       'REQUIREMENT_MISSING',
-      `The VM image is made as root, once: ${commandAsRoot(request, target)}\nOr set BUILDKIT_HOST to a buildkitd that you may use.`,
+      `The VM image is made as root, once: ${commandAsRoot(request, target)}\nOr set BUILDKIT_HOST to a buildkitd that you may use${target === 'vm' ? `, or copy what the target vm of images/Dockerfile made elsewhere to ${givenFolder(request)}` : ''}.`,
     );
   }
   await ensureHostTools(imageTools, request);

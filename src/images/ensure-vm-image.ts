@@ -8,13 +8,14 @@ import { binariesRecipe, ensureBinaries } from './binaries.ts';
 import { folderContext, layoutContext, prepareBuilder } from './build-target.ts';
 import { cachedStep, findResult, readTree } from './cached-step.ts';
 import { chooseSource } from './choose-source.ts';
-import type { ImageRequest } from './image-request.ts';
+import { takeGivenImage } from './given-image.ts';
+import type { ImageRequest, ImageSource } from './image-request.ts';
 import { openVmImage, writeManifest } from './vm-image-files.ts';
 
 /**
- * Returns the VM image of an archive entry, making it where it is not there: binaries from their Go modules, a base, and the
- * Dockerfile built by a buildkitd on this host. Every step is cached by what it is made from; an interrupted one begins anew.
- * @throws KilnError BUILDKIT_UNKNOWN, REQUIREMENT_MISSING, INFRA, IMAGE_CORRUPT
+ * Returns the VM image of an archive entry, making it where it is not there and was not given: binaries from their Go modules, a base,
+ * and the Dockerfile built by a buildkitd on this host. Every step is cached by what it is made from; an interrupted one begins anew.
+ * @throws KilnError BUILDKIT_UNKNOWN, CONFIG_INVALID, REQUIREMENT_MISSING, INFRA, IMAGE_CORRUPT
  */
 export async function ensureVmImage(request: ImageRequest): Promise<VmImage> {
   const { pins } = findEntry(await listEntries(request.imagesDirectory), request.entry);
@@ -89,6 +90,13 @@ function imageInputs({ sources, files }: Recipe, pins: Pins, version: string | n
 }
 
 async function makeImage(request: ImageRequest, pins: Pins, directory: string): Promise<void> {
+  const given = request.version === null && (await takeGivenImage(request, pins, directory));
+  const source = given ? 'given' : await buildImage(request, pins, directory);
+  await writeManifest({ directory, entry: request.entry, source }, request.signal);
+}
+
+/** @returns what it was made from */
+async function buildImage(request: ImageRequest, pins: Pins, directory: string): Promise<ImageSource> {
   await using work = await prepareBuilder(request, 'vm');
   const bins = join(await ensureBinaries(request, pins), 'out');
   const source = await chooseSource(request, pins.BASE_IMAGE, work.builder);
@@ -96,5 +104,5 @@ async function makeImage(request: ImageRequest, pins: Pins, directory: string): 
   const contexts = [...folderContext('bins', dirname(bins)), ...(base ? layoutContext('base', base) : [])];
   const output = `type=local,dest=${directory}`;
   await work.build({ target: 'vm', contexts, args: pins, output });
-  await writeManifest({ directory, entry: request.entry, source }, request.signal);
+  return source;
 }

@@ -11,7 +11,7 @@ const versionsSchema = z.record(z.string(), z.string());
 const fileSchema = z.object({ sha256: z.string(), bytes: z.number() });
 const manifestSchema = z.object({
   entry: z.string(),
-  source: z.enum(['registry', 'packages']),
+  source: z.enum(['registry', 'packages', 'given']),
   versions: versionsSchema,
   files: z.object({ kernel: fileSchema, initrd: fileSchema, 'disk.qcow2': fileSchema }),
 });
@@ -57,7 +57,7 @@ function parseManifest(text: string): z.infer<typeof manifestSchema> | null {
 
 /** Writes manifest.json beside the files of an image: every version, digest and size. */
 export async function writeManifest(
-  { directory, entry, source }: { directory: string; entry: string; source: ImageSource },
+  { directory, entry, source }: { directory: string; entry: string; source: ImageSource | 'given' },
   signal: AbortSignal,
 ): Promise<void> {
   const versions = versionsSchema.parse(JSON.parse(await readFile(join(directory, 'versions.json'), 'utf8')));
