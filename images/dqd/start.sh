@@ -10,7 +10,7 @@
 #   QEMU_HOSTFWD      further ports: hostfwd=tcp::80-:80,hostfwd=tcp::443-:443
 #   QEMU_DUAL_NET     a second network, between VMs: QEMU_SOCKET_LISTEN, QEMU_SOCKET_CONNECT, QEMU_MAC_ADDR_1
 #   QEMU_SOCKET_IP    the guest's address there, of a /24
-#   DISK_SIZE         size of the disk, 20G; resize2fs /dev/vda in the guest lets its file system follow
+#   DISK_SIZE         size of the disk, 20G unless the image was made with another; resize2fs /dev/vda in the guest lets its file system follow
 set -eu
 disk=/run/vm/disk.qcow2
 [ -e "$disk" ] || qemu-img create -q -f qcow2 -F qcow2 -b /vm/disk.qcow2 "$disk" "${DISK_SIZE:-20G}"
