@@ -28,6 +28,9 @@ const isAmong = (paths: readonly string[], file: string): boolean =>
 const usesOwnVms = (file: string): boolean => isAmong(ownVmTests, file);
 const usesVms = (file: string): boolean => isAmong(vmTests, file) && !usesOwnVms(file);
 
+/** These speak to a registry, by a program that takes minutes to compile. */
+const registryTests = ['test/registry', 'test/images/publish-images.test.ts'];
+
 /** They wait more than they work: begun first, as in the end nothing else would be left to do meanwhile. */
 const longest = ['test/scripts/add-entry.test.ts', 'test/vm/accelerator.test.ts'];
 const rank = (file: string): number => (longest.includes(relative(root, file)) ? 0 : 1);
@@ -64,6 +67,10 @@ if (paths.length === 0 && process.getuid?.() !== 0) {
 if (paths.length === 0)
   testRun.count(await runScript('scripts/check.ts', 'check: types, lint, format, layers, dead code, proto'));
 const files = await findTests(paths);
+if (files.some((file) => isAmong(registryTests, file)))
+  testRun.count(
+    await runScript('scripts/make-registry-program.ts', 'the registry program, unless it is there'),
+  );
 let isImageThere = false;
 for (const { holds, needsImage, ...group } of groups) {
   const held = files.filter(holds);

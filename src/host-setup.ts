@@ -8,6 +8,7 @@ import { type DqdImage, ensureDqdImage } from './images/dqd-image.ts';
 import { ensureVmImage } from './images/ensure-vm-image.ts';
 import type { ImageRequest } from './images/image-request.ts';
 import { ensureNetworkPrograms } from './images/network.ts';
+import { ensureRegistryProgram } from './images/publish/registry-program.ts';
 import type { VmImage } from './model/vm-image.ts';
 import type { Kept } from './scheduler/scheduler.ts';
 
@@ -68,6 +69,11 @@ export async function prepareNetworkPrograms(config: Config, options: HostOption
   const relay = fileURLToPath(new URL('./guest/relay', import.meta.url));
   const request = imageRequest(config, { ...options, sealsDirectory: null });
   return join(await ensureNetworkPrograms(request, relay), 'out');
+}
+
+/** The program that speaks to container registries, made where it is not there. @returns its path */
+export function prepareRegistryProgram(config: Config, options: HostOptions): Promise<string> {
+  return ensureRegistryProgram(imageRequest(config, { ...options, sealsDirectory: null }));
 }
 
 /** The dqd image of one of this host's VM images: made where it is not there, which takes minutes. */

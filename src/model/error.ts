@@ -64,6 +64,11 @@ export const errorKinds = {
   NO_PREVIOUS_IMAGE: 'conflict',
   OPERATION_ENDED: 'conflict',
   CANARY_FAILED: 'unprocessable',
+  REGISTRY_UNAVAILABLE: 'unavailable',
+  REGISTRY_AUTH: 'internal',
+  REGISTRY_REFUSED: 'internal',
+  DIGEST_MISMATCH: 'internal',
+  EVIDENCE_INVALID: 'unprocessable',
   NOT_READY: 'conflict',
   GONE: 'gone',
   CLIENT_GONE: 'cancelled',
@@ -130,7 +135,7 @@ const ourKinds: readonly ErrorKind[] = ['internal', 'storage-full'];
 /** Of other kinds, but ours too. */
 const ourCodes: readonly ErrorCode[] = ['VIRTUALIZATION_UNAVAILABLE', 'IMAGE_CORRUPT'];
 /** What they say is all there is to know, and for the operator to mend. */
-const operatorsCodes: readonly ErrorCode[] = ['CONFIG_INVALID', 'REQUIREMENT_MISSING'];
+const operatorsCodes: readonly ErrorCode[] = ['CONFIG_INVALID', 'REQUIREMENT_MISSING', 'REGISTRY_AUTH'];
 
 /** Whether the cause of an error belongs into the service's log. */
 export function isOurs(code: ErrorCode): boolean {

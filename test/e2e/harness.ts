@@ -3,7 +3,6 @@ import { execFile, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
 import { copyFile, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { after } from 'node:test';
@@ -16,8 +15,8 @@ import { writeOciLayout } from '../../src/images/oci-layout.ts';
 import { runTool } from '../../src/lib/process/run-tool.ts';
 import type { Lease, PoolStatus } from '../../src/pool/pool.ts';
 import { type Service, startService } from '../../src/service.ts';
+import { startDockerRegistry } from '../docker-registry.ts';
 import { installTools } from '../install-tools.ts';
-import { tied } from '../tied.ts';
 
 const run = promisify(execFile);
 const never = new AbortController().signal;
@@ -148,39 +147,16 @@ export async function build(
 /** A real registry on loopback with one image: busybox, made of Debian's static build. */
 export async function startRegistry(): Promise<AsyncDisposable & { url: string }> {
   await installTools([
-    { find: 'docker-registry', package: 'docker-registry' },
     { find: 'skopeo', package: 'skopeo' },
     { find: 'busybox', package: 'busybox-static' },
     { find: 'gcc', package: 'gcc' },
     { find: '/usr/include/stdio.h', package: 'libc6-dev' },
   ]);
-  const directory = await mkdtemp(join(tmpdir(), 'kiln-registry-'));
-  const port = await freePort();
-  const config = join(directory, 'config.yml');
-  await writeFile(
-    config,
-    `version: 0.1\nstorage:\n  filesystem:\n    rootdirectory: ${directory}/data\nhttp:\n  addr: 127.0.0.1:${port}\n`,
-  );
-  const child = spawn(...tied('docker-registry', ['serve', config]), { stdio: 'ignore' });
-  const exited = once(child, 'exit');
-  const url = `http://127.0.0.1:${port}`;
-  const up = async (): Promise<boolean> =>
-    fetch(`${url}/v2/`).then(
-      ({ ok }) => ok,
-      () => false,
-    );
-  await waitFor(up, 'the registry answers');
-  const layout = await createBusyboxLayout(directory);
+  const registry = await startDockerRegistry();
+  const layout = await createBusyboxLayout(registry.directory);
   const copy = ['copy', '--insecure-policy', '--dest-tls-verify=false', `oci:${layout}`];
-  await run('skopeo', [...copy, `docker://127.0.0.1:${port}/library/busybox:latest`]);
-  return {
-    url,
-    async [Symbol.asyncDispose]() {
-      child.kill('SIGTERM');
-      await exited;
-      await rm(directory, { recursive: true });
-    },
-  };
+  await run('skopeo', [...copy, `docker://${registry.host}/library/busybox:latest`]);
+  return registry;
 }
 
 async function createBusyboxLayout(directory: string): Promise<string> {
@@ -202,13 +178,4 @@ async function createBusyboxLayout(directory: string): Promise<string> {
   await mkdir(layout);
   await writeOciLayout({ tar, directory: layout }, never);
   return layout;
-}
-
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  return typeof address === 'object' && address ? address.port : 0;
 }

@@ -7,7 +7,7 @@ import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
 import { connectDocker, type DockerEndpoint } from '../../src/vm/docker/engine.ts';
 import { startDockerEngine } from '../docker-engine.ts';
-import { freePort } from '../e2e/harness.ts';
+import { freePort } from '../docker-registry.ts';
 
 const run = promisify(execFile);
 const signal = AbortSignal.timeout(60_000);

@@ -67,6 +67,16 @@ export const errorSentences: Readonly<Record<ErrorCode, string>> = {
     'The operation has ended, so that it can neither be cancelled nor, where it succeeded, resumed.',
   CANARY_FAILED:
     'A new VM image does not do what it must; the one before it still serves, and the log of the operation says more.',
+  REGISTRY_UNAVAILABLE:
+    'The registry that images are published to did not answer, or had too much to do, three times; what was made is kept, so resume the operation.',
+  REGISTRY_AUTH:
+    'The registry that images are published to does not let this service push there; its operator sets an account.',
+  REGISTRY_REFUSED:
+    'The registry that images are published to refused what it was sent; the answer has its own words.',
+  DIGEST_MISMATCH:
+    'The registry gave back another image than it was sent; no alias leads to it, but look who else writes there.',
+  EVIDENCE_INVALID:
+    'What is told of an image is not signed by the key named, or its files are not those that were signed.',
   BUILD_TERMINAL: 'The build has ended, so that it cannot be cancelled.',
   NOT_READY: 'The build has not ended yet.',
   GONE: 'What the build kept has been removed.',
