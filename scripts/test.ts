@@ -14,6 +14,7 @@ const root = dirname(import.meta.dirname);
 const vmTests = ['test/e2e'];
 /** These do so too, in folders of their own. */
 const ownVmTests = [
+  'test/deploy/compose-files.test.ts',
   'test/e2e/docker-driver.test.ts',
   'test/e2e/rebuild.test.ts',
   'test/e2e/small-disk.test.ts',

@@ -1,12 +1,12 @@
 import type { Config } from './config/config.ts';
 import { type HostOptions, type HostSetup, prepareDqdImage } from './host-setup.ts';
-import { imageInside } from './images/dqd-image.ts';
+import { imageInside, parseDqdImages } from './images/dqd-image.ts';
 import type { Logger } from './lib/logger.ts';
 import type { VmImage } from './model/vm-image.ts';
 import { Containers } from './vm/docker/containers.ts';
 import { createDockerLauncher } from './vm/docker/docker-launcher.ts';
 import { connectDocker } from './vm/docker/engine.ts';
-import { loadImage } from './vm/docker/load-image.ts';
+import { loadImage, requireImage } from './vm/docker/load-image.ts';
 import { findQemu } from './vm/find-qemu.ts';
 import type { Launcher } from './vm/launcher.ts';
 import { createProcessLauncher } from './vm/process-launcher.ts';
@@ -57,7 +57,12 @@ export async function openDriver(options: DriverOptions): Promise<Driver> {
   }
   const { config, vmsDirectory: sharedDirectory } = options;
   const { engine } = containers;
+  const given = parseDqdImages(config.KILN_DQD_IMAGES, host.catalog);
   const load = async (image: VmImage, linked: AbortSignal): Promise<VmImage> => {
+    // Of another image that operations made since, the dqd image is another, too.
+    const isFirst = host.made.some(({ digest }) => digest === image.digest);
+    const reference = isFirst ? given.get(image.entry) : undefined;
+    if (reference !== undefined) return imageInside(image, await requireImage(engine, reference, linked));
     const dqd = await prepareDqdImage(config, { ...options, signal: linked }, image);
     return imageInside(image, await loadImage(engine, dqd, linked));
   };

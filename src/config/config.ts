@@ -153,6 +153,9 @@ const settings = z.object({
   DOCKER_CERT_PATH: path().describe(
     'Folder of ca.pem, cert.pem and key.pem; where it is set, that engine is spoken to over TLS.',
   ),
+  KILN_DQD_IMAGES: list().describe(
+    'Dqd images that this engine has, taken in place of those that kiln would make: v0.20.2=registry.example.org/archive:buildkit-v0.20.2_v0.1.0,… Each must hold the first VM image that kiln has of an entry in KILN_ENTRIES.',
+  ),
   BUILDKIT_HOST: z
     .string()
     .optional()

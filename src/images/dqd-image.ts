@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
-import { findEntry, listEntries } from '../catalog/catalog.ts';
+import { type Entry, findEntry, listEntries } from '../catalog/catalog.ts';
+import { KilnError } from '../model/error.ts';
 import type { VmImage } from '../model/vm-image.ts';
 import { ensureQemuBase } from './base.ts';
 import { folderContext, layoutContext, prepareBuilder } from './build-target.ts';
@@ -59,6 +60,26 @@ async function makeDqdImage(
     // What is read and written once on this host is not worth compressing.
     output: `type=docker,name=${reference},dest=${tar},compression=uncompressed`,
   });
+}
+
+/**
+ * Which dqd image is taken for an entry, in place of one that is made.
+ * @param given Words of KILN_DQD_IMAGES: ENTRY=REFERENCE.
+ * @throws KilnError CONFIG_INVALID, BUILDKIT_UNKNOWN
+ */
+export function parseDqdImages(
+  given: readonly string[],
+  catalog: readonly Entry[],
+): ReadonlyMap<string, string> {
+  return new Map(
+    given.map((word) => {
+      const [, asked = '', reference] = /^([^=]+)=([\w.:/@-]+)$/.exec(word) ?? [];
+      if (reference === undefined) {
+        throw new KilnError('CONFIG_INVALID', `KILN_DQD_IMAGES: '${word}' is not ENTRY=REFERENCE.`);
+      }
+      return [findEntry(catalog, asked).name, reference];
+    }),
+  );
 }
 
 /** The same image as whoever runs in its dqd image finds it. @param id Of the container image. */

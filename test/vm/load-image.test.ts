@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { connectDocker } from '../../src/vm/docker/engine.ts';
-import { loadImage } from '../../src/vm/docker/load-image.ts';
+import { loadImage, requireImage } from '../../src/vm/docker/load-image.ts';
 import { listen } from '../listen.ts';
 
 async function isOpen(path: string): Promise<boolean> {
@@ -41,4 +41,22 @@ test('a load that is cancelled leaves the tar closed (simulated engine)', async 
   await refused;
   for (let tries = 0; tries < 100 && (await isOpen(tar)); tries += 1) await sleep(20);
   assert.ok(!(await isOpen(tar)));
+});
+
+test('an image that the engine must have is known by its id; one that it has not is named with what brings it (simulated engine)', async () => {
+  await using undo = new AsyncDisposableStack();
+  const server = createServer(({ url }, response) => {
+    const known = url === '/images/kiln%2Farchive%3A1/json' || url === '/images/kiln/archive:1/json';
+    response.writeHead(known ? 200 : 404, { 'Content-Type': 'application/json' });
+    response.end(known ? '{"Id":"sha256:abc"}' : '{"message":"No such image"}');
+  });
+  const { port } = undo.use(await listen(server));
+  const engine = await connectDocker({ host: `tcp://127.0.0.1:${port}`, certificates: null });
+  const { signal } = new AbortController();
+  assert.equal(await requireImage(engine, 'kiln/archive:1', signal), 'sha256:abc');
+  await assert.rejects(requireImage(engine, 'kiln/archive:2', signal), {
+    code: 'CONFIG_INVALID',
+    message:
+      'The Docker engine has no image kiln/archive:2, which KILN_DQD_IMAGES names: docker pull kiln/archive:2',
+  });
 });

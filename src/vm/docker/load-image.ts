@@ -36,6 +36,20 @@ export async function loadImage(
   return loaded;
 }
 
+/** The id of an image that the engine has. @throws KilnError CONFIG_INVALID where it has none of that name; INFRA */
+export async function requireImage(
+  engine: DockerEngine,
+  reference: string,
+  signal: AbortSignal,
+): Promise<string> {
+  const id = await findImage(engine, reference, signal);
+  if (id !== null) return id;
+  throw new KilnError(
+    'CONFIG_INVALID',
+    `The Docker engine has no image ${reference}, which KILN_DQD_IMAGES names: docker pull ${reference}`,
+  );
+}
+
 async function findImage(
   engine: DockerEngine,
   reference: string,
