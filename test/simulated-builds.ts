@@ -9,6 +9,7 @@ import { KilnError } from '../src/model/error.ts';
 import type { BuildEvent, EventItem, WatchItem } from '../src/model/event.ts';
 import { parseSpec } from '../src/model/spec.ts';
 import { collectContext } from './collect-context.ts';
+import { attempts } from './simulated-attempts.ts';
 import { simulateMatrix } from './simulated-matrix.ts';
 import { catalog, readiness } from './simulated-service.ts';
 
@@ -33,6 +34,7 @@ export const record: BuildRecord = {
     ...{ contextReady: null, buildFinished: null, finished: null },
   },
   vm: { id: 'vm-1', accelerator: 'tcg', network: 'vm' },
+  attempts,
   entry: { name: 'buildkit-v0.20.2', imageDigest: digest, versions: { buildkit: 'v0.20.2', runc: '1.2.5' } },
   context: { digest, size: 1024, entries: 2, warnings: ['a and A differ only in case'] },
   imageDigest: digest,
@@ -60,7 +62,7 @@ export function event(event: Record<string, unknown> & Pick<BuildEvent, 'type'>,
 
 /** Its offset is set where it is watched. */
 export function log(data: string | Buffer): WatchItem {
-  return { kind: 'log', offset: 0, data: Buffer.from(data) };
+  return { kind: 'log', attempt: 1, offset: 0, data: Buffer.from(data) };
 }
 
 export const verdict = (verdict: Verdict): EventItem => event({ type: 'verdict', verdict }, 300);
@@ -73,13 +75,7 @@ export const everyEvent: readonly WatchItem[] = [
   event({ type: 'state', state: 'running' }, 150),
   log('#1 [internal] load\n'),
   event({ type: 'status', status: { vertexes: [{ name: '[internal] load' }] } }, 200),
-  event(
-    {
-      type: 'egress',
-      destination: refused,
-    },
-    250,
-  ),
+  event({ type: 'egress', destination: refused }, 250),
   event({ type: 'artifact', artifact: { format: 'oci', digest, size: 11 } }, 280),
   log('#2 DONE 0.1s\n'),
   verdict(succeeded),

@@ -79,6 +79,7 @@ function newRecord(
     verdict: null,
     times: { ...never, queued: new Date().toISOString() },
     vm: null,
+    attempts: [],
     entry,
     context: context?.summary ?? null,
     imageDigest: null,

@@ -7,13 +7,8 @@ import { stageContext } from '../context/stage-context.ts';
 import type { Fleet } from '../fleet/fleet.ts';
 import type { WarmVm } from '../guest/warm-vm.ts';
 import type { Logger } from '../lib/logger.ts';
-import {
-  type BuildFiles,
-  openBuildEvents,
-  openBuildFiles,
-  readBuildEvents,
-  watchBuildFiles,
-} from '../logs/build-files.ts';
+import { type BuildFiles, openBuildEvents, openBuildFiles } from '../logs/build-files.ts';
+import { logOfAttempt, readBuildEvents, watchBuildFiles } from '../logs/watch-files.ts';
 import { type BuildRecord, isTerminal } from '../model/build.ts';
 import type { BuildRequest, Builds, Readiness } from '../model/builds.ts';
 import { type Caller, requireRole } from '../model/caller.ts';
@@ -207,10 +202,13 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
     attend: (caller, id) => attendBuild(caller, id, { cancel: builds.cancel, logger }),
 
     async readLog(caller, id, range) {
-      return readOrGone(id, (await filesOf(caller, id)).log.read(range));
+      return readOrGone(id, logOfAttempt(await filesOf(caller, id), range).read(range));
     },
     async watch(caller, id, range) {
-      return readOrGone(id, await orGone(id, watchBuildFiles(await filesOf(caller, id), range)));
+      const files = await filesOf(caller, id);
+      const journal = active.get(id)?.journal;
+      const current = (): BuildFiles => journal?.files ?? files;
+      return readOrGone(id, await orGone(id, watchBuildFiles(files, range, current)));
     },
     async events(caller, id, range) {
       await getRecord(caller, id);

@@ -126,13 +126,8 @@ async function begin({ journal }: AcceptedBuild, vm: WarmVm): Promise<void> {
     network: journal.record.spec.network,
     onDestination: (destination) => journal.mention({ type: 'egress', destination }),
   });
-  const again = journal.record.state === 'running';
   const { accelerator } = vm.processor;
-  await journal.reach('leased', {
-    state: 'running',
-    vm: { id: vm.id, accelerator, network: vm.stepNetwork },
-  });
-  if (!again) await journal.event({ type: 'state', state: 'running' });
+  await journal.begin({ id: vm.id, accelerator, network: vm.stepNetwork });
 }
 
 const contextSerial = 'context';

@@ -33,6 +33,11 @@ const networks: Readonly<Record<BuildSpec['network'], proto.Network>> = {
   none: proto.Network.NETWORK_NONE,
 };
 
+const retries: Readonly<Record<BuildSpec['retry'], proto.Retry>> = {
+  infra: proto.Retry.RETRY_INFRA,
+  never: proto.Retry.RETRY_NEVER,
+};
+
 const stepNetworks: Readonly<Record<model.StepNetwork, proto.StepNetwork>> = {
   bridge: proto.StepNetwork.STEP_NETWORK_BRIDGE,
   vm: proto.StepNetwork.STEP_NETWORK_VM,
@@ -43,6 +48,7 @@ export function toBuildRecord(record: model.BuildRecord): proto.BuildRecord {
     id: record.id,
     tenant: record.tenant,
     matrix: record.matrix ?? undefined,
+    attempts: record.attempts.map(toAttempt),
     state: states[record.state],
     spec: toProtoSpec(record.spec),
     verdict: record.verdict ? toVerdict(record.verdict) : undefined,
@@ -54,6 +60,17 @@ export function toBuildRecord(record: model.BuildRecord): proto.BuildRecord {
     artifact: record.artifact ? toArtifact(record.artifact) : undefined,
     egress: record.egress.map(toDestination),
     warnings: [...record.warnings],
+  };
+}
+
+function toAttempt({ started, ended, seconds, error, ...attempt }: model.Attempt): proto.Attempt {
+  return {
+    ...attempt,
+    started: new Date(started),
+    ended: ended === null ? undefined : new Date(ended),
+    seconds: seconds ?? undefined,
+    code: error?.code,
+    message: error?.message,
   };
 }
 
@@ -70,7 +87,10 @@ export function toArtifact(artifact: model.Artifact): proto.Artifact {
 export function toPart(
   item: WatchItem,
 ): { $case: 'log'; value: LogChunk } | { $case: 'event'; value: ProtoEvent } {
-  if (item.kind === 'log') return { $case: 'log', value: { offset: item.offset, data: item.data } };
+  if (item.kind === 'log') {
+    const { attempt, offset: start, data } = item;
+    return { $case: 'log', value: { attempt, offset: start, data } };
+  }
   const { offset, event } = item;
   return { $case: 'event', value: { offset, at: new Date(event.at), kind: toEventKind(event) } };
 }
@@ -81,6 +101,12 @@ function toEventKind(event: BuildEvent): ProtoEvent['kind'] {
       return { $case: 'queued', value: { place: event.place } };
     case 'state':
       return { $case: 'state', value: states[event.state] };
+    case 'attempt': {
+      const { attempt, code, message } = event;
+      return { $case: 'attempt', value: { attempt, code, message } };
+    }
+    case 'paused':
+      return { $case: 'paused', value: { message: event.message } };
     case 'warning':
       return { $case: 'warning', value: { message: event.message } };
     case 'status':
@@ -103,6 +129,7 @@ function toProtoSpec(spec: BuildSpec): proto.BuildSpec {
     labels: toPairs(spec.labels),
     output: outputs[spec.output],
     network: networks[spec.network],
+    retry: retries[spec.retry],
   };
 }
 

@@ -1,5 +1,11 @@
 import { type BuildSpec, type BuildSpecInput, parseSpec, recordOf } from '../model/spec.ts';
-import { type NameValue, Network, Output, type BuildSpec as ProtoSpec } from './generated/kiln/v1/build.ts';
+import {
+  type NameValue,
+  Network,
+  Output,
+  type BuildSpec as ProtoSpec,
+  Retry,
+} from './generated/kiln/v1/build.ts';
 
 const outputs: Readonly<Record<number, BuildSpecInput['output']>> = {
   [Output.OUTPUT_NONE]: 'none',
@@ -13,9 +19,14 @@ const networks: Readonly<Record<number, BuildSpecInput['network']>> = {
   [Network.NETWORK_NONE]: 'none',
 };
 
+const retries: Readonly<Record<number, BuildSpecInput['retry']>> = {
+  [Retry.RETRY_INFRA]: 'infra',
+  [Retry.RETRY_NEVER]: 'never',
+};
+
 /** The spec of a request, checked and completed. @throws KilnError PARAM_INVALID, REF_INVALID, PLATFORM_UNSUPPORTED */
 export function toSpec(spec: ProtoSpec | undefined): BuildSpec {
-  const { buildArgs = [], labels = [], output, network, ...rest } = spec ?? {};
+  const { buildArgs = [], labels = [], output, network, retry, ...rest } = spec ?? {};
   const given = {
     ...rest,
     buildArgs: recordOf('buildArgs', toPairs(buildArgs)),
@@ -23,6 +34,7 @@ export function toSpec(spec: ProtoSpec | undefined): BuildSpec {
     // 0 is not specified; a number that is none of ours is left for the schema to refuse.
     output: output ? (outputs[output] ?? output) : undefined,
     network: network ? (networks[network] ?? network) : undefined,
+    retry: retry ? (retries[retry] ?? retry) : undefined,
   };
   return parseSpec(Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)));
 }

@@ -56,9 +56,15 @@ export type Builds = {
   /** Resolves when the build is terminal and its VM is gone. @throws BUILD_TERMINAL, NOT_FOUND; STORAGE_FULL where that cannot be recorded */
   cancel(caller: Caller, id: string, reason: string): Promise<BuildRecord>;
 
-  /** The plain log from byte `offset`; with `follow`, until the build is terminal. @throws OUT_OF_RANGE, NOT_FOUND, GONE */
-  readLog(caller: Caller, id: string, options: ReadOptions): Promise<AsyncIterable<Buffer>>;
-  /** Log and events as they come; with `follow`, the last item is the verdict, after the whole log. */
+  /**
+   * The plain log of one attempt, the last by default, from byte `offset`; with `follow`, until that attempt has ended.
+   * @throws OUT_OF_RANGE, NOT_FOUND, GONE; OFFSET_INVALID for an offset without an attempt where there were several
+   */
+  readLog(caller: Caller, id: string, options: LogOptions): Promise<AsyncIterable<Buffer>>;
+  /**
+   * The logs from this attempt on, the first by default, and the events as they come; with `follow`, the last item is the verdict, after every
+   * log, or `paused` where the service stops before that. @throws as `readLog`; OFFSET_INVALID also for an event offset within an event
+   */
   watch(caller: Caller, id: string, options: WatchOptions): Promise<AsyncIterable<WatchItem>>;
   /**
    * The events alone, from byte `offset` of their file; with `follow`, the last one is the verdict.
@@ -95,7 +101,9 @@ export type BuildPage = {
 };
 
 export type ReadOptions = { readonly offset: number; readonly follow: boolean; readonly signal: AbortSignal };
+export type LogOptions = ReadOptions & { readonly attempt?: number | undefined };
 export type WatchOptions = {
+  readonly attempt?: number | undefined;
   readonly logOffset: number;
   readonly eventOffset: number;
   readonly follow: boolean;

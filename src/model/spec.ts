@@ -103,6 +103,10 @@ export const specSchema = z
       description:
         'What the build may reach: whatever this service opens to builds (default), or nothing (none), so that images cannot be pulled either.',
     }),
+    retry: z.enum(['infra', 'never'], 'must be infra or never').default('infra').meta({
+      description:
+        'Whether the build is run once more, on another VM, where its VM or the service was lost under it (infra), or runs at most once (never).',
+    }),
     timeoutSeconds: z
       .number()
       .int('must be whole seconds')

@@ -32,6 +32,7 @@ export const fieldInfos: Readonly<Record<string, FieldInfo>> = {
   t: { description: 'The same as tag.', repeated: true },
   output: { description: of('output') },
   network: { description: of('network') },
+  retry: { description: of('retry') },
   timeout: { description: `${of('timeoutSeconds')} Seconds, or 10m, 1h30m.` },
   'on-failure': {
     description:
@@ -99,6 +100,7 @@ export function parseFields(fields: Fields): ParsedFields {
       tags: [...many('tag'), ...many('t')],
       output: given('output'),
       network: given('network'),
+      retry: given('retry'),
       timeoutSeconds: parseDuration(given('timeout')),
     }),
     fieldNames,
