@@ -20,7 +20,6 @@ const rows = [
     'tokens',
     'registry',
     'evidence',
-    'evidence',
   ],
   ['pool', 'buildkit'],
   ['guest', 'scheduler'],

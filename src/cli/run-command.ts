@@ -2,10 +2,9 @@ import { parseArgs } from 'node:util';
 import { printable } from '../lib/text.ts';
 import { KilnError } from '../model/error.ts';
 import type { Command, CommandArguments, CommandContext } from './command.ts';
-import { keyCommands } from './key-commands.ts';
 import { tokenCommands } from './token-commands.ts';
 
-const commands: readonly Command[] = [...tokenCommands, ...keyCommands];
+const commands: readonly Command[] = tokenCommands;
 
 /**
  * Runs the command that the arguments name.

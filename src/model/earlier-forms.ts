@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import type { Attempt, BuildRecord, EgressDestination } from './build.ts';
+import type { BuildRecord, EgressDestination } from './build.ts';
 import { defaultTenant } from './caller.ts';
 import type { BuildEvent } from './event.ts';
 import { type BuildSpec, parseSpec } from './spec.ts';
@@ -17,12 +17,15 @@ type ProxyDestination = {
 
 const defaults = parseSpec({});
 
-type Stored = Omit<BuildRecord, 'tenant' | 'matrix' | 'spec' | 'vm' | 'attempts' | 'egress' | 'warnings'> & {
+type Stored = Omit<
+  BuildRecord,
+  'tenant' | 'matrix' | 'spec' | 'vm' | 'namedContexts' | 'egress' | 'warnings'
+> & {
   readonly tenant?: string;
   readonly matrix?: string | null;
   readonly spec: Partial<BuildSpec>;
   readonly vm: Partial<NonNullable<BuildRecord['vm']>> | null;
-  readonly attempts?: readonly Attempt[];
+  readonly namedContexts?: BuildRecord['namedContexts'];
   readonly egress: readonly (EgressDestination | ProxyDestination)[];
   readonly warnings?: readonly string[];
 };
@@ -38,7 +41,7 @@ export function readRecord(stored: string): BuildRecord {
     spec: { ...defaults, ...record.spec },
     // Steps shared the network of their VM.
     vm: record.vm && ({ network: 'vm', ...record.vm } as NonNullable<BuildRecord['vm']>),
-    attempts: record.attempts ?? [],
+    namedContexts: record.namedContexts ?? [],
     egress: record.egress.map(readDestination),
     warnings: record.warnings ?? [],
   };

@@ -31,8 +31,7 @@ test('an unknown build is NOT_FOUND', async () => {
 /** State → states that may follow it. */
 const successors: Record<string, readonly string[]> = {
   queued: buildStates,
-  // Before a second attempt.
-  running: buildStates,
+  running: buildStates.filter((state) => state !== 'queued'),
 };
 
 for (const from of buildStates) {
