@@ -20,6 +20,7 @@ const rows = [
     'tokens',
     'registry',
     'evidence',
+    'evidence',
   ],
   ['pool', 'buildkit'],
   ['guest', 'scheduler'],

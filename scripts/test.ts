@@ -30,7 +30,12 @@ const usesOwnVms = (file: string): boolean => isAmong(ownVmTests, file);
 const usesVms = (file: string): boolean => isAmong(vmTests, file) && !usesOwnVms(file);
 
 /** These speak to a registry, by a program that takes minutes to compile. */
-const registryTests = ['test/registry', 'test/images/publish-images.test.ts'];
+const registryTests = [
+  'test/evidence',
+  'test/registry',
+  'test/images/evidence.test.ts',
+  'test/images/publish-images.test.ts',
+];
 
 /** They wait more than they work: begun first, as in the end nothing else would be left to do meanwhile. */
 const longest = ['test/scripts/add-entry.test.ts', 'test/vm/accelerator.test.ts'];

@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { EgressDestination, Verdict } from '../model/build.ts';
+import type { Verdict } from '../model/build.ts';
 import { KilnError } from '../model/error.ts';
 import type { RunDependencies } from './accepted-build.ts';
-import type { Journal } from './journal.ts';
+import type { Journal, Used } from './journal.ts';
 
-/** How a build ended, and where it connected to. */
-export type Ending = { readonly verdict: Verdict; readonly egress: readonly EgressDestination[] };
+/** How a build ended, and what its last run came to. */
+export type Ending = Used & { readonly verdict: Verdict };
 
 /** For another reason than a full disk. */
 const maxFailures = 30;
@@ -16,7 +16,7 @@ const maxFailures = 30;
  */
 export async function finishBuild(
   journal: Journal,
-  { verdict, egress }: Ending,
+  { verdict, ...used }: Ending,
   {
     stopping,
     retention,
@@ -26,7 +26,7 @@ export async function finishBuild(
 ): Promise<void> {
   for (let failures = 0; ; ) {
     try {
-      await journal.finish(verdict, egress);
+      await journal.finish(verdict, used);
       return;
     } catch (error) {
       const isFull = KilnError.from(error).code === 'STORAGE_FULL';

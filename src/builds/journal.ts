@@ -1,8 +1,15 @@
 import { join } from 'node:path';
 import { removeQuietly } from '../lib/files.ts';
 import type { Logger } from '../lib/logger.ts';
-import { appendEvent, type BuildFiles, createBuildFiles } from '../logs/build-files.ts';
 import {
+  addAttempt,
+  appendEvent,
+  type BuildFiles,
+  createBuildFiles,
+  reopenBuildFiles,
+} from '../logs/build-files.ts';
+import {
+  type Attempt,
   type BuildRecord,
   type EgressDestination,
   isTerminal,
@@ -25,12 +32,19 @@ export type JournalOptions = {
   readonly logger: Logger;
 };
 
+/** What a run in a VM came to: seconds of the time that the build may take, and where it connected to. */
+export type Used = { readonly seconds: number; readonly egress: readonly EgressDestination[] };
+
+/** Why an attempt was no good. */
+export type Lost = NonNullable<Attempt['error']>;
+
 /**
  * The one writer of a build: its record in the store, its events, its plain log. Writes happen in the order they were asked
  * for; a caller that does not wait for one still finds its failure in `finish`.
  */
 export class Journal {
-  readonly files: BuildFiles;
+  /** As they are now: another attempt has another log. */
+  files: BuildFiles;
   readonly #options: JournalOptions;
   #record: BuildRecord;
   /** Nothing follows the verdict, whoever may still be at work for the build. */
@@ -52,10 +66,33 @@ export class Journal {
     const journal = new Journal(record, files, options);
     try {
       await journal.event({ type: 'state', state: 'queued' });
-      for (const message of warningsOf(record)) await journal.event({ type: 'warning', message });
+      for (const message of [...(record.context?.warnings ?? []), ...record.warnings])
+        await journal.event({ type: 'warning', message });
       return journal;
     } catch (error) {
       await journal.discard();
+      throw error;
+    }
+  }
+
+  /**
+   * Goes on with a build of an earlier run of the service, which is queued again.
+   * @param lost What became of the attempt that ran then; null where none did.
+   * @throws where its files are gone; KilnError STORAGE_FULL
+   */
+  static async resume(
+    record: BuildRecord,
+    lost: { readonly error: Lost; readonly used: Used } | null,
+    options: JournalOptions,
+  ): Promise<Journal> {
+    const directory = join(options.buildsDirectory, record.id);
+    const files = await reopenBuildFiles(directory, record.attempts.length + 1);
+    const journal = new Journal(record, files, options);
+    try {
+      if (lost) await journal.#queueAgain(lost.error, lost.used);
+      return journal;
+    } catch (error) {
+      await journal.close().catch(() => undefined);
       throw error;
     }
   }
@@ -115,7 +152,9 @@ export class Journal {
   /** A build may print without end, and all of it is kept. */
   #refuseBeyondLimit(): void {
     const { maxLogBytes } = this.#options;
-    if (this.files.log.size + this.files.events.size < maxLogBytes) return;
+    const { log, earlier, events } = this.files;
+    const bytes = [log, ...earlier, events].reduce((sum, { size }) => sum + size, 0);
+    if (bytes < maxLogBytes) return;
     throw new KilnError(
       'LOG_TOO_LARGE',
       `The build printed more than is kept of one: ${maxLogBytes} bytes, its events included.`,
@@ -151,18 +190,67 @@ export class Journal {
     await this.change({ ...change, times: { ...this.#record.times, [phase]: new Date().toISOString() } });
   }
 
+  /** The build has a VM: an attempt begins. */
+  async begin(vm: NonNullable<BuildRecord['vm']>): Promise<void> {
+    const { attempts } = this.#record;
+    const started = new Date().toISOString();
+    const attempt = {
+      number: attempts.length + 1,
+      vm: vm.id,
+      started,
+      ended: null,
+      seconds: null,
+      error: null,
+    };
+    await this.reach('leased', { state: 'running', vm, attempts: [...attempts, attempt] });
+    await this.event({ type: 'state', state: 'running' });
+  }
+
+  /** The attempt was no good: its log ends, and the build is queued for another. */
+  async tryAgain(error: Lost, used: Used): Promise<void> {
+    this.#refuseAtEnd();
+    const directory = join(this.#options.buildsDirectory, this.#record.id);
+    this.files = await addAttempt(directory, this.files);
+    await this.#queueAgain(error, used);
+  }
+
+  /** Events first: after a crash between the two the record still says what is to be done. */
+  async #queueAgain({ code, message }: Lost, { seconds, egress }: Used): Promise<void> {
+    const { attempts, times } = this.#record;
+    await this.event({ type: 'attempt', attempt: attempts.length + 1, code, message });
+    await this.event({ type: 'state', state: 'queued' });
+    await this.change({
+      ...{ state: 'queued', vm: null },
+      attempts: endAttempt(attempts, { seconds, error: { code, message } }),
+      times: { ...times, leased: null, contextReady: null, buildFinished: null },
+      egress: [...this.#record.egress, ...egress],
+    });
+  }
+
+  /** Leaves the build as it is, for the next start of the service. Never rejects, as nobody could do anything about it. */
+  async pause(message: string): Promise<void> {
+    this.#ending = true;
+    await this.#append({ type: 'paused', message }).catch(() => undefined);
+    await this.close().catch(() => undefined);
+  }
+
   /**
    * Ends the build. Whoever sees the verdict event finds the whole log in the file and a terminal record. Until it has `ended`
    * it may be called again and goes on where it failed.
    * @throws KilnError STORAGE_FULL; INTERNAL after all that, where the disk lost some of the log.
    */
-  async finish(verdict: Verdict, egress: readonly EgressDestination[]): Promise<void> {
+  async finish(verdict: Verdict, { seconds, egress }: Used): Promise<void> {
     this.#ending = true;
     await this.files.log.end().catch((error: unknown) => {
       this.#lost = KilnError.from(error);
     });
     if (!isTerminal(this.#record.state)) {
-      const ended = endRecord({ ...this.#record, egress }, verdict, new Date().toISOString());
+      const record = {
+        ...this.#record,
+        attempts: endAttempt(this.#record.attempts, { seconds, error: null }),
+        egress: [...this.#record.egress, ...egress],
+      };
+      const ended = endRecord(record, verdict, new Date().toISOString());
       await this.#options.store.update(ended);
       this.#record = ended;
     }
@@ -182,14 +270,16 @@ export class Journal {
   }
 }
 
-function pick(record: BuildRecord, names: readonly (keyof BuildRecord)[]): Partial<BuildRecord> {
-  return Object.fromEntries(names.map((name) => [name, record[name]]));
+/** The last one, where it has not ended yet. */
+function endAttempt(
+  attempts: readonly Attempt[],
+  { seconds, error }: Pick<Attempt, 'seconds' | 'error'>,
+): readonly Attempt[] {
+  const last = attempts.at(-1);
+  if (!last || last.ended !== null) return attempts;
+  return [...attempts.slice(0, -1), { ...last, ended: new Date().toISOString(), seconds, error }];
 }
 
-/** All of them, those of named contexts with their names. */
-function warningsOf({ context, namedContexts, warnings }: BuildRecord): string[] {
-  const ofNamed = namedContexts.flatMap(({ name, archive }) =>
-    (archive?.warnings ?? []).map((message) => `Context '${name}': ${message}`),
-  );
-  return [...(context?.warnings ?? []), ...ofNamed, ...warnings];
+function pick(record: BuildRecord, names: readonly (keyof BuildRecord)[]): Partial<BuildRecord> {
+  return Object.fromEntries(names.map((name) => [name, record[name]]));
 }

@@ -9,9 +9,9 @@ export function reportFailure(logger: Logger, build: string, thrown: unknown): v
   if (isOurs(error.code)) logger.error({ build, code: error.code, error }, 'a build failed by our fault');
 }
 
-/** The first VM of a build was lost, and it gets another: its record will not tell why. */
+/** An attempt of a build was no good, and another follows. */
 export function reportRetry(logger: Logger, build: string, error: KilnError): void {
-  logger.warn({ build, code: error.code, error }, 'a build lost its VM and gets another');
+  logger.warn({ build, code: error.code, error }, 'a build lost its VM and is run once more');
 }
 
 /** Where buildctl stopped reading, the rest of the log is missing: the record says so, and not why. */

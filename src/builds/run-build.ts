@@ -1,20 +1,18 @@
 import { TimeLimit } from '../lib/abort.ts';
-import type { EgressDestination, Verdict } from '../model/build.ts';
+import type { BuildRecord, Verdict } from '../model/build.ts';
 import { KilnError } from '../model/error.ts';
 import type { AcceptedBuild, RunDependencies } from './accepted-build.ts';
 import { type Ending, finishBuild } from './finish-build.ts';
 import type { Journal } from './journal.ts';
+import { mayRunAgain } from './may-run-again.ts';
 import { reportEnd, reportFailure, reportRetry } from './report-end.ts';
 import { requestFor } from './request-vm.ts';
 import { type FinishedRun, runInVm } from './run-in-vm.ts';
 import { verdictOfError, verdictOfExit } from './verdict.ts';
 
-/** How many VMs one build may lose. */
-const maxAttempts = 2;
-
 /**
  * The life of a build: the line → a VM of its own, in which buildctl runs → the VM is gone → what it put out is checked and
- * kept → the verdict. Never rejects for anything that is the build's own.
+ * kept → the verdict. Where the VM is lost, once more from the line on. Never rejects for anything that is the build's own.
  */
 export async function runBuild(
   build: AcceptedBuild,
@@ -29,41 +27,39 @@ export async function runBuild(
 
 /** Never rejects: whatever goes wrong is a verdict, too. */
 async function findEnding(build: AcceptedBuild, deps: RunDependencies, signal: AbortSignal): Promise<Ending> {
-  const egress: EgressDestination[] = [];
-  using limit = createTimeLimit(build, deps);
-  const limited = AbortSignal.any([signal, limit.signal]);
+  const { journal } = build;
+  let used = { seconds: 0, egress: [] as Ending['egress'] };
   try {
-    let coming = build.lease;
-    for (let attempt = 1; ; attempt += 1) {
+    for (let coming = build.lease; ; ) {
+      using limit = createTimeLimit(journal.record, deps);
+      const limited = AbortSignal.any([signal, limit.signal]);
       const run = await runInVm(build, coming, { ...deps, onLease: () => limit.start() }, limited);
-      egress.push(...run.egress);
-      if (!('error' in run)) return { verdict: await settle(build.journal, run, deps, limited), egress };
-      if (attempt === maxAttempts || !isUnspoken(build.journal, run.error)) throw run.error;
-      reportRetry(deps.logger, build.journal.record.id, run.error);
-      await build.journal.warn(`${run.error.message} Trying once more in another one.`);
-      coming = deps.scheduler.enterAgain(requestFor(build.journal, limited));
+      used = { seconds: limit.usedMs / 1000, egress: run.egress };
+      if (!('error' in run)) return { verdict: await settle(journal, run, deps, limited), ...used };
+      if (run.error.code !== 'INFRA' || !mayRunAgain(journal.record)) throw run.error;
+      reportRetry(deps.logger, journal.record.id, run.error);
+      await journal.tryAgain(lostVm(run.error), used);
+      used = { seconds: 0, egress: [] };
+      coming = deps.scheduler.enterAgain(requestFor(journal, signal));
     }
   } catch (error) {
-    reportFailure(deps.logger, build.journal.record.id, error);
-    return { verdict: verdictOfError(error), egress };
+    reportFailure(deps.logger, journal.record.id, error);
+    return { verdict: verdictOfError(error), ...used };
   }
 }
 
-/** One for all attempts of a build. Its clock starts with the first VM: waiting for that is not the build's time. */
-function createTimeLimit({ journal }: AcceptedBuild, deps: RunDependencies): TimeLimit {
-  const seconds = journal.record.spec.timeoutSeconds ?? deps.defaultTimeoutSeconds;
-  return new TimeLimit({
-    ms: seconds * 1000,
-    reason: () => new KilnError('TIMEOUT', `The build took longer than the ${seconds} s it was given.`),
-  });
+function lostVm({ message }: KilnError): { code: 'INFRA'; message: string } {
+  return { code: 'INFRA', message: `${message} Trying once more in another one.` };
 }
 
-/**
- * Whether a VM was lost before its build has said a word: then nobody has seen anything of the attempt but its warnings.
- * After that a second attempt would say everything twice.
- */
-function isUnspoken({ files }: Journal, { code }: KilnError): boolean {
-  return code === 'INFRA' && files.log.size === 0;
+/** Of all attempts together. Its clock runs while there is a VM: waiting for one is not the build's time. */
+function createTimeLimit({ spec, attempts }: BuildRecord, deps: RunDependencies): TimeLimit {
+  const seconds = spec.timeoutSeconds ?? deps.defaultTimeoutSeconds;
+  const used = attempts.reduce((sum, attempt) => sum + (attempt.seconds ?? 0), 0);
+  return new TimeLimit({
+    ms: Math.max(0, seconds - used) * 1000,
+    reason: () => new KilnError('TIMEOUT', `The build took longer than the ${seconds} s it was given.`),
+  });
 }
 
 /** The VM is gone: nobody writes the artifact's file any more, so now it can be checked, and kept as it is. */

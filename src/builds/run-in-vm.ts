@@ -5,7 +5,6 @@ import type { Room } from '../host/disk-budget.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { EgressDestination } from '../model/build.ts';
 import { KilnError } from '../model/error.ts';
-import { normalizeName } from '../model/named-context.ts';
 import type { Lease } from '../pool/pool.ts';
 import type { BlankDisk } from '../vm/vm.ts';
 import type { AcceptedBuild, RunDependencies } from './accepted-build.ts';
@@ -98,7 +97,7 @@ async function runInGuest(
 }
 
 function runProgram(
-  { journal, context, sources, dockerfile }: AcceptedBuild,
+  { journal, context, dockerfile }: AcceptedBuild,
   { vm, logger }: { vm: WarmVm; logger: Logger },
   signal: AbortSignal,
 ): Promise<BuildctlResult> {
@@ -110,10 +109,6 @@ function runProgram(
       spec,
       contextDisk: context && contextSerial,
       contextFolder: context?.directory ?? '',
-      namedContexts: [
-        ...(context?.named ?? []),
-        ...Object.entries(sources).map(([name, source]) => ({ name: normalizeName(name), source })),
-      ],
       artifactDisk: spec.output === 'none' ? null : artifactSerial,
       dockerfile,
       start: (command, linked) => vm.connection.start(command, linked),
@@ -131,13 +126,8 @@ async function begin({ journal }: AcceptedBuild, vm: WarmVm): Promise<void> {
     network: journal.record.spec.network,
     onDestination: (destination) => journal.mention({ type: 'egress', destination }),
   });
-  const again = journal.record.state === 'running';
   const { accelerator } = vm.processor;
-  await journal.reach('leased', {
-    state: 'running',
-    vm: { id: vm.id, accelerator, network: vm.stepNetwork },
-  });
-  if (!again) await journal.event({ type: 'state', state: 'running' });
+  await journal.begin({ id: vm.id, accelerator, network: vm.stepNetwork });
 }
 
 const contextSerial = 'context';

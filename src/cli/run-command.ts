@@ -2,9 +2,10 @@ import { parseArgs } from 'node:util';
 import { printable } from '../lib/text.ts';
 import { KilnError } from '../model/error.ts';
 import type { Command, CommandArguments, CommandContext } from './command.ts';
+import { keyCommands } from './key-commands.ts';
 import { tokenCommands } from './token-commands.ts';
 
-const commands: readonly Command[] = tokenCommands;
+const commands: readonly Command[] = [...tokenCommands, ...keyCommands];
 
 /**
  * Runs the command that the arguments name.

@@ -1,9 +1,8 @@
-import { stat } from 'node:fs/promises';
-import { exists } from '../lib/files.ts';
 import { KilnError } from '../model/error.ts';
 import { type TokenRequest, tokenRequest } from '../tokens/token.ts';
 import { TokenFolder } from '../tokens/token-folder.ts';
 import type { Command, CommandArguments, CommandContext } from './command.ts';
+import { ownDataFolder } from './own-data-folder.ts';
 
 export const tokenCommands: readonly Command[] = [
   {
@@ -66,12 +65,6 @@ function readRequest(options: CommandArguments['options']): TokenRequest {
   throw new KilnError('PARAM_INVALID', `--${issue?.path.join('.')} ${issue?.message}.`);
 }
 
-/** Another user's files the service could not read, and it would have to refuse every caller. */
-async function openTokens({ config, uid }: CommandContext): Promise<TokenFolder> {
-  const owner = (await exists(config.dataDirectory)) ? (await stat(config.dataDirectory)).uid : uid;
-  if (owner === uid) return new TokenFolder(config.dataDirectory);
-  throw new KilnError(
-    'CONFIG_INVALID',
-    `${config.dataDirectory} belongs to the user ${owner}; run this as that user, or set KILN_DATA_DIR.`,
-  );
+async function openTokens(context: CommandContext): Promise<TokenFolder> {
+  return new TokenFolder(await ownDataFolder(context));
 }

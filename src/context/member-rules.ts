@@ -1,6 +1,5 @@
 import { printable } from '../lib/text.ts';
-import { type Member, maxTargetBytes, refuse } from './member.ts';
-import type { MemberCount } from './member-count.ts';
+import { type Member, maxTargetBytes, refuse, refuseCount } from './member.ts';
 import { decodeText, parseName, splitPath } from './member-name.ts';
 import { createFolder, type FolderNode, leftOut, type MemberNode, type Place } from './member-tree.ts';
 import type { MemoryBudget } from './memory-budget.ts';
@@ -18,8 +17,7 @@ export type Placement = {
 };
 
 export type RulesOptions = {
-  /** Of all archives of a build. */
-  readonly members: MemberCount;
+  readonly maxMembers: number;
   /** Whether a name may come again; the last member of a name counts, as for every reader of tars. */
   readonly mayRepeat: boolean;
   readonly memory: MemoryBudget;
@@ -35,6 +33,7 @@ export class MemberRules {
   readonly root = createFolder();
   readonly #options: RulesOptions;
   #count = 0;
+  #implied = 0;
 
   constructor(options: RulesOptions) {
     this.#options = options;
@@ -52,7 +51,7 @@ export class MemberRules {
    */
   add(member: Member, offset: number): Placement | null {
     this.#count += 1;
-    this.#options.members.add('described');
+    if (this.#count > this.#options.maxMembers) throw refuseCount(this.#options.maxMembers);
     this.#options.memory.takeFor(member.type);
     const name = this.#readName(member.name);
     const parts = parseName(name);
@@ -103,7 +102,8 @@ export class MemberRules {
     for (const [index, part] of parts.entries()) {
       let node = folder.children.get(part);
       if (!node) {
-        this.#options.members.add('implied');
+        this.#implied += 1;
+        if (this.#implied > this.#options.maxMembers) throw refuseCount(this.#options.maxMembers);
         this.#options.memory.takeFor('directory');
         node = createFolder();
         this.#put(folder, part, node);

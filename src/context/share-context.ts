@@ -1,7 +1,7 @@
-import type { SealedContexts } from '../model/context.ts';
+import type { SealedContext } from '../model/context.ts';
 
-/** Contexts of one upload for several builds, each of which disposes its own; with the last one the image is removed. */
-export function shareContext(context: SealedContexts, builds: number): SealedContexts[] {
+/** One context for several builds, each of which disposes its own; with the last one the image is removed. */
+export function shareContext(context: SealedContext, builds: number): SealedContext[] {
   let holders = builds;
   return Array.from({ length: builds }, () => {
     let held = true;

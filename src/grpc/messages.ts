@@ -1,6 +1,5 @@
 import type * as model from '../model/build.ts';
 import type { BuildEvent, WatchItem } from '../model/event.ts';
-import type { ContextKind } from '../model/named-context.ts';
 import type { Step } from '../model/operation.ts';
 import type { BuildSpec } from '../model/spec.ts';
 import * as proto from './generated/kiln/v1/build.ts';
@@ -22,14 +21,6 @@ const accelerators: Readonly<Record<model.Accelerator, proto.Accelerator>> = {
   tcg: proto.Accelerator.ACCELERATOR_TCG,
 };
 
-const contextKinds: Readonly<Record<ContextKind, proto.ContextKind>> = {
-  folder: proto.ContextKind.CONTEXT_KIND_FOLDER,
-  'oci-layout': proto.ContextKind.CONTEXT_KIND_OCI_LAYOUT,
-  'docker-image': proto.ContextKind.CONTEXT_KIND_DOCKER_IMAGE,
-  git: proto.ContextKind.CONTEXT_KIND_GIT,
-  http: proto.ContextKind.CONTEXT_KIND_HTTP,
-};
-
 const outputs: Readonly<Record<BuildSpec['output'], proto.Output>> = {
   none: proto.Output.OUTPUT_NONE,
   docker: proto.Output.OUTPUT_DOCKER,
@@ -42,6 +33,11 @@ const networks: Readonly<Record<BuildSpec['network'], proto.Network>> = {
   none: proto.Network.NETWORK_NONE,
 };
 
+const retries: Readonly<Record<BuildSpec['retry'], proto.Retry>> = {
+  infra: proto.Retry.RETRY_INFRA,
+  never: proto.Retry.RETRY_NEVER,
+};
+
 const stepNetworks: Readonly<Record<model.StepNetwork, proto.StepNetwork>> = {
   bridge: proto.StepNetwork.STEP_NETWORK_BRIDGE,
   vm: proto.StepNetwork.STEP_NETWORK_VM,
@@ -52,16 +48,14 @@ export function toBuildRecord(record: model.BuildRecord): proto.BuildRecord {
     id: record.id,
     tenant: record.tenant,
     matrix: record.matrix ?? undefined,
+    attempts: record.attempts.map(toAttempt),
     state: states[record.state],
     spec: toProtoSpec(record.spec),
     verdict: record.verdict ? toVerdict(record.verdict) : undefined,
     times: toTimes(record.times),
     vm: record.vm ? toVm(record.vm) : undefined,
     entry: { ...record.entry, versions: toPairs(record.entry.versions) },
-    context: toContext(record.context),
-    namedContexts: record.namedContexts.map(({ name, kind, archive }) => ({
-      ...{ name, kind: contextKinds[kind], archive: toContext(archive) },
-    })),
+    context: record.context ? { ...record.context, warnings: [...record.context.warnings] } : undefined,
     imageDigest: record.imageDigest ?? undefined,
     artifact: record.artifact ? toArtifact(record.artifact) : undefined,
     egress: record.egress.map(toDestination),
@@ -69,8 +63,15 @@ export function toBuildRecord(record: model.BuildRecord): proto.BuildRecord {
   };
 }
 
-function toContext(summary: model.ContextSummary | null): proto.ContextSummary | undefined {
-  return summary ? { ...summary, warnings: [...summary.warnings] } : undefined;
+function toAttempt({ started, ended, seconds, error, ...attempt }: model.Attempt): proto.Attempt {
+  return {
+    ...attempt,
+    started: new Date(started),
+    ended: ended === null ? undefined : new Date(ended),
+    seconds: seconds ?? undefined,
+    code: error?.code,
+    message: error?.message,
+  };
 }
 
 export function toStep({ name, state, started, ended }: Step): ProtoStep {
@@ -86,7 +87,10 @@ export function toArtifact(artifact: model.Artifact): proto.Artifact {
 export function toPart(
   item: WatchItem,
 ): { $case: 'log'; value: LogChunk } | { $case: 'event'; value: ProtoEvent } {
-  if (item.kind === 'log') return { $case: 'log', value: { offset: item.offset, data: item.data } };
+  if (item.kind === 'log') {
+    const { attempt, offset: start, data } = item;
+    return { $case: 'log', value: { attempt, offset: start, data } };
+  }
   const { offset, event } = item;
   return { $case: 'event', value: { offset, at: new Date(event.at), kind: toEventKind(event) } };
 }
@@ -97,6 +101,12 @@ function toEventKind(event: BuildEvent): ProtoEvent['kind'] {
       return { $case: 'queued', value: { place: event.place } };
     case 'state':
       return { $case: 'state', value: states[event.state] };
+    case 'attempt': {
+      const { attempt, code, message } = event;
+      return { $case: 'attempt', value: { attempt, code, message } };
+    }
+    case 'paused':
+      return { $case: 'paused', value: { message: event.message } };
     case 'warning':
       return { $case: 'warning', value: { message: event.message } };
     case 'status':
@@ -117,9 +127,9 @@ function toProtoSpec(spec: BuildSpec): proto.BuildSpec {
     ...spec,
     buildArgs: toPairs(spec.buildArgs),
     labels: toPairs(spec.labels),
-    buildContexts: toPairs(spec.buildContexts),
     output: outputs[spec.output],
     network: networks[spec.network],
+    retry: retries[spec.retry],
   };
 }
 

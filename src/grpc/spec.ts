@@ -1,6 +1,11 @@
-import { normalizeNames } from '../model/named-context.ts';
 import { type BuildSpec, type BuildSpecInput, parseSpec, recordOf } from '../model/spec.ts';
-import { type NameValue, Network, Output, type BuildSpec as ProtoSpec } from './generated/kiln/v1/build.ts';
+import {
+  type NameValue,
+  Network,
+  Output,
+  type BuildSpec as ProtoSpec,
+  Retry,
+} from './generated/kiln/v1/build.ts';
 
 const outputs: Readonly<Record<number, BuildSpecInput['output']>> = {
   [Output.OUTPUT_NONE]: 'none',
@@ -14,19 +19,22 @@ const networks: Readonly<Record<number, BuildSpecInput['network']>> = {
   [Network.NETWORK_NONE]: 'none',
 };
 
+const retries: Readonly<Record<number, BuildSpecInput['retry']>> = {
+  [Retry.RETRY_INFRA]: 'infra',
+  [Retry.RETRY_NEVER]: 'never',
+};
+
 /** The spec of a request, checked and completed. @throws KilnError PARAM_INVALID, REF_INVALID, PLATFORM_UNSUPPORTED */
 export function toSpec(spec: ProtoSpec | undefined): BuildSpec {
-  const { buildArgs = [], labels = [], buildContexts = [], output, network, ...rest } = spec ?? {};
-  const contexts = toPairs(buildContexts);
-  normalizeNames(contexts.map(([name]) => name));
+  const { buildArgs = [], labels = [], output, network, retry, ...rest } = spec ?? {};
   const given = {
     ...rest,
     buildArgs: recordOf('buildArgs', toPairs(buildArgs)),
     labels: recordOf('labels', toPairs(labels)),
-    buildContexts: recordOf('buildContexts', contexts),
     // 0 is not specified; a number that is none of ours is left for the schema to refuse.
     output: output ? (outputs[output] ?? output) : undefined,
     network: network ? (networks[network] ?? network) : undefined,
+    retry: retry ? (retries[retry] ?? retry) : undefined,
   };
   return parseSpec(Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined)));
 }

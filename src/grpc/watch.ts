@@ -10,7 +10,7 @@ export async function watchBuild(
   call: Outgoing<WatchBuildResponse> & { readonly caller: Caller; readonly request: WatchBuildRequest },
 ): Promise<void> {
   const { caller, request, send, signal } = call;
-  const { id, logOffset, eventOffset, follow } = request;
-  const items = await builds.watch(caller, id, { logOffset, eventOffset, follow, signal });
+  const { id, attempt, logOffset, eventOffset, follow } = request;
+  const items = await builds.watch(caller, id, { attempt, logOffset, eventOffset, follow, signal });
   for await (const item of items) await send({ part: toPart(item) });
 }

@@ -7,7 +7,7 @@ import { getArtifact } from './artifact.ts';
 import { type BuildEdge, postBuild } from './build.ts';
 import { createDocs } from './docs/docs.ts';
 import { guardBrowsers, guardHeaders } from './guards.ts';
-import { getEvents, getLog } from './log-and-events.ts';
+import { getBuildLog, getEvents, getOperationLog } from './log-and-events.ts';
 import {
   cancelOperation,
   getOperation,
@@ -32,7 +32,7 @@ export function createRoutes(edge: BuildEdge & OperationEdge): Readonly<Record<s
     '/build': { post },
     '/v1/builds': { get: known(listBuilds(edge)), post },
     '/v1/builds/:id': { get: known(getBuild(edge)), delete: known(cancelBuild(edge)) },
-    '/v1/builds/:id/log': { get: known(getLog(edge.builds, edge.settings)) },
+    '/v1/builds/:id/log': { get: known(getBuildLog(edge.builds, edge.settings)) },
     '/v1/builds/:id/events': { get: known(getEvents(edge.builds, edge.settings)) },
     '/v1/builds/:id/artifact': { get: known(getArtifact(edge)) },
     '/v1/matrices/:id': { get: known(getMatrix(edge)), delete: known(cancelMatrix(edge)) },
@@ -42,7 +42,7 @@ export function createRoutes(edge: BuildEdge & OperationEdge): Readonly<Record<s
     '/admin/operations': { get: known(listOperations(edge)) },
     '/admin/operations/:id': { get: known(getOperation(edge)), delete: known(cancelOperation(edge)) },
     '/admin/operations/:id/resume': { post: known(resume(edge)) },
-    '/admin/operations/:id/log': { get: known(getLog(edge.operations, edge.settings)) },
+    '/admin/operations/:id/log': { get: known(getOperationLog(edge.operations, edge.settings)) },
     '/admin/operations/:id/events': { get: known(getEvents(edge.operations, edge.settings)) },
     '/catalog': { get: known(getCatalog(edge.builds)) },
     '/version': { get: known(getVersion(edge.builds)) },

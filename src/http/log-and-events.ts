@@ -1,10 +1,10 @@
 import type { Request, Response } from 'express';
 import { type BuildState, isTerminal } from '../model/build.ts';
-import type { Builds } from '../model/builds.ts';
+import type { Builds, LogOptions } from '../model/builds.ts';
 import type { Caller } from '../model/caller.ts';
 import { openStream, watchClient } from './answer/client.ts';
 import { writeEvents } from './answer/events.ts';
-import { rangeQuery } from './docs/schemas.ts';
+import { logQuery, rangeQuery } from './docs/queries.ts';
 import { idOf } from './id-of.ts';
 import { readQuery } from './query.ts';
 import type { HttpSettings } from './settings.ts';
@@ -15,14 +15,27 @@ export type Followed = Pick<Builds, 'readLog' | 'events'> & {
   get(caller: Caller, id: string): Promise<{ readonly state: BuildState }>;
 };
 
+/** Of one attempt. */
+export function getBuildLog(builds: Followed, settings: HttpSettings): CallerHandler {
+  return getLog(builds, settings, (query) => readQuery(logQuery, query));
+}
+
+export function getOperationLog(operations: Followed, settings: HttpSettings): CallerHandler {
+  return getLog(operations, settings, (query) => readQuery(rangeQuery, query));
+}
+
 /** The log's bytes, exactly. */
-export function getLog(followed: Followed, settings: HttpSettings): CallerHandler {
+function getLog(
+  followed: Followed,
+  settings: HttpSettings,
+  readRange: (query: Request['query']) => Omit<LogOptions, 'signal'>,
+): CallerHandler {
   return async (caller, request, response) => {
     using client = watchClient(request);
     const { signal } = client;
-    const { offset, follow } = readQuery(rangeQuery, request.query);
+    const range = readRange(request.query);
     const { state } = await followed.get(caller, idOf(request));
-    const chunks = await followed.readLog(caller, idOf(request), { offset, follow, signal });
+    const chunks = await followed.readLog(caller, idOf(request), { ...range, signal });
     const type = 'text/plain';
     if (endHead(request, response, type)) return;
     await using reader = fromIterable(chunks);

@@ -1,5 +1,5 @@
 import type { Builds } from '../model/builds.ts';
-import { listQuery } from './docs/schemas.ts';
+import { listQuery } from './docs/queries.ts';
 import { idOf } from './id-of.ts';
 import { readQuery } from './query.ts';
 import type { HttpSettings } from './settings.ts';

@@ -33,9 +33,15 @@ export class TimeLimit implements Disposable {
   readonly #options: { readonly ms: number; readonly reason: () => Error };
   readonly #controller = new AbortController();
   #timer: NodeJS.Timeout | undefined;
+  #started: number | null = null;
 
   constructor(options: { ms: number; reason: () => Error }) {
     this.#options = options;
+  }
+
+  /** Since its start, whatever becomes of the clock on the wall; 0 before. */
+  get usedMs(): number {
+    return this.#started === null ? 0 : performance.now() - this.#started;
   }
 
   /** Aborts with `reason()` when the time is up. */
@@ -45,6 +51,7 @@ export class TimeLimit implements Disposable {
 
   start(): void {
     const { ms, reason } = this.#options;
+    this.#started ??= performance.now();
     this.#timer ??= setTimeout(() => this.#controller.abort(reason()), ms);
   }
 

@@ -37,6 +37,11 @@ export class AppendFile {
     return new AppendFile(path, await open(path, 'wx', 0o600), 0);
   }
 
+  /** The same; what an earlier run of the service may have left there goes. */
+  static async createAnew(path: string): Promise<AppendFile> {
+    return new AppendFile(path, await open(path, 'w', 0o600), 0);
+  }
+
   /** A file that an earlier run of the service did not end, to be written on. */
   static async reopen(path: string): Promise<AppendFile> {
     const handle = await open(path, 'r+');

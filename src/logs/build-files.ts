@@ -1,45 +1,83 @@
 import { mkdir, open, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
-import { removeQuietly } from '../lib/files.ts';
-import { splitLines } from '../lib/lines.ts';
-import { mergeIterables } from '../lib/merge.ts';
+import { exists, removeQuietly } from '../lib/files.ts';
 import { readEvent } from '../model/earlier-forms.ts';
 import { KilnError } from '../model/error.ts';
-import type { BuildEvent, EventItem, WatchItem } from '../model/event.ts';
-import { AppendFile, type ReadRange } from './append-file.ts';
+import type { BuildEvent } from '../model/event.ts';
+import { AppendFile } from './append-file.ts';
 
 /** Twice the longest line of a trace that is taken. */
-const maxEventBytes = 16 * 1024 * 1024;
+export const maxEventBytes = 16 * 1024 * 1024;
 
 /** Longer than any verdict, although its message may quote the last lines of a guest's output. */
 const maxVerdictBytes = 64 * 1024;
 
-const lineFeed = 10;
+export const lineFeed = 10;
 
 /** What one build says: its plain log and its events, each an append-only file in the build's own folder. */
 export type BuildFiles = {
+  /** Of the last attempt. */
   readonly log: AppendFile;
+  /** Of the attempts before it, in their order. None grows any more. */
+  readonly earlier: readonly AppendFile[];
   readonly events: AppendFile;
 };
 
-/** Makes the folder and the files, or leaves nothing. */
+/** Makes the folder and the files of a first attempt, or leaves nothing. */
 export async function createBuildFiles(directory: string): Promise<BuildFiles> {
   await mkdir(directory, { mode: 0o700 });
   await using undo = new AsyncDisposableStack();
   undo.defer(() => removeQuietly(directory));
-  const log = await AppendFile.create(logPath(directory));
+  const log = await AppendFile.create(logPath(directory, 1));
   undo.defer(() => log.end().catch(() => undefined));
   const events = await AppendFile.create(eventsPath(directory));
   undo.move();
-  return { log, events };
+  return { log, earlier: [], events };
 }
 
+/**
+ * What an earlier run of the service left of a build that goes on, to be written on. The log of this attempt begins anew; an event that
+ * was half written is cut off.
+ */
+export async function reopenBuildFiles(directory: string, attempt: number): Promise<BuildFiles> {
+  const earlier = await openLogs(directory, attempt - 1);
+  await using undo = new AsyncDisposableStack();
+  const log = await AppendFile.createAnew(logPath(directory, attempt));
+  undo.defer(() => log.end().catch(() => undefined));
+  const path = eventsPath(directory);
+  await truncate(path, await bytesOfWholeLines(path));
+  const events = await AppendFile.reopen(path);
+  undo.move();
+  return { log, earlier, events };
+}
+
+/** The files for one more attempt; the log of the one before grows no more. */
+export async function addAttempt(
+  directory: string,
+  { log, earlier, events }: BuildFiles,
+): Promise<BuildFiles> {
+  await log.end();
+  const logs = [...earlier, log];
+  return { log: await AppendFile.createAnew(logPath(directory, logs.length + 1)), earlier: logs, events };
+}
+
+/** Of a build that nobody writes on. */
 export async function openBuildFiles(directory: string): Promise<BuildFiles> {
-  const [log, events] = await Promise.all([
-    AppendFile.openEnded(logPath(directory)),
-    AppendFile.openEnded(eventsPath(directory)),
-  ]);
-  return { log, events };
+  const logs = await openLogs(directory, Number.POSITIVE_INFINITY);
+  const [log, ...earlier] = logs.toReversed();
+  // Whoever looks for what is gone is told so by the file system.
+  return {
+    log: log ?? (await AppendFile.openEnded(logPath(directory, 1))),
+    earlier: earlier.toReversed(),
+    events: await openBuildEvents(directory),
+  };
+}
+
+async function openLogs(directory: string, most: number): Promise<AppendFile[]> {
+  const logs: AppendFile[] = [];
+  while (logs.length < most && (await exists(logPath(directory, logs.length + 1))))
+    logs.push(await AppendFile.openEnded(logPath(directory, logs.length + 1)));
+  return logs;
 }
 
 /** The events of a build that has ended. */
@@ -75,91 +113,12 @@ export async function appendEvent({ events }: Pick<BuildFiles, 'events'>, event:
   await events.append(line);
 }
 
-export type WatchRange = {
-  readonly logOffset: number;
-  readonly eventOffset: number;
-  readonly follow: boolean;
-  readonly signal: AbortSignal;
-};
-
-/**
- * Both files as one stream, interleaved as they grow. The verdict, where there is one, is the last item: after every byte
- * of the log. Leaving the loop releases both.
- * @throws KilnError OUT_OF_RANGE, OFFSET_INVALID for an event offset within an event
- */
-export async function watchBuildFiles(
-  { log, events }: BuildFiles,
-  range: WatchRange,
-): Promise<AsyncIterable<WatchItem>> {
-  const { follow, logOffset, eventOffset } = range;
-  const left = new AbortController();
-  const signal = AbortSignal.any([range.signal, left.signal]);
-  // One right after the other: where the events hold the verdict by now, the log is whole by now.
-  const chunks = log.read({ offset: logOffset, follow, signal });
-  const lines = events.read({ offset: eventOffset, follow, signal });
-  await refuseWithinEvent(events, eventOffset, signal);
-  return verdictLast([readLog(chunks, logOffset), readEvents(lines, eventOffset)], left);
-}
-
-/**
- * The events alone; the log is not read. The verdict, where there is one, is the last.
- * @throws KilnError OUT_OF_RANGE, OFFSET_INVALID for an offset within an event
- */
-export async function readBuildEvents(
-  events: AppendFile,
-  range: ReadRange,
-): Promise<AsyncGenerator<EventItem, void>> {
-  const lines = events.read(range);
-  await refuseWithinEvent(events, range.offset, range.signal);
-  return readEvents(lines, range.offset);
-}
-
-async function* verdictLast(
-  sources: readonly AsyncIterable<WatchItem>[],
-  left: AbortController,
-): AsyncGenerator<WatchItem> {
-  let verdict: WatchItem | null = null;
-  try {
-    for await (const item of mergeIterables(sources)) {
-      if (item.kind === 'event' && item.event.type === 'verdict') verdict = item;
-      else yield item;
-    }
-    if (verdict) yield verdict;
-  } finally {
-    // A source that waits for its file to grow would go on waiting.
-    left.abort();
-  }
-}
-
-async function* readLog(chunks: AsyncIterable<Buffer>, offset: number): AsyncGenerator<WatchItem> {
-  for await (const data of chunks) {
-    yield { kind: 'log', offset, data };
-    offset += data.length;
-  }
-}
-
-async function* readEvents(chunks: AsyncIterable<Buffer>, offset: number): AsyncGenerator<EventItem, void> {
-  for await (const line of splitLines(chunks, maxEventBytes)) {
-    offset += line.length + 1;
-    yield { kind: 'event', offset, event: parseEvent(line) };
-  }
-}
-
-function parseEvent(line: Buffer): BuildEvent {
+export function parseEvent(line: Buffer): BuildEvent {
   try {
     return readEvent(line.toString('utf8'));
   } catch (error) {
     throw new KilnError('INTERNAL', 'The events of this build are damaged.', { cause: error });
   }
-}
-
-async function refuseWithinEvent(events: AppendFile, offset: number, signal: AbortSignal): Promise<void> {
-  if (offset === 0) return;
-  for await (const chunk of events.read({ offset: offset - 1, follow: false, signal })) {
-    if (chunk[0] === lineFeed) return;
-    break;
-  }
-  throw new KilnError('OFFSET_INVALID', `No event starts at offset ${offset}; use one that was sent.`);
 }
 
 /** A verdict is short: the end of the file tells. */
@@ -190,8 +149,9 @@ async function bytesOfWholeLines(path: string): Promise<number> {
   return whole;
 }
 
-function logPath(directory: string): string {
-  return join(directory, 'log');
+/** The first has no number: there were no others once. */
+function logPath(directory: string, attempt: number): string {
+  return join(directory, attempt === 1 ? 'log' : `log.${attempt}`);
 }
 
 function eventsPath(directory: string): string {

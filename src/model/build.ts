@@ -1,12 +1,12 @@
 import type { ErrorCode } from './error.ts';
-import type { ContextKind } from './named-context.ts';
 import type { BuildSpec } from './spec.ts';
 
 /**
  * The vocabulary of a build.
  *
- * queued → running → one of the terminal states. A build that was queued or running when the service died
- * is `interrupted` at the next start. No other transition exists.
+ * queued → running → one of the terminal states. What was queued when the service ended is queued after its next start. An attempt
+ * that fails by no fault of the build (INFRA, the end of the service among it) is followed by one more: running → queued, once. Where that
+ * may not be, the build is `failed` or, where the service ended, `interrupted`. No other transition exists.
  */
 export const terminalStates = ['succeeded', 'failed', 'cancelled', 'interrupted'] as const;
 export const buildStates = ['queued', 'running', ...terminalStates] as const;
@@ -45,15 +45,6 @@ export type ContextSummary = {
   readonly size: number;
   readonly entries: number;
   readonly warnings: readonly string[];
-};
-
-/** A context beside the build's own; where one comes from that is no archive is in the spec. */
-export type NamedContextSummary = {
-  /** As BuildKit looks for it. */
-  readonly name: string;
-  readonly kind: ContextKind;
-  /** Of an archive; null for all others. */
-  readonly archive: ContextSummary | null;
 };
 
 /** Why kiln did not let a build out, in stable words. */
@@ -107,6 +98,21 @@ export type StepNetwork = 'bridge' | 'vm';
 export const phases = ['queued', 'leased', 'contextReady', 'buildFinished', 'finished'] as const;
 export type Phase = (typeof phases)[number];
 
+/** One run of a build, in a VM of its own. */
+export type Attempt = {
+  /** Counted from 1. */
+  readonly number: number;
+  /** Id of its VM. */
+  readonly vm: string;
+  readonly started: string;
+  /** Null while it runs. */
+  readonly ended: string | null;
+  /** How long it took of the time that the build may take; null while it runs. */
+  readonly seconds: number | null;
+  /** Why it was no good; null where it ended as the build did. */
+  readonly error: { readonly code: ErrorCode; readonly message: string } | null;
+};
+
 /** A build's record: what `GET /v1/builds/:id` shows. Times are RFC 3339, sizes bytes. */
 export type BuildRecord = {
   readonly id: string;
@@ -124,10 +130,10 @@ export type BuildRecord = {
     readonly accelerator: Accelerator;
     readonly network: StepNetwork;
   } | null;
+  /** In their order; more than one where those before the last were no good. */
+  readonly attempts: readonly Attempt[];
   readonly entry: EntrySummary;
   readonly context: ContextSummary | null;
-  /** Those beside it: archives first. */
-  readonly namedContexts: readonly NamedContextSummary[];
   /** Digest of the image that was built, where buildctl's metadata names one. */
   readonly imageDigest: string | null;
   readonly artifact: Artifact | null;

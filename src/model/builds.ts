@@ -1,7 +1,7 @@
 import type { Artifact, BuildRecord } from './build.ts';
 import type { Caller } from './caller.ts';
 import type { CatalogItem } from './catalog-item.ts';
-import type { ContextStaging } from './context.ts';
+import type { ArchiveUpload, StagedContext } from './context.ts';
 import type { EventItem, WatchItem } from './event.ts';
 import type { Matrix } from './matrix.ts';
 import type { BuildSpec } from './spec.ts';
@@ -23,22 +23,18 @@ export type Builds = {
    */
   check(caller: Caller, request: CheckedRequest): void;
 
-  /**
-   * Begins the image that the build's VM gets of its contexts: its own and named ones, each of which is added as it arrives.
-   * @param signal ends the staging until it is sealed
-   * @throws NO_CAPACITY, DRAINING, ROLE_TOO_LOW
-   */
-  stageContexts(caller: Caller, signal: AbortSignal): Promise<ContextStaging>;
+  /** Streams an uploaded archive through the context guard into a staged image for the VM. */
+  stageContext(caller: Caller, upload: ArchiveUpload, signal: AbortSignal): Promise<StagedContext>;
 
   /**
-   * Owns the contexts from the call on, also where it rejects, and queues the build; resolves as soon as it has a record.
-   * At least one of a context of the build's own and `dockerfile` is given.
+   * Owns the context from the call on, also where it rejects, and queues the build; resolves as soon as it has a record.
+   * At least one of `context` and `dockerfile` is given.
    * @throws NO_CAPACITY, DRAINING, DOCKERFILE_MISSING, …
    */
   start(caller: Caller, request: BuildRequest): Promise<BuildRecord>;
   /**
-   * Builds one request by each of these entries, at most `maxMatrixBuilds`, from one upload: all of them are queued or none. Owns the
-   * contexts as `start` does. @throws as `start`, PARAM_INVALID for an entry that is named twice
+   * Builds one request by each of these entries, at most `maxMatrixBuilds`, from one context: all of them are queued or none. Owns the
+   * context as `start` does. @throws as `start`, PARAM_INVALID for an entry that is named twice
    */
   startMatrix(caller: Caller, request: MatrixRequest): Promise<Matrix>;
   /** @throws NOT_FOUND */
@@ -60,9 +56,15 @@ export type Builds = {
   /** Resolves when the build is terminal and its VM is gone. @throws BUILD_TERMINAL, NOT_FOUND; STORAGE_FULL where that cannot be recorded */
   cancel(caller: Caller, id: string, reason: string): Promise<BuildRecord>;
 
-  /** The plain log from byte `offset`; with `follow`, until the build is terminal. @throws OUT_OF_RANGE, NOT_FOUND, GONE */
-  readLog(caller: Caller, id: string, options: ReadOptions): Promise<AsyncIterable<Buffer>>;
-  /** Log and events as they come; with `follow`, the last item is the verdict, after the whole log. */
+  /**
+   * The plain log of one attempt, the last by default, from byte `offset`; with `follow`, until that attempt has ended.
+   * @throws OUT_OF_RANGE, NOT_FOUND, GONE; OFFSET_INVALID for an offset without an attempt where there were several
+   */
+  readLog(caller: Caller, id: string, options: LogOptions): Promise<AsyncIterable<Buffer>>;
+  /**
+   * The logs from this attempt on, the first by default, and the events as they come; with `follow`, the last item is the verdict, after every
+   * log, or `paused` where the service stops before that. @throws as `readLog`; OFFSET_INVALID also for an event offset within an event
+   */
   watch(caller: Caller, id: string, options: WatchOptions): Promise<AsyncIterable<WatchItem>>;
   /**
    * The events alone, from byte `offset` of their file; with `follow`, the last one is the verdict.
@@ -81,19 +83,13 @@ export type Builds = {
 
 export type BuildRequest = {
   readonly spec: BuildSpec;
-  /** What was uploaded of its contexts, its own and named ones; null where it has only a Dockerfile. */
-  readonly context: ContextStaging | null;
+  readonly context: StagedContext | null;
   /** The Dockerfile itself, where it was uploaded apart from the context; at most 1 MiB. */
   readonly dockerfile: Buffer | null;
 };
 
-/** What is known of a request before its contexts are there. */
-export type CheckedRequest = Omit<BuildRequest, 'context'> & {
-  /** Of a matrix alone. */
-  readonly entries?: readonly string[];
-  /** Names of the contexts that come as archives, as far as they are known. */
-  readonly archives?: readonly string[];
-};
+/** What is known of a request before its context is there; `entries` of a matrix alone. */
+export type CheckedRequest = Omit<BuildRequest, 'context'> & { readonly entries?: readonly string[] };
 
 /** The `entry` of its spec counts for nothing. */
 export type MatrixRequest = BuildRequest & { readonly entries: readonly string[] };
@@ -105,7 +101,9 @@ export type BuildPage = {
 };
 
 export type ReadOptions = { readonly offset: number; readonly follow: boolean; readonly signal: AbortSignal };
+export type LogOptions = ReadOptions & { readonly attempt?: number | undefined };
 export type WatchOptions = {
+  readonly attempt?: number | undefined;
   readonly logOffset: number;
   readonly eventOffset: number;
   readonly follow: boolean;

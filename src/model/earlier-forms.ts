@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import type { BuildRecord, EgressDestination } from './build.ts';
+import type { Attempt, BuildRecord, EgressDestination } from './build.ts';
 import { defaultTenant } from './caller.ts';
 import type { BuildEvent } from './event.ts';
 import { type BuildSpec, parseSpec } from './spec.ts';
@@ -17,15 +17,12 @@ type ProxyDestination = {
 
 const defaults = parseSpec({});
 
-type Stored = Omit<
-  BuildRecord,
-  'tenant' | 'matrix' | 'spec' | 'vm' | 'namedContexts' | 'egress' | 'warnings'
-> & {
+type Stored = Omit<BuildRecord, 'tenant' | 'matrix' | 'spec' | 'vm' | 'attempts' | 'egress' | 'warnings'> & {
   readonly tenant?: string;
   readonly matrix?: string | null;
   readonly spec: Partial<BuildSpec>;
   readonly vm: Partial<NonNullable<BuildRecord['vm']>> | null;
-  readonly namedContexts?: BuildRecord['namedContexts'];
+  readonly attempts?: readonly Attempt[];
   readonly egress: readonly (EgressDestination | ProxyDestination)[];
   readonly warnings?: readonly string[];
 };
@@ -41,7 +38,7 @@ export function readRecord(stored: string): BuildRecord {
     spec: { ...defaults, ...record.spec },
     // Steps shared the network of their VM.
     vm: record.vm && ({ network: 'vm', ...record.vm } as NonNullable<BuildRecord['vm']>),
-    namedContexts: record.namedContexts ?? [],
+    attempts: record.attempts ?? [],
     egress: record.egress.map(readDestination),
     warnings: record.warnings ?? [],
   };

@@ -16,7 +16,7 @@ import { openDatabase, settle, type Tables } from './database.ts';
 export type BuildStore = AsyncDisposable & {
   /** All of them or none. */
   insert(...records: readonly BuildRecord[]): Promise<void>;
-  /** Replaces a record. @throws when its state does not follow the stored one: a build ends once. */
+  /** Replaces a record. @throws where the stored one has ended: a build ends once. */
   update(record: BuildRecord): Promise<void>;
   /** @throws KilnError NOT_FOUND */
   get(id: string): Promise<BuildRecord>;
@@ -149,13 +149,10 @@ async function update(db: Kysely<Tables>, record: BuildRecord): Promise<void> {
     .updateTable('build')
     .set(columnsOf(record))
     .where('id', '=', record.id)
-    .where('state', 'in', record.state === 'queued' ? ['queued'] : unfinished)
+    .where('state', 'in', unfinished)
     .executeTakeFirst();
   if (numUpdatedRows === 1n) return;
-  throw new KilnError(
-    'INTERNAL',
-    `Build ${record.id} is not there or in no state that ${record.state} follows.`,
-  );
+  throw new KilnError('INTERNAL', `Build ${record.id} is not there or has ended already.`);
 }
 
 async function readPage(

@@ -7,7 +7,7 @@ import { openBuildStore } from '../../src/store/build-store.ts';
 import { createFolder, queuedRecord, verdict } from '../store/harness.ts';
 import { createMemoryLogger } from './memory-logger.ts';
 
-const ending = { verdict, egress: [] };
+const ending = { verdict, egress: [], seconds: 0 };
 
 /** A real store, the first writes of which fail once the build has begun, as no full disk makes them fail. */
 async function finishOn(failures: number) {

@@ -8,7 +8,7 @@ import { openBuildFiles } from '../../src/logs/build-files.ts';
 import type { Verdict } from '../../src/model/build.ts';
 import { openBuildStore } from '../../src/store/build-store.ts';
 import { createSmallDisk, fillDisk } from '../small-disk.ts';
-import { createFolder, queuedRecord } from '../store/harness.ts';
+import { createFolder, nothingUsed, queuedRecord } from '../store/harness.ts';
 import { createMemoryLogger } from './memory-logger.ts';
 
 const verdict: Verdict = { state: 'failed', exitCode: 1, code: null, message: 'buildctl exited with 1.' };
@@ -41,11 +41,11 @@ test('a build whose end does not fit on a full disk ends once there is room: rec
     logger.said.map(({ level, message }) => `${level}: ${message}`),
     ['warn: events of a build could not be written'],
   );
-  await assert.rejects(journal.finish(verdict, []), { code: 'STORAGE_FULL' });
-  await assert.rejects(journal.finish(verdict, []), { code: 'STORAGE_FULL' });
+  await assert.rejects(journal.finish(verdict, nothingUsed), { code: 'STORAGE_FULL' });
+  await assert.rejects(journal.finish(verdict, nothingUsed), { code: 'STORAGE_FULL' });
 
   await rm(ballast);
-  await journal.finish(verdict, []);
+  await journal.finish(verdict, nothingUsed);
   const { id } = journal.record;
   assert.equal((await store.get(id)).state, 'failed');
   const signal = new AbortController().signal;
@@ -74,7 +74,7 @@ test('what a full disk does not take of a record is not said of the build either
   const { id, artifact } = journal.record;
   assert.deepEqual(artifact, (await store.get(id)).artifact);
   await rm(ballast);
-  await journal.finish(verdict, []);
+  await journal.finish(verdict, nothingUsed);
   assert.deepEqual((await store.get(id)).artifact, artifact);
 });
 
@@ -88,7 +88,10 @@ test('a build whose log the disk lost at its end still ends, and says so once it
   await journal.files.log.end();
   const log = await AppendFile.reopen('/dev/full');
   Object.assign(journal, { files: { ...journal.files, log } });
-  await assert.rejects(journal.finish(verdict, []), { code: 'INTERNAL', message: /did not take all/ });
+  await assert.rejects(journal.finish(verdict, nothingUsed), {
+    code: 'INTERNAL',
+    message: /did not take all/,
+  });
   assert.equal((await store.get(journal.record.id)).state, 'failed');
   const { events } = journal.files;
   const signal = new AbortController().signal;
@@ -113,7 +116,7 @@ test('a build that prints more than is kept of one is told so, and still gets it
   };
   await assert.rejects(many, { code: 'LOG_TOO_LARGE', message: /1048576 bytes/ });
   await assert.rejects(journal.log(chunk), { code: 'LOG_TOO_LARGE' });
-  await journal.finish(verdict, []);
+  await journal.finish(verdict, nothingUsed);
   const { log, events } = journal.files;
   assert.ok(log.size + events.size < MiB + 2 * chunk.length, `${log.size} + ${events.size}`);
   assert.equal((await store.get(journal.record.id)).state, 'failed');

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { Journal } from '../../src/builds/journal.ts';
 import { AppendFile } from '../../src/logs/append-file.ts';
 import { openBuildStore } from '../../src/store/build-store.ts';
-import { createFolder, queuedRecord, verdict } from '../store/harness.ts';
+import { createFolder, nothingUsed, queuedRecord, verdict } from '../store/harness.ts';
 import { createMemoryLogger } from './memory-logger.ts';
 
 const { signal } = new AbortController();
@@ -25,7 +25,7 @@ test('nothing follows the verdict, also of what is still being written down when
   };
   const writing = writeOn();
   await journal.event({ type: 'warning', message: 'the last one before the end' });
-  await Promise.all([journal.finish(verdict, []), assert.rejects(writing)]);
+  await Promise.all([journal.finish(verdict, nothingUsed), assert.rejects(writing)]);
   await assert.rejects(journal.change({ state: 'running' }));
   const chunks = journal.files.events.read({ offset: 0, follow: true, signal });
   const lines = Buffer.concat(await Array.fromAsync(chunks))

@@ -20,23 +20,21 @@ type Ended = {
   id: string;
   state: BuildState;
   code?: string | null;
-  warnings?: number;
+  vms: number;
   lostHistory?: boolean;
 };
 
-/** Each failure that is ours once, with its cause and the build's id; what each warning leaves out; and how the build ended. */
+/** Each failure that is ours once, with its cause and the build's id; each attempt that was no good; and how the build ended. */
 export function assertSaid(
   said: readonly Said[],
-  { id, state, code, warnings = 0, lostHistory = false }: Ended,
+  { id, state, code, vms, lostHistory = false }: Ended,
 ): void {
   const failures = ourCodes.includes(code) ? ['a build failed by our fault'] : [];
-  const warned = lostHistory
-    ? 'the history of a build could not be read to its end'
-    : 'a build lost its VM and gets another';
-  const retries = Array.from({ length: warnings }, () => warned);
+  const warned = lostHistory ? ['the history of a build could not be read to its end'] : [];
+  const retries = Array.from({ length: vms - 1 }, () => 'a build lost its VM and is run once more');
   assert.deepEqual(
     said.map(({ message }) => message),
-    [...retries, ...failures, 'build ended'],
+    [...retries, ...warned, ...failures, 'build ended'],
   );
   for (const { level, fields } of said) {
     assert.ok('build' in fields && fields.build === id);

@@ -8,7 +8,7 @@ import { createBuildFiles } from '../../src/logs/build-files.ts';
 import { parseSpec } from '../../src/model/spec.ts';
 import { endRecord, openBuildStore } from '../../src/store/build-store.ts';
 import { createSmallDisk, fillDisk } from '../small-disk.ts';
-import { createFolder, queuedRecord, verdict } from '../store/harness.ts';
+import { createFolder, nothingUsed, queuedRecord, verdict } from '../store/harness.ts';
 import { openDataFolder } from './data-folder.ts';
 import { createMemoryLogger } from './memory-logger.ts';
 
@@ -25,7 +25,7 @@ test('a build whose record ended and whose events did not gets its verdict as it
   const died = await Journal.open(queuedRecord(), options);
   const whole = await Journal.open(queuedRecord(), options);
   for (const journal of [died, whole]) await store.insert(journal.record);
-  await whole.finish(verdict, []);
+  await whole.finish(verdict, nothingUsed);
   await store.update(endRecord(died.record, { ...verdict, state: 'succeeded' }, '2026-01-02T03:04:06.000Z'));
   // An event that was half written.
   await died.files.events.append(Buffer.from('{"type":"stat'));
@@ -113,7 +113,7 @@ test('on a disk that is full at the start old builds go, so that what an earlier
   const old = await Journal.open(queuedRecord(), options);
   await store.insert(old.record);
   await old.log(Buffer.alloc(8 * MiB, 'x'));
-  await old.finish(verdict, []);
+  await old.finish(verdict, nothingUsed);
   const unfinished = await Journal.open(queuedRecord(), options);
   await store.insert(unfinished.record);
   await unfinished.close();

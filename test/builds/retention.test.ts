@@ -8,7 +8,7 @@ import { Journal } from '../../src/builds/journal.ts';
 import type { Retention } from '../../src/builds/retention.ts';
 import type { Artifact, BuildRecord } from '../../src/model/build.ts';
 import { createSmallDisk, fillDisk } from '../small-disk.ts';
-import { createFolder, queuedRecord, verdict } from '../store/harness.ts';
+import { createFolder, nothingUsed, queuedRecord, verdict } from '../store/harness.ts';
 import { type DataFolder, openDataFolder } from './data-folder.ts';
 import { createMemoryLogger } from './memory-logger.ts';
 
@@ -34,7 +34,7 @@ async function createParts(path: string): Promise<Parts> {
       await store.insert(journal.record);
       await journal.log(Buffer.alloc(logBytes, 'x'));
       if (artifact) await keep(artifacts, journal, artifact);
-      await journal.finish(verdict, []);
+      await journal.finish(verdict, nothingUsed);
       return journal.record;
     },
     listFiles: async () => (await readdir(buildsDirectory)).toSorted(),

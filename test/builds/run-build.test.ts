@@ -9,12 +9,12 @@ import { runBuild } from '../../src/builds/run-build.ts';
 import { DiskBudget } from '../../src/host/disk-budget.ts';
 import type { BuildRecord, EgressDestination } from '../../src/model/build.ts';
 import { KilnError } from '../../src/model/error.ts';
-import type { BuildEvent } from '../../src/model/event.ts';
 import { type BuildSpecInput, parseSpec } from '../../src/model/spec.ts';
 import { openBuildStore } from '../../src/store/build-store.ts';
 import { asleep } from '../scheduler/asleep.ts';
 import { scheduleOne } from '../scheduler/schedule-one.ts';
 import { createFolder, queuedRecord } from '../store/harness.ts';
+import { readEvents, readLogs } from './journal-files.ts';
 import { assertSaid, createMemoryLogger } from './memory-logger.ts';
 import { type Guest, type Script, simulateVms } from './simulated-vms.ts';
 
@@ -39,12 +39,19 @@ type Case = {
     readonly warnings?: number;
     readonly lostHistory?: boolean;
     readonly egress?: readonly string[];
+    /** Of each attempt. */
+    readonly logs?: readonly string[];
   };
 };
 
 const succeed: Script = (guest) => {
   guest.log('#1 done\n');
   guest.end();
+};
+const sayAndLose: Script = async (guest) => {
+  guest.log('#1 [internal]\n');
+  await sleep(50);
+  guest.lose();
 };
 const never = (): Promise<void> => new Promise(() => undefined);
 const to = (host: string): EgressDestination => ({
@@ -131,7 +138,7 @@ const cases: readonly Case[] = [
         guest.end();
       },
     ],
-    expected: { state: 'failed', code: 'TIMEOUT', vms: 2, warnings: 1 },
+    expected: { state: 'failed', code: 'TIMEOUT', vms: 2 },
   },
   {
     title: 'its VM is lost before it said a word: another one',
@@ -146,29 +153,29 @@ const cases: readonly Case[] = [
       },
     ],
     expected: {
-      ...{ state: 'succeeded', code: null, vms: 2, warnings: 1 },
+      ...{ state: 'succeeded', code: null, vms: 2 },
       egress: ['a.example', 'b.example'],
     },
   },
   {
     title: 'its guest cannot start buildctl: another VM',
     guests: [(guest) => guest.say({ kiln: { problem: 'the disk did not appear' } }), succeed],
-    expected: { state: 'succeeded', code: null, vms: 2, warnings: 1 },
+    expected: { state: 'succeeded', code: null, vms: 2 },
   },
   {
     title: 'two VMs are lost: no third',
     guests: [(guest) => guest.lose(), (guest) => guest.lose()],
-    expected: { state: 'failed', code: 'INFRA', vms: 2, warnings: 1 },
+    expected: { state: 'failed', code: 'INFRA', vms: 2 },
   },
   {
-    title: 'its VM is lost after it said a word: no second run',
-    guests: [
-      async (guest) => {
-        guest.log('#1 [internal]\n');
-        await sleep(50);
-        guest.lose();
-      },
-    ],
+    title: 'its VM is lost after it said a word: another one, and both logs are kept',
+    guests: [sayAndLose, succeed],
+    expected: { state: 'succeeded', code: null, vms: 2, logs: ['#1 [internal]\n', '#1 done\n'] },
+  },
+  {
+    title: 'its VM is lost, and it is to run at most once: no second run',
+    spec: { retry: 'never' },
+    guests: [sayAndLose],
     expected: { state: 'failed', code: 'INFRA', vms: 1 },
   },
   {
@@ -230,12 +237,11 @@ for (const { title, guests, spec = {}, waiting, expected } of cases) {
 
     await runBuild(
       {
-        ...{ journal, lease, sources: {}, dockerfile: null },
+        ...{ journal, lease, dockerfile: null },
         context: {
           path: context,
           directory: '',
           summary: { digest: 'sha256:00', size: 1024, entries: 1, warnings: [] },
-          named: [],
           frontend: null,
           async [Symbol.asyncDispose]() {
             assert.equal(vms.alive.size, 0, 'the context is kept for as long as a VM may read it');
@@ -266,6 +272,13 @@ for (const { title, guests, spec = {}, waiting, expected } of cases) {
       [ended.state, ended.verdict?.code, ended.egress.map(({ name }) => name)],
       [expected.state, expected.code, expected.egress ?? []],
     );
+    assert.deepEqual(
+      ended.attempts.map((attempt) => [attempt.number, attempt.ended !== null, attempt.error?.code ?? null]),
+      Array.from({ length: expected.vms }, (_, index) => {
+        return [index + 1, true, index + 1 < expected.vms ? 'INFRA' : null];
+      }),
+    );
+    if (expected.logs) assert.deepEqual(await readLogs(journal), expected.logs);
     assert.equal(ended.artifact !== null, expected.artifact ?? false);
     assert.deepEqual(await readdir(join(folder.path, 'artifacts/incoming')), []);
     const events = await readEvents(journal);
@@ -274,6 +287,7 @@ for (const { title, guests, spec = {}, waiting, expected } of cases) {
       [
         'state',
         ...(expected.vms > 0 ? ['state'] : []),
+        ...Array.from({ length: expected.vms - 1 }, () => ['attempt', 'state', 'state']).flat(),
         ...Array.from({ length: expected.warnings ?? 0 }, () => 'warning'),
         ...(expected.artifact ? ['artifact'] : []),
         'verdict',
@@ -283,11 +297,4 @@ for (const { title, guests, spec = {}, waiting, expected } of cases) {
     assert.deepEqual([pool.scheduler.waiting, pool.status.leased], [0, 0]);
     await pool.close();
   });
-}
-
-async function readEvents({ files }: Journal): Promise<BuildEvent[]> {
-  const signal = new AbortController().signal;
-  const chunks = await Array.fromAsync(files.events.read({ offset: 0, follow: true, signal }));
-  const lines = Buffer.concat(chunks).toString().trimEnd().split('\n');
-  return lines.map((line): BuildEvent => JSON.parse(line));
 }

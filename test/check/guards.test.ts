@@ -20,6 +20,7 @@ test('dependency-cruiser reports each forbidden import, and no other', async () 
     'src/vm/a.ts': ["import '../egress/a.ts';", 'vm-leaves-its-siblings-alone'],
     'src/tokens/a.ts': ["import '../store/a.ts';", 'tokens-leaves-its-siblings-alone'],
     'src/registry/a.ts': ["import '../store/a.ts';", 'registry-leaves-its-siblings-alone'],
+    'src/evidence/a.ts': ["import '../catalog/b.ts';", 'evidence-leaves-its-siblings-alone'],
     'src/config/up.ts': ["import '../cli/a.ts';", 'row-11-imports-only-down'],
     'src/driver.ts': ["import './service.ts';", 'row-14-imports-only-down'],
     'src/buildkit/a.ts': ["import '../pool/a.ts';", 'buildkit-leaves-its-siblings-alone'],

@@ -87,7 +87,7 @@ test('--help lists the commands', () =>
     for (const args of [[], ['help'], ['--help'], ['token', 'create', '--help']]) {
       const { status, stdout } = await kiln(join(parent, 'data'), ...args);
       assert.equal(status, 0);
-      for (const command of ['token create', 'token list', 'token revoke'])
+      for (const command of ['token create', 'token list', 'token revoke', 'key'])
         assert.ok(stdout.includes(command));
     }
   }));

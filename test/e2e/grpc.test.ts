@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { after, test } from 'node:test';
 import { credentials } from '@grpc/grpc-js';
-import { BuildState, Network, Output } from '../../src/grpc/generated/kiln/v1/build.ts';
+import { BuildState, Network, Output, Retry } from '../../src/grpc/generated/kiln/v1/build.ts';
 import {
   type BuildResponse,
   BuildServiceClient,
@@ -28,12 +28,12 @@ const spec = {
   ...{
     buildArgs: [],
     labels: [],
-    buildContexts: [],
     noCache: false,
     builtinFrontend: false,
     tags: ['example.com/kiln/grpc:1'],
     output: Output.OUTPUT_OCI,
     network: Network.NETWORK_UNSPECIFIED,
+    retry: Retry.RETRY_UNSPECIFIED,
   },
 };
 

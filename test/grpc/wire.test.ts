@@ -27,7 +27,7 @@ async function neverRead(bytes: number): Promise<void> {
   let sent = 0;
   async function* flood(): AsyncGenerator<WatchItem> {
     for (;;) {
-      yield { kind: 'log', offset: sent, data: Buffer.alloc(bytes) };
+      yield { kind: 'log', attempt: 1, offset: sent, data: Buffer.alloc(bytes) };
       sent += bytes;
     }
   }

@@ -65,3 +65,23 @@ test('curl --fail-with-body, as the documents have it, fails for a refusal and f
   assert.equal(cut.exit, 18);
   assert.match(cut.body, /^#1 x\nkiln: refused: .*\nkiln: build /);
 });
+
+test('where another attempt begins a line says so and why; no line stands between the bytes of one log (simulated builds)', async () => {
+  const script = [
+    log('#1 half a line'),
+    event({ type: 'warning', message: 'late' }),
+    event({ type: 'attempt', attempt: 2, code: 'INFRA', message: 'The VM went away.' }),
+    event({ type: 'queued', place: 1 }),
+    log('#1 a line\n'),
+    verdict(succeeded),
+  ];
+  await using harness = await serve({ script });
+  const { body } = await curl(['-F', 'context=@-', `${harness.url}/build`], archive);
+  assert.deepEqual(body.split('\n').slice(0, 5), [
+    '#1 half a line',
+    'kiln: warning: late',
+    'kiln: attempt 2: The VM went away.',
+    `kiln: build ${record.id} waits for a VM, place 1 in the queue`,
+    '#1 a line',
+  ]);
+});

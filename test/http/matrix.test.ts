@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { endless, log, record } from '../simulated-builds.ts';
-import { entries } from '../simulated-entries.ts';
+import { endless, entries, log, record } from '../simulated-builds.ts';
 import { matrixId } from '../simulated-matrix.ts';
 import { archive, assertProblem, contextPart, curl, form, formType, serve, waitFor } from './harness.ts';
 

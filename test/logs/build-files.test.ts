@@ -11,9 +11,8 @@ import {
   endBuildFiles,
   openBuildEvents,
   openBuildFiles,
-  readBuildEvents,
-  watchBuildFiles,
 } from '../../src/logs/build-files.ts';
+import { readBuildEvents, watchBuildFiles } from '../../src/logs/watch-files.ts';
 import type { BuildEvent, WatchItem } from '../../src/model/event.ts';
 import { createSmallDisk } from '../small-disk.ts';
 import { at, collect, createFolder, next, verdictEvent, warningEvent } from './harness.ts';

@@ -22,6 +22,9 @@ export const verdict: Verdict = {
   message: 'It stopped.',
 };
 
+/** Of a build that had no VM. */
+export const nothingUsed = { seconds: 0, egress: [] };
+
 export function queuedRecord(change: Partial<BuildRecord> = {}): BuildRecord {
   return {
     id: uuid(),
@@ -38,9 +41,9 @@ export function queuedRecord(change: Partial<BuildRecord> = {}): BuildRecord {
       finished: null,
     },
     vm: null,
+    attempts: [],
     entry: { name: 'buildkit-v0.20.2', imageDigest: 'sha256:00', versions: { buildkit: 'v0.20.2' } },
     context: { digest: 'sha256:11', size: 1024, entries: 2, warnings: ['a warning'] },
-    namedContexts: [],
     imageDigest: null,
     artifact: null,
     egress: [],

@@ -1,13 +1,7 @@
 import { sortInTurns, Turns } from '../../lib/turns.ts';
 import { type Member, type Metadata, refuse } from '../member.ts';
 import type { Placement } from '../member-rules.ts';
-import {
-  createFolder,
-  type FolderNode,
-  type MemberNode,
-  type VisitedFolder,
-  walkFolders,
-} from '../member-tree.ts';
+import { type FolderNode, type MemberNode, type VisitedFolder, walkFolders } from '../member-tree.ts';
 import type { MemoryBudget } from '../memory-budget.ts';
 import {
   addLinks,
@@ -45,22 +39,19 @@ export type ImagePiece = Buffer | { readonly holeBytes: number };
  * as they arrive, then folders, then inodes. Memory holds 64 bytes and the xattrs of each member, never content.
  */
 export class ErofsImage {
-  readonly #root = createFolder();
+  readonly #root: FolderNode;
   readonly #memory: MemoryBudget;
   readonly #inodes = new InodeTable();
   #waiting: ImagePiece[] = [zeros.subarray(0, erofsBlockBytes)];
   /** Where the next byte goes. */
   #position = erofsBlockBytes;
 
-  constructor(memory: MemoryBudget) {
+  /** @param root of the tree in which the members that are added have their places */
+  constructor(root: FolderNode, memory: MemoryBudget) {
+    this.#root = root;
     this.#memory = memory;
     // The superblock has two bytes for the root's place, so it comes first.
-    this.#writeInode(this.#root, impliedMetadata, noXattrs);
-  }
-
-  /** Gives the image a folder in its root: a tree in which members that are added have their places. */
-  addFolder(name: string, folder: FolderNode): void {
-    this.#root.children.set(name, folder);
+    this.#writeInode(root, impliedMetadata, noXattrs);
   }
 
   /** Where in the image the content of the next file begins. */
@@ -79,12 +70,13 @@ export class ErofsImage {
       addLinks(this.#inodes.get(node.inode), 1);
       return;
     }
-    // A folder that comes again: what was known of it may leave no room for its xattrs.
-    if (node.inode !== 0) {
+    // A folder that comes again: what was known of it may leave no room for its xattrs. The root has none, and its place is fixed.
+    if (node.inode !== 0 && node !== this.#root) {
       this.#inodes.count -= 1;
       node.inode = 0;
     }
-    const xattrs = encodeXattrs(metadata.xattrs);
+    // Nothing that a build sees has the root's xattrs.
+    const xattrs = node === this.#root ? noXattrs : encodeXattrs(metadata.xattrs);
     if (xattrs === null) {
       const what = 'has larger extended attributes than a file can have';
       throw refuse('ARCHIVE_HEADER_TOO_LARGE', name, what);

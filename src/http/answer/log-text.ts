@@ -13,7 +13,7 @@ export type LogTextOptions = {
 
 /**
  * Writes a build as text: what it waits for until its log begins, the log's bytes unchanged, how it ended. What is kiln's own
- * has a line of its own, begins with `kiln: ` and never stands between bytes of the log.
+ * has a line of its own, begins with `kiln: ` and never stands between bytes of one attempt's log.
  */
 export async function writeLog(
   items: AsyncIterable<WatchItem>,
@@ -50,7 +50,7 @@ export async function* readText(
   if (verdict) yield text.end(await getEnded(verdict));
 }
 
-/** What to write next. INVARIANT: once the log has begun, nothing but the log is written until its end. */
+/** What to write next. INVARIANT: once the log of an attempt has begun, nothing but that is written until its end. */
 class LogText {
   readonly #id: string;
   #waitsFor = 'a VM';
@@ -83,6 +83,10 @@ class LogText {
         return [];
       case 'warning':
         return [this.#say(`kiln: warning: ${event.message}\n`)];
+      case 'attempt':
+        return [this.#begin(`kiln: attempt ${event.attempt}: ${event.message}\n`)];
+      case 'paused':
+        return [this.#begin(`kiln: build ${this.#id}: ${event.message}\n`)];
       case 'verdict':
       case 'status':
       case 'egress':
@@ -121,6 +125,15 @@ class LogText {
     if (!this.#logBegun) return `${this.#endLine()}${line}`;
     this.#later += line;
     return '';
+  }
+
+  /** Between the log of one attempt and what follows it. */
+  #begin(line: string): string {
+    const before = `${this.#endLine()}${this.#later}`;
+    this.#later = '';
+    this.#logBegun = false;
+    this.#waitFor('a VM');
+    return `${before}${line}`;
   }
 
   #endLine(): string {

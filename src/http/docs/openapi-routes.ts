@@ -4,14 +4,13 @@ import type { Role } from '../../model/caller.ts';
 import { type ErrorCode, errorKinds } from '../../model/error.ts';
 import { archiveTypes } from '../upload/archive-types.ts';
 import { fieldInfos } from '../upload/fields.ts';
+import { listQuery, logQuery, rangeQuery } from './queries.ts';
 import {
   catalogSchema,
   eventSchema,
-  listQuery,
   matrixSchema,
   pageSchema,
   probeSchema,
-  rangeQuery,
   recordSchema,
   versionSchema,
 } from './schemas.ts';
@@ -37,7 +36,7 @@ const ofBuild: ErrorCode[] = [...always, 'NOT_FOUND'];
 
 /** What comes of an upload: everything about the archive, the form and the state of the service. */
 const ofUpload = (Object.keys(errorKinds) as ErrorCode[]).filter((code) =>
-  /^(ENTRY|ARCHIVE|HARDLINK|DOCKER|FRONTEND|OCI|CONTENT|FILE|MULTIPART|PARAM|REF|PLATFORM|BUILDKIT|UPLOAD|NO_CAPACITY|DRAINING|STORAGE)/.test(
+  /^(ENTRY|ARCHIVE|HARDLINK|DOCKER|FRONTEND|CONTENT|FILE|MULTIPART|PARAM|REF|PLATFORM|BUILDKIT|UPLOAD|NO_CAPACITY|DRAINING|STORAGE)/.test(
     code,
   ),
 );
@@ -68,7 +67,7 @@ export function describeRoutes(): readonly RouteDescription[] {
     {
       ...{ id: 'getLog', method: 'get', path: '/v1/builds/{id}/log', role: 'read' },
       summary: 'The plain log',
-      query: rangeQuery,
+      query: logQuery,
       errors: [...ofBuild, 'GONE', 'OFFSET_INVALID', 'PARAM_INVALID', 'OUT_OF_RANGE'],
       responses: { 200: text('The bytes of buildctl, exactly.', 'text/plain') },
     },

@@ -1,11 +1,11 @@
 import { rebuildSchema } from '../../model/operation.ts';
 import { always, events, json, type RouteDescription, resumable, text } from './openapi-routes.ts';
+import { rangeQuery } from './queries.ts';
 import {
   operationSchema,
   operationsSchema,
   prunedSchema,
   pruneSchema,
-  rangeQuery,
   rollBackSchema,
   servedSchema,
 } from './schemas.ts';

@@ -1,11 +1,10 @@
 import { z } from 'zod';
 import { buildStates, failureReasons, phases, refusalReasons, terminalStates } from '../../model/build.ts';
 import { errorKinds } from '../../model/error.ts';
-import { contextKinds } from '../../model/named-context.ts';
 import { rebuildSchema, rebuildSteps, stepStates } from '../../model/operation.ts';
 import { specSchema } from '../../model/spec.ts';
 
-/** What the API answers and what may be asked in a URL; the document and the tests are made of these. */
+/** What the API answers; the document and the tests are made of these. */
 
 const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/);
 const bytes = z.number().int().min(0);
@@ -57,17 +56,26 @@ const artifactSchema = z
   .strictObject({ format: z.enum(['docker', 'oci', 'local']), digest, size: bytes })
   .meta({ id: 'Artifact', description: 'One kept output of a build, a tar.' });
 
+const attemptSchema = z
+  .strictObject({
+    number: z.number().int().min(1),
+    vm: z.string().meta({ description: 'Id of its VM.' }),
+    started: z.iso.datetime(),
+    ended: z.iso.datetime().nullable().meta({ description: 'Null while it runs.' }),
+    seconds: z.number().nullable().meta({
+      description: 'How long it took of the time that the build may take; null while it runs.',
+    }),
+    error: z
+      .strictObject({ code: z.enum(codes), message: z.string() })
+      .nullable()
+      .meta({ description: 'Why it was no good; null where it ended as the build did.' }),
+  })
+  .meta({ id: 'Attempt', description: 'One run of a build, in a VM of its own.' });
+
 /** `nullable()` of a named schema comes out as a reference that null does not match. */
 const orNull = <Schema extends z.ZodType>(schema: Schema) => z.union([schema, z.null()]);
 
 const times = Object.fromEntries(phases.map((phase) => [phase, z.iso.datetime().nullable()]));
-
-const archiveSchema = z
-  .strictObject({ digest, size: bytes, entries: bytes, warnings: z.array(z.string()) })
-  .meta({
-    id: 'Context',
-    description: 'A context as it was accepted; digest and size are those of the plain tar.',
-  });
 
 export const recordSchema = z
   .strictObject({
@@ -89,18 +97,18 @@ export const recordSchema = z
         }),
       })
       .nullable(),
+    attempts: z.array(attemptSchema).meta({
+      description: 'In their order; more than one where those before the last were no good.',
+    }),
     entry: z.strictObject({
       name: z.string(),
       imageDigest: digest,
       versions: z.record(z.string(), z.string()),
     }),
-    context: orNull(archiveSchema),
-    namedContexts: z
-      .array(z.strictObject({ name: z.string(), kind: z.enum(contextKinds), archive: orNull(archiveSchema) }))
-      .meta({
-        description:
-          'Contexts beside it. `archive` is null of those that BuildKit fetches; where from, the spec says.',
-      }),
+    context: z
+      .strictObject({ digest, size: bytes, entries: bytes, warnings: z.array(z.string()) })
+      .nullable()
+      .meta({ description: 'The context as it was accepted; digest and size are those of the plain tar.' }),
     imageDigest: digest.nullable(),
     artifact: orNull(artifactSchema),
     egress: z.array(egressSchema),
@@ -218,6 +226,11 @@ export const eventSchema = z
   .discriminatedUnion('type', [
     z.strictObject({ at, type: z.literal('queued'), place: z.number().int() }),
     z.strictObject({ at, type: z.literal('state'), state: z.enum(buildStates) }),
+    z.strictObject({
+      ...{ at, type: z.literal('attempt'), attempt: z.number().int() },
+      ...{ code: z.enum(codes), message: z.string() },
+    }),
+    z.strictObject({ at, type: z.literal('paused'), message: z.string() }),
     z.strictObject({ at, type: z.literal('warning'), message: z.string() }),
     z.strictObject({ at, type: z.literal('status'), status: z.unknown() }),
     z.strictObject({ at, type: z.literal('egress'), destination: egressSchema }),
@@ -228,7 +241,7 @@ export const eventSchema = z
   .meta({
     id: 'BuildEvent',
     description:
-      'What happened in a build or an operation. `status` is one SolveStatus object as BuildKit wrote it: vertexes, statuses, logs, warnings; a large one comes in several. `step` is of operations alone, as the begin and end of one.',
+      'What happened in a build or an operation. `status` is one SolveStatus object as BuildKit wrote it: vertexes, statuses, logs, warnings; a large one comes in several. `attempt` comes where the one before was no good: the build is queued once more and has another log from there on; `paused` where the service stops: the build goes on after its next start. `step` is of operations alone, as the begin and end of one.',
   });
 
 export const problemSchema = z
@@ -267,29 +280,3 @@ export const probeSchema = z.union([readinessSchema, z.strictObject({ ready: z.b
 export const versionSchema = z
   .strictObject({ name: z.literal('kiln'), version: z.string(), entry: z.string() })
   .meta({ id: 'Version' });
-
-const natural = (text: string) =>
-  z
-    .string()
-    .regex(/^\d{1,15}$/, 'must be a whole number')
-    .meta({ description: text });
-
-export const rangeQuery = z.strictObject({
-  offset: natural('Byte to start at. Default 0.').default('0').transform(Number),
-  follow: z
-    .enum(['true', 'false', '1', '0'], 'must be true or false')
-    .default('false')
-    .meta({ description: 'Whether to go on until the build has ended.' })
-    .transform((text) => text === 'true' || text === '1'),
-});
-
-export const listQuery = z.strictObject({
-  limit: natural('Builds a page, 1 to 100. Default 20.')
-    .default('20')
-    .transform(Number)
-    .refine((limit) => limit >= 1 && limit <= 100, { message: 'must be 1 to 100' }),
-  cursor: z
-    .uuid()
-    .optional()
-    .meta({ description: 'Where the page before ended; the Link header of an answer has it.' }),
-});

@@ -1,0 +1,12 @@
+import type { BuildRecord } from '../model/build.ts';
+
+/** How many VMs one build may lose, with the one that it has. */
+const maxAttempts = 2;
+
+/**
+ * Whether a build whose attempt was lost is run once more. What one attempt did to the world outside its VM, another does again: so
+ * never where the caller asked for at most once. Whoever lets builds push something says here that none is run again after that.
+ */
+export function mayRunAgain({ spec, attempts }: Pick<BuildRecord, 'spec' | 'attempts'>): boolean {
+  return spec.retry === 'infra' && attempts.length < maxAttempts;
+}

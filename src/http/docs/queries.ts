@@ -1,0 +1,38 @@
+import { z } from 'zod';
+
+/** What may be asked in a URL. */
+
+const natural = (text: string) =>
+  z
+    .string()
+    .regex(/^\d{1,15}$/, 'must be a whole number')
+    .meta({ description: text });
+
+export const rangeQuery = z.strictObject({
+  offset: natural('Byte to start at. Default 0.').default('0').transform(Number),
+  follow: z
+    .enum(['true', 'false', '1', '0'], 'must be true or false')
+    .default('false')
+    .meta({ description: 'Whether to go on until the build has ended.' })
+    .transform((text) => text === 'true' || text === '1'),
+});
+
+/** Of a build's log. */
+export const logQuery = rangeQuery.extend({
+  attempt: natural(
+    'Attempt whose log it is. Default: the last. With an offset it must be named where the build took several.',
+  )
+    .optional()
+    .transform((text) => (text === undefined ? undefined : Number(text))),
+});
+
+export const listQuery = z.strictObject({
+  limit: natural('Builds a page, 1 to 100. Default 20.')
+    .default('20')
+    .transform(Number)
+    .refine((limit) => limit >= 1 && limit <= 100, { message: 'must be 1 to 100' }),
+  cursor: z
+    .uuid()
+    .optional()
+    .meta({ description: 'Where the page before ended; the Link header of an answer has it.' }),
+});
