@@ -1,15 +1,16 @@
 import { attendBuild } from '../src/builds/attend-build.ts';
-import { checkEntries, checkWithoutContext, sealRequest } from '../src/builds/check-request.ts';
+import { checkWithoutContext, sealRequest } from '../src/builds/check-request.ts';
 import { Receptions } from '../src/builds/receptions.ts';
-import { stageContext } from '../src/context/stage-context.ts';
+import { openStaging } from '../src/context/context-staging.ts';
 import { type BuildRecord, type EgressDestination, isTerminal, type Verdict } from '../src/model/build.ts';
 import type { BuildRequest, Builds } from '../src/model/builds.ts';
 import { type Caller, requireRole } from '../src/model/caller.ts';
 import { KilnError } from '../src/model/error.ts';
 import type { BuildEvent, EventItem, WatchItem } from '../src/model/event.ts';
 import { parseSpec } from '../src/model/spec.ts';
-import { collectContext } from './collect-context.ts';
+import { collectContexts } from './collect-context.ts';
 import { attempts } from './simulated-attempts.ts';
+import { findEntry } from './simulated-entries.ts';
 import { simulateMatrix } from './simulated-matrix.ts';
 import { catalog, readiness } from './simulated-service.ts';
 
@@ -17,8 +18,8 @@ export const digest = `sha256:${'a'.repeat(64)}` as const;
 export const at = '2026-11-23T10:00:00.000Z';
 
 const refused: EgressDestination = {
-  ...{ name: 'db.lan', address: '10.0.0.5', port: 5432, announced: null },
-  ...{ allowed: false, reason: 'not-public', connections: 1, bytesIn: 0, bytesOut: 0 },
+  ...{ name: 'db.lan', address: '10.0.0.5', port: 5432, announced: null, allowed: false },
+  ...{ reason: 'not-public', connections: 1, bytesIn: 0, bytesOut: 0 },
 };
 
 /** A record with every part set, before its build has ended. */
@@ -37,6 +38,7 @@ export const record: BuildRecord = {
   attempts,
   entry: { name: 'buildkit-v0.20.2', imageDigest: digest, versions: { buildkit: 'v0.20.2', runc: '1.2.5' } },
   context: { digest, size: 1024, entries: 2, warnings: ['a and A differ only in case'] },
+  namedContexts: [{ name: 'lib', kind: 'folder', archive: { digest, size: 512, entries: 1, warnings: [] } }],
   imageDigest: digest,
   artifact: { format: 'oci', digest, size: 11 },
   egress: [{ ...refused, connections: 2 }],
@@ -81,7 +83,7 @@ export const everyEvent: readonly WatchItem[] = [
   verdict(succeeded),
 ];
 
-/** What a build says: all of it at once, or as it comes; in the latter case nothing but the verdict ends the build. */
+/** What a build says: all at once, or as it comes, when nothing but the verdict ends the build. */
 export type Script = readonly WatchItem[] | ((signal: AbortSignal) => AsyncIterable<WatchItem>);
 
 export type SimulatedBuilds = Builds & {
@@ -90,7 +92,7 @@ export type SimulatedBuilds = Builds & {
   readonly cancelled: string[];
   /** Resolves at the first of them. */
   readonly firstCancel: Promise<void>;
-  /** Contexts that were taken without `staging`, byte for byte. */
+  /** Archives that were taken without `staging`, byte for byte. */
   readonly staged: Buffer[];
 };
 
@@ -102,15 +104,6 @@ export type SimulatedOptions = {
   /** Replace single use-cases. */
   readonly overrides?: Partial<Builds>;
 };
-
-/** Of the catalog; a host may have more of it than the entry of its one build. */
-export const entries = [record.entry.name, 'buildkit-v0.12.5'];
-
-function findEntry(asked: string = record.entry.name): { name: string } {
-  if (entries.includes(asked)) return { name: asked };
-  const details = { field: 'entry' };
-  throw new KilnError('BUILDKIT_UNKNOWN', `There is no archive entry ${asked}.`, { details });
-}
 
 /** Use-cases without VMs, for what an edge makes of them. There is one build, `record`, from the beginning. */
 export function simulateBuilds(options: SimulatedOptions = {}): SimulatedBuilds {
@@ -128,16 +121,17 @@ export function simulateBuilds(options: SimulatedOptions = {}): SimulatedBuilds 
       requireRole(caller, 'build');
       return receptions.enter(progress);
     },
-    check(caller, { entries: asked, ...request }) {
+    check(caller, request) {
       requireRole(caller, 'build');
-      if (asked) checkEntries(asked, rules);
       checkWithoutContext(request, rules);
     },
-    async stageContext(caller, upload, signal) {
+    async stageContexts(caller, signal) {
       requireRole(caller, 'build');
       return options.staging === undefined
-        ? collectContext(upload, simulated.staged)
-        : stageContext(upload, {
+        ? collectContexts(async (_name, { bytes }) => {
+            simulated.staged.push(Buffer.concat(await Array.fromAsync(bytes)));
+          })
+        : openStaging({
             directory: options.staging,
             limits: { maxBytes: 4e9, maxEntries: 1000, maxUploadBytes: options.maxUploadBytes ?? 1e9 },
             ...{ minFreeBytes: 0, signal },

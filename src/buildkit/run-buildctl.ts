@@ -5,7 +5,7 @@ import { together } from '../lib/together.ts';
 import { KilnError } from '../model/error.ts';
 import type { BuildSpec } from '../model/spec.ts';
 import type { StartedCommand } from '../ssh/exec.ts';
-import { buildctlArguments } from './buildctl-arguments.ts';
+import { buildctlArguments, type NamedContext } from './buildctl-arguments.ts';
 import { copyLog, givingUp } from './copy-log.ts';
 import { guestLines } from './guest-lines.ts';
 import { refSchema, type StartCommand } from './history/build-history.ts';
@@ -25,6 +25,8 @@ export type BuildctlRun = {
   readonly contextDisk: string | null;
   /** The folder on that disk that is the context; the root by default. */
   readonly contextFolder?: string;
+  /** Those that come as archives are folders on that disk, too. None by default. */
+  readonly namedContexts?: readonly NamedContext[];
   readonly artifactDisk: string | null;
   readonly dockerfile: Buffer | null;
   /** Starts a further command in the guest. */
@@ -112,12 +114,13 @@ function encodeInput({
   spec,
   contextDisk,
   contextFolder = '',
+  namedContexts = [],
   artifactDisk,
   dockerfile,
 }: BuildctlRun): Buffer {
   const header = [contextDisk ?? '-', artifactDisk ?? '-', dockerfile?.length ?? '-'].join('\n');
   const args = buildctlArguments(spec, {
-    ...{ capabilities, contextFolder },
+    ...{ capabilities, contextFolder, namedContexts },
     dockerfileApart: dockerfile !== null,
   });
   return Buffer.concat([

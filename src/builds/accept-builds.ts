@@ -42,8 +42,9 @@ export async function acceptBuilds(
     // It may be refused while nobody waits for it yet.
     lease.catch(() => undefined);
     undo.defer(() => leave(lease, cancel));
-    const { dockerfile } = request;
-    builds.push({ journal, context: contexts[index] ?? null, dockerfile, lease, cancel, signal });
+    const { dockerfile, sources } = request;
+    const context = contexts[index] ?? null;
+    builds.push({ journal, context, sources, dockerfile, lease, cancel, signal });
   }
   // Last: a build that is in the store has all its files.
   await options.store.insert(...builds.map(({ journal }) => journal.record));
@@ -62,7 +63,7 @@ async function leave(coming: Promise<Lease<WarmVm>>, cancel: AbortController): P
 }
 
 function newRecord(
-  { spec, context, warnings, tenant, matrix }: AcceptedRequest,
+  { spec, context, namedContexts, warnings, tenant, matrix }: AcceptedRequest,
   entry: EntrySummary,
 ): BuildRecord {
   const never = Object.fromEntries(phases.map((phase) => [phase, null])) as Record<
@@ -82,6 +83,7 @@ function newRecord(
     attempts: [],
     entry,
     context: context?.summary ?? null,
+    namedContexts,
     imageDigest: null,
     artifact: null,
     egress: [],

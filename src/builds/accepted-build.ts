@@ -2,7 +2,8 @@ import type { ArtifactStore } from '../artifacts/artifact-store.ts';
 import type { WarmVm } from '../guest/warm-vm.ts';
 import type { DiskBudget } from '../host/disk-budget.ts';
 import type { Logger } from '../lib/logger.ts';
-import type { SealedContext } from '../model/context.ts';
+import type { SealedContexts } from '../model/context.ts';
+import type { BuildSpec } from '../model/spec.ts';
 import type { Lease } from '../pool/pool.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
 import type { Journal } from './journal.ts';
@@ -11,7 +12,9 @@ import type { Retention } from './retention.ts';
 /** One accepted build and what it was given. */
 export type AcceptedBuild = {
   readonly journal: Journal;
-  readonly context: SealedContext | null;
+  readonly context: SealedContexts | null;
+  /** Where named contexts that are no archives come from. */
+  readonly sources: BuildSpec['buildContexts'];
   readonly dockerfile: Buffer | null;
   /** Its VM, once the line has one for it. */
   readonly lease: Promise<Lease<WarmVm>>;

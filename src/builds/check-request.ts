@@ -1,24 +1,36 @@
 import { checkDockerfileBytes, checkFrontendArgument } from '../context/dockerfile/dockerfile.ts';
 import { printable } from '../lib/text.ts';
-import type { BuildRequest } from '../model/builds.ts';
-import type { DockerfilePolicy, SealedContext } from '../model/context.ts';
+import type { NamedContextSummary } from '../model/build.ts';
+import type { BuildRequest, CheckedRequest } from '../model/builds.ts';
+import type { DockerfilePolicy, SealedContexts } from '../model/context.ts';
 import { KilnError } from '../model/error.ts';
 import { maxMatrixBuilds } from '../model/matrix.ts';
 import type { BuildSpec } from '../model/spec.ts';
+import {
+  type BuildingEntry,
+  checkImages,
+  checkNamedContexts,
+  summarizeContexts,
+  withoutQueries,
+} from './check-contexts.ts';
 
 export type RequestRules = {
   readonly policy: DockerfilePolicy;
   /** Whether all builds use BuildKit's own frontend. */
   readonly builtinFrontend: boolean;
   /** @throws KilnError BUILDKIT_UNKNOWN, BUILDKIT_NOT_MADE */
-  readonly findEntry: (asked: string | undefined) => { readonly name: string };
+  readonly findEntry: (asked: string | undefined) => BuildingEntry;
 };
 
 /** A request whose every part was checked. */
 export type SealedRequest = {
+  /** As it is kept and shown. */
   readonly spec: BuildSpec;
-  /** Null where there is none. */
-  readonly context: SealedContext | null;
+  /** Where named contexts that are no archives come from, in full. */
+  readonly sources: BuildSpec['buildContexts'];
+  /** Null where there are none. */
+  readonly context: SealedContexts | null;
+  readonly namedContexts: readonly NamedContextSummary[];
   readonly dockerfile: Buffer | null;
   readonly warnings: readonly string[];
 };
@@ -34,45 +46,62 @@ export function checkEntries(entries: readonly string[], { findEntry }: RequestR
   if (twice !== undefined) throw refuse(`${twice} is named twice; name each entry once.`);
 }
 
-/** Checks what can be told before the context is there. @throws KilnError BUILDKIT_UNKNOWN, BUILDKIT_NOT_MADE, PARAM_INVALID, FRONTEND_NOT_ALLOWED, DOCKERFILE_INVALID */
+/**
+ * Checks what can be told before the contexts are there.
+ * @throws KilnError BUILDKIT_UNKNOWN, BUILDKIT_NOT_MADE, PARAM_INVALID, FRONTEND_NOT_ALLOWED, DOCKERFILE_INVALID
+ */
 export function checkWithoutContext(
-  { spec, dockerfile }: Omit<BuildRequest, 'context'>,
+  request: CheckedRequest,
   rules: RequestRules,
-): { frontend: string | null } {
-  rules.findEntry(spec.entry);
+): { frontend: string | null; entries: readonly BuildingEntry[] } {
+  const { spec, dockerfile, archives = [] } = request;
+  const { entries: asked } = request;
+  if (asked) checkEntries(asked, rules);
+  const entries = (asked ?? [spec.entry]).map((entry) => rules.findEntry(entry));
+  checkNamedContexts(spec, archives, entries);
   const policy = policyFor(spec, rules);
   checkFrontendArgument(spec.buildArgs, policy);
-  return { frontend: dockerfile && checkDockerfileBytes(dockerfile, policy) };
+  return { frontend: dockerfile && checkDockerfileBytes(dockerfile, policy), entries };
 }
 
 /**
- * Checks the whole request and seals its context.
+ * Checks the whole request and seals its contexts.
+ * @param request `entries` of a matrix alone
  * @throws KilnError, those of `checkWithoutContext` and of `seal`
  */
-export async function sealRequest(request: BuildRequest, rules: RequestRules): Promise<SealedRequest> {
-  const alone = checkWithoutContext(request, rules);
+export async function sealRequest(
+  request: BuildRequest & Pick<CheckedRequest, 'entries'>,
+  rules: RequestRules,
+): Promise<SealedRequest> {
   const { spec, context, dockerfile } = request;
+  const { frontend, entries } = checkWithoutContext({ ...request, archives: context?.names ?? [] }, rules);
   const { contextDir } = spec;
-  if (!context && contextDir !== undefined) {
+  if (!context?.summary && contextDir !== undefined) {
     const message =
       'A folder of the context is named, and there is no context; send it, or leave context-dir out.';
     throw new KilnError('PARAM_INVALID', message, { details: { field: 'contextDir' } });
   }
-  if (!context && !dockerfile) {
+  if (!context?.summary && !dockerfile) {
     throw new KilnError(
       'FILE_MISSING',
       "Send the context as the file 'context', or a Dockerfile as the file 'dockerfile'.",
     );
   }
   const files = { dockerfile: dockerfile ? null : spec.dockerfile, contextDir };
-  const sealed = context ? await context.seal(files, policyFor(spec, rules)) : null;
+  await using undo = new AsyncDisposableStack();
+  const sealed = undo.use(context && (await context.seal(files, policyFor(spec, rules))));
+  const named = sealed?.named ?? [];
+  checkImages(named, entries);
   const builtinFrontend = spec.builtinFrontend || rules.builtinFrontend;
-  const asked = spec.buildArgs['BUILDKIT_SYNTAX'] ?? alone.frontend ?? sealed?.frontend ?? null;
+  const askedFrontend = spec.buildArgs['BUILDKIT_SYNTAX'] ?? frontend ?? sealed?.frontend ?? null;
+  undo.move();
   return {
-    spec: { ...spec, builtinFrontend },
+    spec: { ...withoutQueries(spec), builtinFrontend },
+    sources: spec.buildContexts,
     context: sealed,
+    namedContexts: summarizeContexts(spec, named),
     dockerfile,
-    warnings: builtinFrontend && asked !== null ? [ignoredFrontend(asked)] : [],
+    warnings: builtinFrontend && askedFrontend !== null ? [ignoredFrontend(askedFrontend)] : [],
   };
 }
 

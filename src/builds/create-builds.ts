@@ -2,15 +2,15 @@ import { access } from 'node:fs/promises';
 import { join } from 'node:path';
 import { validate as isUuid, v7 as uuid } from 'uuid';
 import { Decoders } from '../context/compression/decoders.ts';
+import { openStaging } from '../context/context-staging.ts';
 import { SharedMemory } from '../context/memory-budget.ts';
-import { stageContext } from '../context/stage-context.ts';
 import type { Fleet } from '../fleet/fleet.ts';
 import type { WarmVm } from '../guest/warm-vm.ts';
 import type { Logger } from '../lib/logger.ts';
 import { type BuildFiles, openBuildEvents, openBuildFiles } from '../logs/build-files.ts';
 import { logOfAttempt, readBuildEvents, watchBuildFiles } from '../logs/watch-files.ts';
 import { type BuildRecord, isTerminal } from '../model/build.ts';
-import type { BuildRequest, Builds, Readiness } from '../model/builds.ts';
+import type { BuildRequest, Builds, CheckedRequest, Readiness } from '../model/builds.ts';
 import { type Caller, requireRole } from '../model/caller.ts';
 import type { ContextLimits, DockerfilePolicy } from '../model/context.ts';
 import { KilnError } from '../model/error.ts';
@@ -92,21 +92,19 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
     return record;
   };
 
-  /** From their records on, the builds own their context, files and VMs; until then they are given back on failure. */
+  /** From their records on, the builds own their contexts, files and VMs; until then they are given back on failure. */
   const accept = async (
     caller: Caller,
-    { entries, ...request }: BuildRequest & { entries: readonly (string | undefined)[] },
+    request: BuildRequest & Pick<CheckedRequest, 'entries'>,
     matrix: string | null,
   ): Promise<BuildRecord[]> => {
     await using undo = new AsyncDisposableStack();
     undo.use(request.context);
     requireRole(caller, 'build');
-    if (matrix !== null)
-      checkEntries(
-        entries.filter((entry) => entry !== undefined),
-        rules,
-      );
-    const summaries = await Promise.all(entries.map((entry) => fleet.summary(entry)));
+    const { entries } = request;
+    if (entries) checkEntries(entries, rules);
+    const asked = entries ?? [request.spec.entry];
+    const summaries = await Promise.all(asked.map((entry) => fleet.summary(entry)));
     await retention.makeRoom();
     const sealed = { ...(await sealRequest(request, rules)), tenant: caller.tenant, matrix };
     undo.move();
@@ -151,22 +149,21 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
       return receptions.enter(progress);
     },
 
-    check(caller, { entries, ...request }) {
+    check(caller, request) {
       requireRole(caller, 'build');
-      if (entries) checkEntries(entries, rules);
       checkWithoutContext(request, rules);
     },
 
-    async stageContext(caller, upload, signal) {
+    async stageContexts(caller, signal) {
       requireRole(caller, 'build');
       scheduler.refuseIfFull();
       await retention.makeRoom();
       const { stagingDirectory, limits, minFreeBytes } = options;
-      return stageContext(upload, { directory: stagingDirectory, limits, minFreeBytes, ...shared, signal });
+      return openStaging({ directory: stagingDirectory, limits, minFreeBytes, ...shared, signal });
     },
 
     async start(caller, request) {
-      const [record] = await startAll(caller, { ...request, entries: [request.spec.entry] }, null);
+      const [record] = await startAll(caller, request, null);
       if (!record) throw new Error('It is one build.');
       return record;
     },

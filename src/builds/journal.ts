@@ -66,8 +66,7 @@ export class Journal {
     const journal = new Journal(record, files, options);
     try {
       await journal.event({ type: 'state', state: 'queued' });
-      for (const message of [...(record.context?.warnings ?? []), ...record.warnings])
-        await journal.event({ type: 'warning', message });
+      for (const message of warningsOf(record)) await journal.event({ type: 'warning', message });
       return journal;
     } catch (error) {
       await journal.discard();
@@ -282,4 +281,12 @@ function endAttempt(
 
 function pick(record: BuildRecord, names: readonly (keyof BuildRecord)[]): Partial<BuildRecord> {
   return Object.fromEntries(names.map((name) => [name, record[name]]));
+}
+
+/** All of them, those of named contexts with their names. */
+function warningsOf({ context, namedContexts, warnings }: BuildRecord): string[] {
+  const ofNamed = namedContexts.flatMap(({ name, archive }) =>
+    (archive?.warnings ?? []).map((message) => `Context '${name}': ${message}`),
+  );
+  return [...(context?.warnings ?? []), ...ofNamed, ...warnings];
 }

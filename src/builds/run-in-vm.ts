@@ -5,6 +5,7 @@ import type { Room } from '../host/disk-budget.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { EgressDestination } from '../model/build.ts';
 import { KilnError } from '../model/error.ts';
+import { normalizeName } from '../model/named-context.ts';
 import type { Lease } from '../pool/pool.ts';
 import type { BlankDisk } from '../vm/vm.ts';
 import type { AcceptedBuild, RunDependencies } from './accepted-build.ts';
@@ -97,7 +98,7 @@ async function runInGuest(
 }
 
 function runProgram(
-  { journal, context, dockerfile }: AcceptedBuild,
+  { journal, context, sources, dockerfile }: AcceptedBuild,
   { vm, logger }: { vm: WarmVm; logger: Logger },
   signal: AbortSignal,
 ): Promise<BuildctlResult> {
@@ -109,6 +110,10 @@ function runProgram(
       spec,
       contextDisk: context && contextSerial,
       contextFolder: context?.directory ?? '',
+      namedContexts: [
+        ...(context?.named ?? []),
+        ...Object.entries(sources).map(([name, source]) => ({ name: normalizeName(name), source })),
+      ],
       artifactDisk: spec.output === 'none' ? null : artifactSerial,
       dockerfile,
       start: (command, linked) => vm.connection.start(command, linked),

@@ -8,6 +8,10 @@ import { compareVersions, type Version } from './version.ts';
 const since = {
   /** `buildctl build --metadata-file`. */
   metadataFile: [0, 9, 0],
+  /** `--opt context:NAME=`: contexts beside the build's own (frontend/dockerfile). */
+  namedContexts: [0, 10, 0],
+  /** `buildctl build --oci-layout`: one of them is an image. */
+  ociLayouts: [0, 11, 0],
   /** `buildctl build --source-policy-file`. */
   sourcePolicy: [0, 11, 0],
   /** `--opt attest:sbom=`, `--opt attest:provenance=`. */

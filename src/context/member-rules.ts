@@ -1,5 +1,6 @@
 import { printable } from '../lib/text.ts';
-import { type Member, maxTargetBytes, refuse, refuseCount } from './member.ts';
+import { type Member, maxTargetBytes, refuse } from './member.ts';
+import type { MemberCount } from './member-count.ts';
 import { decodeText, parseName, splitPath } from './member-name.ts';
 import { createFolder, type FolderNode, leftOut, type MemberNode, type Place } from './member-tree.ts';
 import type { MemoryBudget } from './memory-budget.ts';
@@ -17,7 +18,8 @@ export type Placement = {
 };
 
 export type RulesOptions = {
-  readonly maxMembers: number;
+  /** Of all archives of a build. */
+  readonly members: MemberCount;
   /** Whether a name may come again; the last member of a name counts, as for every reader of tars. */
   readonly mayRepeat: boolean;
   readonly memory: MemoryBudget;
@@ -33,7 +35,6 @@ export class MemberRules {
   readonly root = createFolder();
   readonly #options: RulesOptions;
   #count = 0;
-  #implied = 0;
 
   constructor(options: RulesOptions) {
     this.#options = options;
@@ -51,7 +52,7 @@ export class MemberRules {
    */
   add(member: Member, offset: number): Placement | null {
     this.#count += 1;
-    if (this.#count > this.#options.maxMembers) throw refuseCount(this.#options.maxMembers);
+    this.#options.members.add('described');
     this.#options.memory.takeFor(member.type);
     const name = this.#readName(member.name);
     const parts = parseName(name);
@@ -102,8 +103,7 @@ export class MemberRules {
     for (const [index, part] of parts.entries()) {
       let node = folder.children.get(part);
       if (!node) {
-        this.#implied += 1;
-        if (this.#implied > this.#options.maxMembers) throw refuseCount(this.#options.maxMembers);
+        this.#options.members.add('implied');
         this.#options.memory.takeFor('directory');
         node = createFolder();
         this.#put(folder, part, node);

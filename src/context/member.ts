@@ -46,11 +46,3 @@ export function refuseSparse(name: Buffer | null): KilnError {
 export function refuseType(name: Buffer): KilnError {
   return refuse('ENTRY_TYPE', name, 'is of a kind that only some archive readers know; leave it out');
 }
-
-export function refuseCount(limit: number): KilnError {
-  return new KilnError(
-    'ARCHIVE_TOO_MANY_ENTRIES',
-    `The archive has more than ${limit} entries; leave out what the build does not need.`,
-    { details: { limit } },
-  );
-}

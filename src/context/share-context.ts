@@ -1,7 +1,7 @@
-import type { SealedContext } from '../model/context.ts';
+import type { SealedContexts } from '../model/context.ts';
 
-/** One context for several builds, each of which disposes its own; with the last one the image is removed. */
-export function shareContext(context: SealedContext, builds: number): SealedContext[] {
+/** Contexts of one upload for several builds, each of which disposes its own; with the last one the image is removed. */
+export function shareContext(context: SealedContexts, builds: number): SealedContexts[] {
   let holders = builds;
   return Array.from({ length: builds }, () => {
     let held = true;

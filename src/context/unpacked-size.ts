@@ -6,7 +6,7 @@ const ratioFreeBytes = 10 * 1024 * 1024;
 /** An archive may begin with much that compresses well, such as zeros: while it arrives, it may be this many bytes beyond its ratio. */
 const ratioLeadBytes = 256 * 1024 * 1024;
 
-/** Counts what an archive unpacks to, holes of sparse files and all, against its limit and against what was uploaded. */
+/** Counts what all contexts of a build unpack to, holes of sparse files and all, against their limit and against what was uploaded. */
 export class UnpackedSize {
   #bytes = 0;
   readonly #maxBytes: number;
@@ -25,7 +25,7 @@ export class UnpackedSize {
     if (this.#bytes > this.#upload.bytes * maxRatio + ratioLeadBytes) throw bomb();
   }
 
-  /** Once all has come. @throws KilnError ARCHIVE_TOO_LARGE */
+  /** Once all of an archive has come. @throws KilnError ARCHIVE_TOO_LARGE */
   end(): void {
     if (this.#bytes > ratioFreeBytes && this.#bytes > this.#upload.bytes * maxRatio) throw bomb();
   }

@@ -1,12 +1,27 @@
 import type { ArchiveUpload } from '../model/context.ts';
 import { KilnError } from '../model/error.ts';
 
-/** An upload as it comes in: counted, limited, and ended by the signal even while it is silent. */
-export class UploadReader implements Disposable {
+/** Counts what was uploaded of all contexts of a build. */
+export class UploadedBytes {
   /** How many have come. */
   bytes = 0;
+  readonly #limit: number;
+
+  constructor(limit: number) {
+    this.#limit = limit;
+  }
+
+  /** @throws KilnError UPLOAD_TOO_LARGE */
+  add(bytes: number): void {
+    this.bytes += bytes;
+    if (this.bytes > this.#limit) throw uploadTooLarge(this.#limit);
+  }
+}
+
+/** An upload as it comes in: counted, limited, and ended by the signal even while it is silent. */
+export class UploadReader implements Disposable {
   readonly #source: AsyncIterator<Buffer>;
-  readonly #maxBytes: number;
+  readonly #uploaded: UploadedBytes;
   readonly #signal: AbortSignal;
   /** What was looked at and is still to be given. */
   #head: Buffer = Buffer.alloc(0);
@@ -15,9 +30,9 @@ export class UploadReader implements Disposable {
   #giveUp: (reason: unknown) => void = () => undefined;
   #isAborted = false;
 
-  constructor({ bytes }: ArchiveUpload, maxBytes: number, signal: AbortSignal) {
+  constructor({ bytes }: ArchiveUpload, uploaded: UploadedBytes, signal: AbortSignal) {
     this.#source = bytes[Symbol.asyncIterator]();
-    this.#maxBytes = maxBytes;
+    this.#uploaded = uploaded;
     this.#signal = signal;
     signal.addEventListener('abort', this.#onAbort);
     if (signal.aborted) this.#onAbort();
@@ -58,8 +73,7 @@ export class UploadReader implements Disposable {
   }
 
   #count(chunk: Buffer): Buffer {
-    this.bytes += chunk.length;
-    if (this.bytes > this.#maxBytes) throw uploadTooLarge(this.#maxBytes);
+    this.#uploaded.add(chunk.length);
     return chunk;
   }
 

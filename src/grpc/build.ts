@@ -4,6 +4,7 @@ import { mergeIterables } from '../lib/merge.ts';
 import type { BuildRecord } from '../model/build.ts';
 import type { Builds } from '../model/builds.ts';
 import type { Caller } from '../model/caller.ts';
+import type { ContextStaging } from '../model/context.ts';
 import { KilnError } from '../model/error.ts';
 import type { WatchItem } from '../model/event.ts';
 import type { Matrix } from '../model/matrix.ts';
@@ -47,15 +48,24 @@ async function accept(
   const received: Received = { bytes: 0, isWhole: false };
   using place = builds.receive(caller, () => (received.isWhole ? null : received.bytes));
   const linked = AbortSignal.any([signal, place.signal]);
-  const { start, context } = await openUpload(requests, { ...upload, received }, linked);
+  const { start, archives } = await openUpload(requests, { ...upload, received }, linked);
   const spec = toSpec(start.spec);
   const dockerfile = start.dockerfile === undefined ? null : Buffer.from(start.dockerfile);
-  if (context === null && dockerfile === null) throw nothingToBuild();
   if (dockerfile !== null && start.spec?.dockerfile !== undefined) throw twoDockerfiles();
   const { detach, entries } = start;
-  builds.check(caller, { spec, dockerfile, ...(entries.length > 0 && { entries }) });
-  const staged = context && (await builds.stageContext(caller, { bytes: context, declared: null }, linked));
-  const request = { spec, context: staged, dockerfile };
+  const known = { spec, dockerfile, ...(entries.length > 0 && { entries }) };
+  builds.check(caller, known);
+  await using undo = new AsyncDisposableStack();
+  let context: ContextStaging | null = null;
+  for await (const { name, bytes } of archives) {
+    const before: readonly string[] = context?.names ?? [];
+    if (name !== null) builds.check(caller, { ...known, archives: [...before, name] });
+    context ??= undo.use(await builds.stageContexts(caller, linked));
+    await context.add(name, { bytes, declared: null });
+  }
+  if (!context?.summary && dockerfile === null) throw nothingToBuild();
+  undo.move();
+  const request = { spec, context, dockerfile };
   return entries.length > 0
     ? { accepted: { matrix: await builds.startMatrix(caller, { ...request, entries }) }, detach }
     : { accepted: { record: await builds.start(caller, request) }, detach };

@@ -1,5 +1,6 @@
 import type * as model from '../model/build.ts';
 import type { BuildEvent, WatchItem } from '../model/event.ts';
+import type { ContextKind } from '../model/named-context.ts';
 import type { Step } from '../model/operation.ts';
 import type { BuildSpec } from '../model/spec.ts';
 import * as proto from './generated/kiln/v1/build.ts';
@@ -19,6 +20,14 @@ export const states: Readonly<Record<model.BuildState, proto.BuildState>> = {
 const accelerators: Readonly<Record<model.Accelerator, proto.Accelerator>> = {
   kvm: proto.Accelerator.ACCELERATOR_KVM,
   tcg: proto.Accelerator.ACCELERATOR_TCG,
+};
+
+const contextKinds: Readonly<Record<ContextKind, proto.ContextKind>> = {
+  folder: proto.ContextKind.CONTEXT_KIND_FOLDER,
+  'oci-layout': proto.ContextKind.CONTEXT_KIND_OCI_LAYOUT,
+  'docker-image': proto.ContextKind.CONTEXT_KIND_DOCKER_IMAGE,
+  git: proto.ContextKind.CONTEXT_KIND_GIT,
+  http: proto.ContextKind.CONTEXT_KIND_HTTP,
 };
 
 const outputs: Readonly<Record<BuildSpec['output'], proto.Output>> = {
@@ -55,7 +64,10 @@ export function toBuildRecord(record: model.BuildRecord): proto.BuildRecord {
     times: toTimes(record.times),
     vm: record.vm ? toVm(record.vm) : undefined,
     entry: { ...record.entry, versions: toPairs(record.entry.versions) },
-    context: record.context ? { ...record.context, warnings: [...record.context.warnings] } : undefined,
+    context: toContext(record.context),
+    namedContexts: record.namedContexts.map(({ name, kind, archive }) => ({
+      ...{ name, kind: contextKinds[kind], archive: toContext(archive) },
+    })),
     imageDigest: record.imageDigest ?? undefined,
     artifact: record.artifact ? toArtifact(record.artifact) : undefined,
     egress: record.egress.map(toDestination),
@@ -72,6 +84,10 @@ function toAttempt({ started, ended, seconds, error, ...attempt }: model.Attempt
     code: error?.code,
     message: error?.message,
   };
+}
+
+function toContext(summary: model.ContextSummary | null): proto.ContextSummary | undefined {
+  return summary ? { ...summary, warnings: [...summary.warnings] } : undefined;
 }
 
 export function toStep({ name, state, started, ended }: Step): ProtoStep {
@@ -127,6 +143,7 @@ function toProtoSpec(spec: BuildSpec): proto.BuildSpec {
     ...spec,
     buildArgs: toPairs(spec.buildArgs),
     labels: toPairs(spec.labels),
+    buildContexts: toPairs(spec.buildContexts),
     output: outputs[spec.output],
     network: networks[spec.network],
     retry: retries[spec.retry],

@@ -1,3 +1,4 @@
+import { normalizeNames } from '../model/named-context.ts';
 import { type BuildSpec, type BuildSpecInput, parseSpec, recordOf } from '../model/spec.ts';
 import {
   type NameValue,
@@ -26,11 +27,14 @@ const retries: Readonly<Record<number, BuildSpecInput['retry']>> = {
 
 /** The spec of a request, checked and completed. @throws KilnError PARAM_INVALID, REF_INVALID, PLATFORM_UNSUPPORTED */
 export function toSpec(spec: ProtoSpec | undefined): BuildSpec {
-  const { buildArgs = [], labels = [], output, network, retry, ...rest } = spec ?? {};
+  const { buildArgs = [], labels = [], buildContexts = [], output, network, retry, ...rest } = spec ?? {};
+  const contexts = toPairs(buildContexts);
+  normalizeNames(contexts.map(([name]) => name));
   const given = {
     ...rest,
     buildArgs: recordOf('buildArgs', toPairs(buildArgs)),
     labels: recordOf('labels', toPairs(labels)),
+    buildContexts: recordOf('buildContexts', contexts),
     // 0 is not specified; a number that is none of ours is left for the schema to refuse.
     output: output ? (outputs[output] ?? output) : undefined,
     network: network ? (networks[network] ?? network) : undefined,

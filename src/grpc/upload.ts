@@ -1,5 +1,6 @@
 import type { Readable } from 'node:stream';
 import { withDeadline } from '../lib/abort.ts';
+import { printable } from '../lib/text.ts';
 import { KilnError } from '../model/error.ts';
 import type { BuildRequest, BuildStart } from './generated/kiln/v1/build_service.ts';
 
@@ -12,18 +13,20 @@ export type UploadLimits = {
   readonly stallMs: number;
 };
 
-/** What has come of the context. */
+/** What has come of all contexts. */
 export type Received = { bytes: number; isWhole: boolean };
+
+/** An archive as it arrives: the context, whose name is null, or a named one. */
+export type SentArchive = { readonly name: string | null; readonly bytes: AsyncIterable<Buffer> };
 
 export type Upload = {
   readonly start: BuildStart;
-  /** The bytes of the context; null when the client half-closed without sending any message of it. */
-  readonly context: AsyncIterable<Buffer> | null;
+  /** None where the client half-closed at once. Each is read to its end before the next is there. */
+  readonly archives: AsyncIterable<SentArchive>;
 };
 
 /**
- * Reads the opening of a Build call: its start message and whether a context follows. The rest is read as
- * `context` is.
+ * Reads the opening of a Build call, its start message. The rest is read as `archives` are.
  * @throws KilnError STREAM_PROTOCOL, UPLOAD_TOO_LARGE, UPLOAD_TIMEOUT
  */
 export async function openUpload(
@@ -37,36 +40,55 @@ export async function openUpload(
   if (part?.$case !== 'start') {
     throw new KilnError('STREAM_PROTOCOL', "The first message of a Build call must be its 'start'.");
   }
-  const second = await messages.next();
-  if (second.done) received.isWhole = true;
-  return {
-    start: part.value,
-    context: second.done ? null : readContext(second.value, messages, { received, ...limits }),
-  };
+  return { start: part.value, archives: readArchives(readChunks(messages, { received, ...limits })) };
 }
 
-async function* readContext(
-  first: BuildRequest,
-  rest: AsyncIterable<BuildRequest>,
+type Chunk = { readonly name: string | null; readonly data: Buffer };
+
+/** Chunks that follow one another and have one name are an archive. */
+async function* readArchives(chunks: AsyncGenerator<Chunk, void>): AsyncGenerator<SentArchive, void> {
+  const seen = new Set<string | null>();
+  let next = await chunks.next();
+  while (!next.done) {
+    const { name } = next.value;
+    if (seen.has(name)) throw apart(name);
+    seen.add(name);
+    const read = async function* (): AsyncGenerator<Buffer, void> {
+      for (; !next.done && next.value.name === name; next = await chunks.next()) yield next.value.data;
+    };
+    yield { name, bytes: read() };
+    // Of what its reader left.
+    while (!next.done && next.value.name === name) next = await chunks.next();
+  }
+}
+
+async function* readChunks(
+  messages: AsyncIterable<BuildRequest>,
   { received, maxBytes, stallMs }: UploadLimits & { received: Received },
-): AsyncGenerator<Buffer> {
+): AsyncGenerator<Chunk, void> {
   const started = performance.now();
-  const take = ({ part }: BuildRequest): Buffer => {
-    if (part?.$case !== 'context') {
-      throw new KilnError(
-        'STREAM_PROTOCOL',
-        "After 'start' every message of a Build call must hold bytes of the 'context'.",
-      );
-    }
-    received.bytes += part.value.length;
+  for await (const { part } of messages) {
+    const chunk = toChunk(part);
+    received.bytes += chunk.data.length;
     if (received.bytes > maxBytes) throw tooLarge(maxBytes);
     const age = performance.now() - started;
     if (age > stallMs && received.bytes < (age / 1000) * minimumRate) throw tooSlow();
-    return Buffer.from(part.value.buffer, part.value.byteOffset, part.value.length);
-  };
-  yield take(first);
-  for await (const message of rest) yield take(message);
+    yield chunk;
+  }
   received.isWhole = true;
+}
+
+function toChunk(part: BuildRequest['part']): Chunk {
+  if (part?.$case === 'context') return { name: null, data: toBuffer(part.value) };
+  if (part?.$case === 'namedContext') return { name: part.value.name, data: toBuffer(part.value.data) };
+  throw new KilnError(
+    'STREAM_PROTOCOL',
+    "After 'start' every message of a Build call must hold bytes of the 'context' or of a 'named_context'.",
+  );
+}
+
+function toBuffer({ buffer, byteOffset, length }: Uint8Array): Buffer {
+  return Buffer.from(buffer, byteOffset, length);
 }
 
 async function* readMessages(
@@ -81,6 +103,14 @@ async function* readMessages(
     if (next.done) return;
     yield next.value;
   }
+}
+
+function apart(name: string | null): KilnError {
+  const what = name === null ? 'the context' : `the context '${printable(name, 100)}'`;
+  return new KilnError(
+    'STREAM_PROTOCOL',
+    `All bytes of ${what} must come together, before those of another.`,
+  );
 }
 
 function tooLarge(limit: number): KilnError {

@@ -1,4 +1,5 @@
 import type { ErrorCode } from './error.ts';
+import type { ContextKind } from './named-context.ts';
 import type { BuildSpec } from './spec.ts';
 
 /**
@@ -45,6 +46,15 @@ export type ContextSummary = {
   readonly size: number;
   readonly entries: number;
   readonly warnings: readonly string[];
+};
+
+/** A context beside the build's own; where one comes from that is no archive is in the spec. */
+export type NamedContextSummary = {
+  /** As BuildKit looks for it. */
+  readonly name: string;
+  readonly kind: ContextKind;
+  /** Of an archive; null for all others. */
+  readonly archive: ContextSummary | null;
 };
 
 /** Why kiln did not let a build out, in stable words. */
@@ -134,6 +144,8 @@ export type BuildRecord = {
   readonly attempts: readonly Attempt[];
   readonly entry: EntrySummary;
   readonly context: ContextSummary | null;
+  /** Those beside it: archives first. */
+  readonly namedContexts: readonly NamedContextSummary[];
   /** Digest of the image that was built, where buildctl's metadata names one. */
   readonly imageDigest: string | null;
   readonly artifact: Artifact | null;

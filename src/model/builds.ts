@@ -1,7 +1,7 @@
 import type { Artifact, BuildRecord } from './build.ts';
 import type { Caller } from './caller.ts';
 import type { CatalogItem } from './catalog-item.ts';
-import type { ArchiveUpload, StagedContext } from './context.ts';
+import type { ContextStaging } from './context.ts';
 import type { EventItem, WatchItem } from './event.ts';
 import type { Matrix } from './matrix.ts';
 import type { BuildSpec } from './spec.ts';
@@ -23,18 +23,22 @@ export type Builds = {
    */
   check(caller: Caller, request: CheckedRequest): void;
 
-  /** Streams an uploaded archive through the context guard into a staged image for the VM. */
-  stageContext(caller: Caller, upload: ArchiveUpload, signal: AbortSignal): Promise<StagedContext>;
+  /**
+   * Begins the image that the build's VM gets of its contexts: its own and named ones, each of which is added as it arrives.
+   * @param signal ends the staging until it is sealed
+   * @throws NO_CAPACITY, DRAINING, ROLE_TOO_LOW
+   */
+  stageContexts(caller: Caller, signal: AbortSignal): Promise<ContextStaging>;
 
   /**
-   * Owns the context from the call on, also where it rejects, and queues the build; resolves as soon as it has a record.
-   * At least one of `context` and `dockerfile` is given.
+   * Owns the contexts from the call on, also where it rejects, and queues the build; resolves as soon as it has a record.
+   * At least one of a context of the build's own and `dockerfile` is given.
    * @throws NO_CAPACITY, DRAINING, DOCKERFILE_MISSING, …
    */
   start(caller: Caller, request: BuildRequest): Promise<BuildRecord>;
   /**
-   * Builds one request by each of these entries, at most `maxMatrixBuilds`, from one context: all of them are queued or none. Owns the
-   * context as `start` does. @throws as `start`, PARAM_INVALID for an entry that is named twice
+   * Builds one request by each of these entries, at most `maxMatrixBuilds`, from one upload: all of them are queued or none. Owns the
+   * contexts as `start` does. @throws as `start`, PARAM_INVALID for an entry that is named twice
    */
   startMatrix(caller: Caller, request: MatrixRequest): Promise<Matrix>;
   /** @throws NOT_FOUND */
@@ -83,13 +87,19 @@ export type Builds = {
 
 export type BuildRequest = {
   readonly spec: BuildSpec;
-  readonly context: StagedContext | null;
+  /** What was uploaded of its contexts, its own and named ones; null where it has only a Dockerfile. */
+  readonly context: ContextStaging | null;
   /** The Dockerfile itself, where it was uploaded apart from the context; at most 1 MiB. */
   readonly dockerfile: Buffer | null;
 };
 
-/** What is known of a request before its context is there; `entries` of a matrix alone. */
-export type CheckedRequest = Omit<BuildRequest, 'context'> & { readonly entries?: readonly string[] };
+/** What is known of a request before its contexts are there. */
+export type CheckedRequest = Omit<BuildRequest, 'context'> & {
+  /** Of a matrix alone. */
+  readonly entries?: readonly string[];
+  /** Names of the contexts that come as archives, as far as they are known. */
+  readonly archives?: readonly string[];
+};
 
 /** The `entry` of its spec counts for nothing. */
 export type MatrixRequest = BuildRequest & { readonly entries: readonly string[] };

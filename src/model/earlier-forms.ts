@@ -17,12 +17,16 @@ type ProxyDestination = {
 
 const defaults = parseSpec({});
 
-type Stored = Omit<BuildRecord, 'tenant' | 'matrix' | 'spec' | 'vm' | 'attempts' | 'egress' | 'warnings'> & {
+type Stored = Omit<
+  BuildRecord,
+  'tenant' | 'matrix' | 'spec' | 'vm' | 'attempts' | 'namedContexts' | 'egress' | 'warnings'
+> & {
   readonly tenant?: string;
   readonly matrix?: string | null;
   readonly spec: Partial<BuildSpec>;
   readonly vm: Partial<NonNullable<BuildRecord['vm']>> | null;
   readonly attempts?: readonly Attempt[];
+  readonly namedContexts?: BuildRecord['namedContexts'];
   readonly egress: readonly (EgressDestination | ProxyDestination)[];
   readonly warnings?: readonly string[];
 };
@@ -39,6 +43,7 @@ export function readRecord(stored: string): BuildRecord {
     // Steps shared the network of their VM.
     vm: record.vm && ({ network: 'vm', ...record.vm } as NonNullable<BuildRecord['vm']>),
     attempts: record.attempts ?? [],
+    namedContexts: record.namedContexts ?? [],
     egress: record.egress.map(readDestination),
     warnings: record.warnings ?? [],
   };

@@ -32,6 +32,7 @@ export const errorKinds = {
   DOCKERFILE_INVALID: 'unprocessable',
   DOCKERIGNORE_INVALID: 'unprocessable',
   FRONTEND_NOT_ALLOWED: 'unprocessable',
+  OCI_LAYOUT_INVALID: 'unprocessable',
   // The request
   CONTENT_TYPE: 'unsupported-media',
   CONTENT_ENCODING: 'unsupported-media',

@@ -2,6 +2,7 @@ import { parseFamiliarName } from '@swimlane/docker-reference';
 import { z } from 'zod';
 import { printable } from '../lib/text.ts';
 import { type ErrorCode, KilnError } from './error.ts';
+import { findNameProblem, findSourceProblem, maxNamedContexts } from './named-context.ts';
 
 /**
  * What a build is asked to do: `docker build`'s words, completed and checked once at the door.
@@ -43,6 +44,19 @@ const pairs = (key: RegExp, rule: string) =>
       if (bad !== undefined) context.addIssue({ code: 'custom', path: [bad], message: rule });
     });
 
+const buildContexts = z
+  .record(z.string(), z.string())
+  .refine((contexts) => Object.keys(contexts).length <= maxNamedContexts, {
+    message: `at most ${maxNamedContexts} are taken`,
+  })
+  .superRefine((contexts, context) => {
+    for (const [name, source] of Object.entries(contexts)) {
+      const nameProblem = findNameProblem(name);
+      const problem = nameProblem === null ? findSourceProblem(source) : `the name ${nameProblem}`;
+      if (problem !== null) context.addIssue({ code: 'custom', path: [name], message: problem });
+    }
+  });
+
 export const specSchema = z
   .strictObject({
     entry: z
@@ -73,6 +87,10 @@ export const specSchema = z
     labels: pairs(labelKey, 'keys are letters, digits and . _ / -, and begin with a letter or digit')
       .default({})
       .meta({ description: 'Labels of the image, key=value.' }),
+    buildContexts: buildContexts.default({}).meta({
+      description:
+        'Named contexts that are no archives, NAME=source: docker-image://NAME, the URL of a git repository (https://HOST/REPO.git#REF:FOLDER), or that of one file. They take the place of a stage or an image of that name, and can be copied from. In a record, queries of URLs are left out.',
+    }),
     noCache: z.boolean().default(false).meta({ description: 'Do not use cached steps.' }),
     builtinFrontend: z.boolean().default(false).meta({
       description:

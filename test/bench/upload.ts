@@ -6,7 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Writable } from 'node:stream';
 import { createGunzip } from 'node:zlib';
-import { stageContext } from '../../src/context/stage-context.ts';
+import { openStaging } from '../../src/context/context-staging.ts';
 import { Staging } from '../context/staging.ts';
 import { stageLarge } from '../context/watch-memory.ts';
 import { serve } from '../http/harness.ts';
@@ -102,8 +102,7 @@ function serveKiln(directory: string): ReturnType<typeof serve> {
   return serve({
     settings: { uploadMaxBytes: maxBytes },
     overrides: {
-      stageContext: (_caller, upload, signal) =>
-        stageContext(upload, { directory, limits, minFreeBytes: 0, signal }),
+      stageContexts: (_caller, signal) => openStaging({ directory, limits, minFreeBytes: 0, signal }),
       async start(_caller, { context }) {
         await context?.[Symbol.asyncDispose]();
         return record;

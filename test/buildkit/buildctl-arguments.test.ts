@@ -23,6 +23,32 @@ for (const [contextFolder, dockerfileApart, locals] of [
   });
 }
 
+test('named contexts are given as buildx gives them, each archive under a name of ours', () => {
+  const digest = `sha256:${'a'.repeat(64)}` as const;
+  const namedContexts = [
+    { name: 'alpine:3', directory: '1', imageDigest: digest },
+    { name: 'lib', directory: '2', imageDigest: null },
+    { name: 'ghcr.io/a/b', source: 'docker-image://busybox' },
+    { name: 'src', source: 'https://host.test/a.git#main:dir' },
+  ];
+  const options = { capabilities, contextFolder: 'context', namedContexts, dockerfileApart: false };
+  const words = buildctlArguments(parseSpec({}), options);
+  assert.deepEqual(
+    words.filter((word) => /context:|named-|caps/.test(word)),
+    [
+      '--opt=frontend.caps=moby.buildkit.frontend.contexts+forward',
+      `--oci-layout=named-1=${context}/1`,
+      `--opt=context:alpine:3=oci-layout://named-1@${digest}`,
+      `--local=named-2=${context}/2`,
+      '--opt=context:lib=local:named-2',
+      '--opt=context:ghcr.io/a/b=docker-image://busybox',
+      '--opt=context:src=https://host.test/a.git#main:dir',
+    ],
+  );
+  const none = buildctlArguments(parseSpec({}), { capabilities, dockerfileApart: false });
+  assert.ok(!none.some((word) => word.includes('caps')));
+});
+
 test('an old buildctl is not asked for files that it does not know', () => {
   const files = (version: Version): string[] => {
     const words = buildctlArguments(parseSpec({}), {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { BuildRequest, Builds } from '../../src/model/builds.ts';
 import { type Caller, localAdmin } from '../../src/model/caller.ts';
-import type { StagedContext } from '../../src/model/context.ts';
+import type { ContextStaging } from '../../src/model/context.ts';
 import { KilnError } from '../../src/model/error.ts';
 import { parseSpec } from '../../src/model/spec.ts';
 import { matrixAssertions } from './matrix-contract.ts';
@@ -63,8 +63,7 @@ const assertions: readonly Assertion[] = [
       await rejects(builds.artifact(reader, id), 'NOT_READY');
       assert.throws(() => builds.check(reader, request), { code: 'ROLE_TOO_LOW' });
       assert.throws(() => builds.receive(reader, () => 0), { code: 'ROLE_TOO_LOW' });
-      const bytes = { [Symbol.asyncIterator]: () => assert.fail('it was read') };
-      await rejects(builds.stageContext(reader, { bytes, declared: null }, signal), 'ROLE_TOO_LOW');
+      await rejects(builds.stageContexts(reader, signal), 'ROLE_TOO_LOW');
       const { context, removed } = simulateContext();
       await rejects(builds.start(reader, { ...request, context }), 'ROLE_TOO_LOW');
       assert.ok(removed());
@@ -277,10 +276,12 @@ function rejects(promise: Promise<unknown>, code: string): Promise<void> {
   return assert.rejects(promise, { code });
 }
 
-function simulateContext(): { context: StagedContext; removed: () => boolean } {
+function simulateContext(): { context: ContextStaging; removed: () => boolean } {
   let removed = false;
-  const context: StagedContext = {
+  const context: ContextStaging = {
     summary: { digest: `sha256:${'a'.repeat(64)}`, size: 1024, entries: 1, warnings: [] },
+    names: [],
+    add: () => assert.fail('it was added to'),
     seal: () => assert.fail('it was sealed'),
     async [Symbol.asyncDispose]() {
       removed = true;

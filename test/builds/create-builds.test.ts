@@ -94,10 +94,7 @@ test('a full line refuses a context before a byte of it is read', async () => {
   await using _taken = taken;
   const { builds, store } = await createParts(folder, line);
   await using _store = store;
-  const upload = { [Symbol.asyncIterator]: () => assert.fail('it was read') };
-  await assert.rejects(builds.stageContext(localAdmin, { bytes: upload, declared: null }, signal), {
-    code: 'NO_CAPACITY',
-  });
+  await assert.rejects(builds.stageContexts(localAdmin, signal), { code: 'NO_CAPACITY' });
 });
 
 test('a disk that is nearly full refuses builds, before a byte of a context is read', async () => {
@@ -106,9 +103,8 @@ test('a disk that is nearly full refuses builds, before a byte of a context is r
     minFreeBytes: Number.MAX_SAFE_INTEGER,
   });
   await using _store = store;
-  const bytes = { [Symbol.asyncIterator]: () => assert.fail('it was read') };
   const refused = { code: 'NO_CAPACITY', message: /nearly full: \d+ bytes are free/ };
-  await assert.rejects(builds.stageContext(localAdmin, { bytes, declared: null }, signal), refused);
+  await assert.rejects(builds.stageContexts(localAdmin, signal), refused);
   await assert.rejects(builds.start(localAdmin, request), refused);
   await assertNothingLeft(buildsDirectory);
 });

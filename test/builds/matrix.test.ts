@@ -5,8 +5,10 @@ import { test } from 'node:test';
 import { createBuilds, type RunningBuilds } from '../../src/builds/create-builds.ts';
 import { DiskBudget } from '../../src/host/disk-budget.ts';
 import { localAdmin } from '../../src/model/caller.ts';
+import type { ContextStaging } from '../../src/model/context.ts';
 import { parseSpec } from '../../src/model/spec.ts';
 import { Scheduler } from '../../src/scheduler/scheduler.ts';
+import { inChunks } from '../context/staging.ts';
 import { file, tar } from '../context/tar.ts';
 import { fleetOfOne } from '../fleet/fleet-of-one.ts';
 import { asleep } from '../scheduler/asleep.ts';
@@ -61,8 +63,10 @@ async function open(scripts: readonly Script[], { limit = 10 } = {}): Promise<Op
   };
 }
 
-async function* archive(): AsyncGenerator<Buffer> {
-  yield tar(file('Dockerfile', 'FROM scratch\n'));
+async function stage(builds: RunningBuilds): Promise<ContextStaging> {
+  const staging = await builds.stageContexts(localAdmin, signal);
+  await staging.add(null, { bytes: inChunks(tar(file('Dockerfile', 'FROM scratch\n'))), declared: null });
+  return staging;
 }
 
 async function images({ stagingDirectory }: Opened): Promise<string[]> {
@@ -79,8 +83,7 @@ const says =
 test('one upload is built by each entry, from one staged context, which goes with the last build (simulated VMs)', async () => {
   await using opened = await open([says('go 1.24'), says('go 1.17')]);
   const { builds } = opened;
-  const upload = { bytes: archive(), declared: null };
-  const context = await builds.stageContext(localAdmin, upload, signal);
+  const context = await stage(builds);
   const { id, builds: made } = await builds.startMatrix(localAdmin, {
     ...{ spec, context, dockerfile: null, entries },
   });
@@ -115,8 +118,7 @@ test('where the line has room for a part of a matrix only, none of it is there (
   await using opened = await open([() => undefined, () => undefined], { limit: 0 });
   const { builds } = opened;
   const request = { spec, dockerfile: Buffer.from('FROM scratch\n') };
-  const upload = { bytes: archive(), declared: null };
-  const context = await builds.stageContext(localAdmin, upload, signal);
+  const context = await stage(builds);
   await assert.rejects(builds.startMatrix(localAdmin, { ...request, context, entries }), {
     code: 'NO_CAPACITY',
   });
@@ -128,7 +130,7 @@ test('where the line has room for a part of a matrix only, none of it is there (
 test('a line of any length is compared, once: who looks again reads no log (simulated VMs)', async () => {
   await using opened = await open([says('1'.repeat(200_000)), says('2'.repeat(200_000))]);
   const { builds, buildsDirectory } = opened;
-  const context = await builds.stageContext(localAdmin, { bytes: archive(), declared: null }, signal);
+  const context = await stage(builds);
   const request = { spec, context, dockerfile: null, entries };
   const { id, builds: made } = await builds.startMatrix(localAdmin, request);
   for (const build of made) {

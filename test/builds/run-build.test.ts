@@ -237,12 +237,10 @@ for (const { title, guests, spec = {}, waiting, expected } of cases) {
 
     await runBuild(
       {
-        ...{ journal, lease, dockerfile: null },
+        ...{ journal, lease, sources: {}, dockerfile: null },
         context: {
-          path: context,
-          directory: '',
+          ...{ path: context, directory: '', named: [], frontend: null },
           summary: { digest: 'sha256:00', size: 1024, entries: 1, warnings: [] },
-          frontend: null,
           async [Symbol.asyncDispose]() {
             assert.equal(vms.alive.size, 0, 'the context is kept for as long as a VM may read it');
             disposed += 1;

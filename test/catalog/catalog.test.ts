@@ -75,6 +75,8 @@ test('a pin that is missing, a state that is none, a folder of another name: eac
 /** Both sides of each step. */
 const steps: readonly [name: keyof Entry['capabilities'], before: Version, first: Version][] = [
   ['metadataFile', [0, 8, 3], [0, 9, 0]],
+  ['namedContexts', [0, 9, 3], [0, 10, 0]],
+  ['ociLayouts', [0, 10, 6], [0, 11, 0]],
   ['sourcePolicy', [0, 10, 6], [0, 11, 0]],
   ['attestations', [0, 10, 6], [0, 11, 0]],
   ['info', [0, 10, 6], [0, 11, 0]],

@@ -33,7 +33,7 @@ for (const [contextDir, directory, dockerfile] of taken) {
     await using staging = await Staging.create();
     await using staged = await staging.stage(archive);
     await using sealed = await staged.seal({ dockerfile, contextDir }, policy);
-    assert.equal(sealed.directory, directory);
+    assert.equal(sealed.directory, `context/${directory}`);
   });
 }
 

@@ -2,11 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
 import { type DecoderPermit, Decoders } from '../../src/context/compression/decoders.ts';
-import { stageContext } from '../../src/context/stage-context.ts';
-import type { StagedContext } from '../../src/model/context.ts';
 import type { KilnError } from '../../src/model/error.ts';
 import { compress, installCompressors } from './compress.ts';
-import { inChunks, Staging } from './staging.ts';
+import { inChunks, type StagedContext, Staging, stageContext } from './staging.ts';
 
 await installCompressors();
 

@@ -2,9 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { checkDockerfileBytes, checkFrontendArgument } from '../../src/context/dockerfile/dockerfile.ts';
 import { checkDockerignore } from '../../src/context/dockerfile/dockerignore.ts';
-import type { StagedContext } from '../../src/model/context.ts';
 import type { ErrorCode } from '../../src/model/error.ts';
-import { Staging } from './staging.ts';
+import { type StagedContext, Staging } from './staging.ts';
 import { fifo, file, folder, hardlink, type RawMember, symlink, tar } from './tar.ts';
 
 const builtIn = { customFrontends: false };
@@ -113,7 +112,7 @@ test('row 41: a .dockerignore in UTF-16, as PowerShell writes it, names nothing:
   for (const name of ['Dockerfile', null]) {
     await using staged = await staging.stage(tar(dockerfile, file('.dockerignore', utf16)));
     await using sealed = await staged.seal({ dockerfile: name }, builtIn);
-    assert.match(String(sealed.summary.warnings), warning);
+    assert.match(String(sealed.summary?.warnings), warning);
   }
 });
 
@@ -275,5 +274,5 @@ test('row 40: a lower-case dockerfile is taken with a warning', async () => {
   await using staged = await staging.stage(tar(file('a/dockerfile')));
   await using sealed = await staged.seal({ dockerfile: 'a/Dockerfile' }, builtIn);
   const warnings = ["There is no 'a/Dockerfile' in the context; 'a/dockerfile' was used."];
-  assert.deepEqual(sealed.summary.warnings, warnings);
+  assert.deepEqual(sealed.summary?.warnings, warnings);
 });

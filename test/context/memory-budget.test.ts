@@ -1,9 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { MemoryBudget, SharedMemory } from '../../src/context/memory-budget.ts';
-import { stageContext } from '../../src/context/stage-context.ts';
-import type { StagedContext } from '../../src/model/context.ts';
-import { accept, inChunks, refuseWith, Staging } from './staging.ts';
+import { accept, inChunks, refuseWith, type StagedContext, Staging, stageContext } from './staging.ts';
 import { file, folder, gnuLong, hardlink, raw, symlink, tar, withXattr } from './tar.ts';
 import { zip } from './zip.ts';
 

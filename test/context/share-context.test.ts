@@ -5,7 +5,7 @@ import { shareContext } from '../../src/context/share-context.ts';
 test('a shared context goes with the last build that has it, whoever disposes his own twice', async () => {
   let removed = 0;
   const context = {
-    ...{ path: '/context.erofs', directory: '', frontend: null },
+    ...{ path: '/context.erofs', directory: '', named: [], frontend: null },
     summary: { digest: `sha256:${'a'.repeat(64)}` as const, size: 1024, entries: 1, warnings: [] },
     [Symbol.asyncDispose]: async () => {
       removed += 1;

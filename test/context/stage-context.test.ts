@@ -5,12 +5,10 @@ import { join } from 'node:path';
 import { PassThrough } from 'node:stream';
 import { test } from 'node:test';
 import { gzipSync } from 'node:zlib';
-import { stageContext } from '../../src/context/stage-context.ts';
-import type { StagedContext } from '../../src/model/context.ts';
 import { KilnError } from '../../src/model/error.ts';
 import { createSmallDisk } from '../small-disk.ts';
 import { extractImage } from './image.ts';
-import { accept, inChunks, refuseWith, Staging } from './staging.ts';
+import { accept, inChunks, refuseWith, type StagedContext, Staging, stageContext } from './staging.ts';
 import { file, folder, gnuLong, pax, raw, symlink, tar } from './tar.ts';
 import { zip } from './zip.ts';
 
@@ -139,7 +137,9 @@ test('an image whose folders would fill the disk ends in NO_CAPACITY, and leaves
   await using disk = await createSmallDisk(100);
   // Each has a block of 4096 bytes, which is written when all names are known.
   const folders = Array.from({ length: 18_000 }, (_, index) => folder(`${index}/`));
-  await assert.rejects(stageOn(disk.path, inChunks(tar(...folders), MiB)), { code: 'NO_CAPACITY' });
+  const staged = await stageOn(disk.path, inChunks(tar(...folders), MiB));
+  const sealed = staged.seal({ dockerfile: null }, { customFrontends: false });
+  await assert.rejects(sealed, { code: 'NO_CAPACITY' });
   assert.deepEqual(await readdir(disk.path), []);
 });
 

@@ -2,13 +2,26 @@ import assert from 'node:assert/strict';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type StageOptions, stageContext } from '../../src/context/stage-context.ts';
-import type { ArchiveUpload, SealedContext, StagedContext } from '../../src/model/context.ts';
+import { openStaging, type StagingOptions } from '../../src/context/context-staging.ts';
+import type { ContextSummary } from '../../src/model/build.ts';
+import type { ArchiveUpload, ContextStaging, SealedContexts } from '../../src/model/context.ts';
 import { type ErrorCode, KilnError } from '../../src/model/error.ts';
 
 const GiB = 1024 ** 3;
 
-export type Limits = Partial<StageOptions['limits']>;
+export type Limits = Partial<StagingOptions['limits']>;
+
+/** A build's own context and no other. */
+export type StagedContext = ContextStaging & { readonly summary: ContextSummary };
+
+export type SealedContext = SealedContexts & { readonly summary: ContextSummary };
+
+export async function stageContext(upload: ArchiveUpload, options: StagingOptions): Promise<StagedContext> {
+  const staging = await openStaging(options);
+  await staging.add(null, upload);
+  assert.ok(staging.summary);
+  return staging as StagedContext;
+}
 
 /** A staging directory of its own; disposing removes it. */
 export class Staging implements AsyncDisposable {
@@ -43,7 +56,8 @@ export class Staging implements AsyncDisposable {
   /** As a build holds it, with the place of its image. */
   async stageSealed(upload: Buffer | AsyncIterable<Buffer>): Promise<SealedContext> {
     const staged = await this.stage(upload);
-    return staged.seal({ dockerfile: null }, { customFrontends: false });
+    const sealed = await staged.seal({ dockerfile: null }, { customFrontends: false });
+    return { ...sealed, summary: staged.summary };
   }
 
   files(): Promise<string[]> {

@@ -2,10 +2,9 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
-import type { StagedContext } from '../../src/model/context.ts';
 import { tied } from '../tied.ts';
 import { senderFile } from './send-large-context.ts';
-import type { Staging } from './staging.ts';
+import type { SealedContext, Staging } from './staging.ts';
 
 const MiB = 1024 * 1024;
 
@@ -17,17 +16,17 @@ export type Figures = {
   readonly longestTurnShare: number;
 };
 
-/** Stages what a sender process writes; how much RSS grew meanwhile at most, and how long the event loop stood still. */
+/** Stages and seals what a sender process writes; how much RSS grew meanwhile at most, and how long the event loop stood still. */
 export async function stageLarge(
   staging: Staging,
   { bytes, members, layout }: LargeContext,
-): Promise<Figures & { readonly staged: StagedContext | Error }> {
+): Promise<Figures & { readonly staged: SealedContext | Error }> {
   const child = spawn(...tied(process.execPath, [senderFile, String(bytes), String(members), layout]), {
     stdio: ['ignore', 'pipe', 'ignore'],
   });
   const exited = once(child, 'exit');
   const figures = watchProcess();
-  const staged = await staging.stage(child.stdout).catch((error: Error) => error);
+  const staged = await staging.stageSealed(child.stdout).catch((error: Error) => error);
   const result = { ...figures(), staged };
   child.kill();
   await exited;

@@ -138,17 +138,14 @@ test('owners, fractions of seconds, link counts and xattrs are those of the arch
     hardlink('link-again', 'link'),
     file('implied/folder/file', 'y'.repeat(10_000)),
   );
-  const staged = await service.builds.stageContext(
-    localAdmin,
-    { bytes: inChunks(archive), declared: null },
-    signal,
-  );
+  const staged = await service.builds.stageContexts(localAdmin, signal);
+  await staged.add(null, { bytes: inChunks(archive), declared: null });
   await using context = await staged.seal({ dockerfile: null }, { customFrontends: false });
   await using lease = await service.pool.acquire(signal);
   await lease.vm.plugFile({ serial: 'context', source: context.path }, signal);
   const look = [
     'until disk=$(grep -l context /sys/block/vd*/serial); do sleep 0.1; done',
-    'mount -t erofs -o ro /dev/$(basename $(dirname $disk)) /mnt && cd /mnt',
+    'mount -t erofs -o ro /dev/$(basename $(dirname $disk)) /mnt && cd /mnt/context',
     'find . -mindepth 1 -printf "%P %y %m %U %G %T@ %n %s\\n" | sort',
     'md5sum <implied/folder/file',
     // getxattr, 191 on x86-64.

@@ -28,6 +28,7 @@ const spec = {
   ...{
     buildArgs: [],
     labels: [],
+    buildContexts: [],
     noCache: false,
     builtinFrontend: false,
     tags: ['example.com/kiln/grpc:1'],

@@ -190,8 +190,8 @@ test('a call without a deadline ends at the maximum of the server (simulated bui
 });
 
 test('a start that cannot be built is refused before its context is read (simulated builds)', async () => {
-  const stageContext = (): never => assert.fail('it was read');
-  await using harness = await serve(simulateBuilds({ overrides: { stageContext } }));
+  const stageContexts = (): never => assert.fail('it was read');
+  await using harness = await serve(simulateBuilds({ overrides: { stageContexts } }));
   const call = harness.client.build();
   call.write(start({ entry: 'buildkit-v0.1.0' }));
   call.write(context('x'));
@@ -203,10 +203,10 @@ test('a start that cannot be built is refused before its context is read (simula
 });
 
 test('an error of staging reaches the client and starts nothing (simulated builds)', async () => {
-  const stageContext = async (): Promise<never> => {
+  const stageContexts = async (): Promise<never> => {
     throw new KilnError('ENTRY_ESCAPES', "Archive entry '../x' leads out of the context.");
   };
-  const builds = simulateBuilds({ overrides: { stageContext } });
+  const builds = simulateBuilds({ overrides: { stageContexts } });
   await using harness = await serve(builds);
   await assert.rejects(build(harness.client.build(), [start(), context('x')]), (error) => {
     assert.equal(reasonOf(error), 'ENTRY_ESCAPES');

@@ -7,6 +7,7 @@ import { Receptions } from '../../src/builds/receptions.ts';
 import { BuildServiceClient } from '../../src/grpc/generated/kiln/v1/build_service.ts';
 import type { Builds } from '../../src/model/builds.ts';
 import { KilnError } from '../../src/model/error.ts';
+import { collectContexts } from '../collect-context.ts';
 import { record, simulateBuilds } from '../simulated-builds.ts';
 import { context, goesOn, reasonOf, serve, start } from './harness.ts';
 
@@ -66,11 +67,12 @@ test('of an upload that is not read only the next message is held (simulated bui
   const { promise: goOn, resolve } = Promise.withResolvers<void>();
   const builds = simulateBuilds({
     overrides: {
-      async stageContext(_caller, { bytes }) {
-        await goOn;
-        for await (const _chunk of bytes);
-        throw new KilnError('ARCHIVE_EMPTY', 'It was read to its end.');
-      },
+      stageContexts: async () =>
+        collectContexts(async (_name, { bytes }) => {
+          await goOn;
+          for await (const _chunk of bytes);
+          throw new KilnError('ARCHIVE_EMPTY', 'It was read to its end.');
+        }),
     },
   });
   await using harness = await serve(builds, { uploadMaxBytes: 1e9 });

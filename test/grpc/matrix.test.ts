@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { MatrixState } from '../../src/grpc/generated/kiln/v1/build.ts';
-import { entries, everyEvent, record, simulateBuilds } from '../simulated-builds.ts';
+import { everyEvent, record, simulateBuilds } from '../simulated-builds.ts';
+import { entries } from '../simulated-entries.ts';
 import { matrixId } from '../simulated-matrix.ts';
 import { build, context, goesOn, reasonOf, serve, start } from './harness.ts';
 

@@ -25,6 +25,7 @@ test('every field arrives, and the last value of a name counts', () => {
         { name: 'A', value: '2' },
       ],
       labels: [{ name: 'org.x', value: 'y' }],
+      buildContexts: [{ name: 'lib', value: 'https://h.test/a.git' }],
       ...{
         platform: 'linux/amd64',
         builtinFrontend: true,
@@ -44,6 +45,7 @@ test('every field arrives, and the last value of a name counts', () => {
       noCache: true,
     },
     ...{ buildArgs: { A: '2' }, labels: { 'org.x': 'y' } },
+    buildContexts: { lib: 'https://h.test/a.git' },
     ...{
       platform: 'linux/amd64',
       builtinFrontend: true,
@@ -61,6 +63,12 @@ const refused = [
   [{ platform: 'linux/riscv64' }, 'PLATFORM_UNSUPPORTED'],
   [{ output: 99 as 1 }, 'PARAM_INVALID'],
   [{ timeoutSeconds: 0 }, 'PARAM_INVALID'],
+  [{ buildContexts: [{ name: '../x', value: 'docker-image://a' }] }, 'PARAM_INVALID'],
+  [{ buildContexts: [{ name: 'a', value: '/etc' }] }, 'PARAM_INVALID'],
+  [
+    { buildContexts: ['alpine', 'alpine:latest'].map((name) => ({ name, value: 'docker-image://a' })) },
+    'PARAM_INVALID',
+  ],
   [{ dockerfile: '../Dockerfile' }, 'PARAM_INVALID'],
 ] as const;
 

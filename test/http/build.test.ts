@@ -51,6 +51,7 @@ test('every spelling of an upload starts the same build (simulated builds)', asy
     target: 'a',
     buildArgs: { A: '1=2', B: '' },
     labels: { 'x.y': 'z' },
+    buildContexts: {},
     noCache: true,
     builtinFrontend: true,
     tags: ['demo', 'other:1'],
@@ -84,7 +85,7 @@ test('every spelling of an upload starts the same build (simulated builds)', asy
     assert.equal(exit, 0, `${title}: ${body}`);
     const started = harness.builds.started.pop();
     assert.deepEqual(started?.spec, wanted, title);
-    assert.equal(started?.context?.summary.entries, 1, title);
+    assert.equal(started?.context?.summary?.entries, 1, title);
   }
 });
 
@@ -98,7 +99,7 @@ test('a Dockerfile alone, or beside a context, reaches the build as it is (simul
   assert.equal(alone?.context, null);
   assert.equal(alone?.dockerfile?.toString(), 'FROM busybox\n');
   assert.equal(beside?.dockerfile?.toString(), 'FROM busybox\n');
-  assert.equal(beside?.context?.summary.entries, 1);
+  assert.equal(beside?.context?.summary?.entries, 1);
 });
 
 test('a failed build makes curl exit with 18 and loses no byte, run after run (simulated builds)', async () => {

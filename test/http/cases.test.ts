@@ -181,7 +181,7 @@ for (const { what, upload, fields = [], tree, warnings = [] } of cases) {
     const { exit, body } = await curl(['--fail-with-body', ...form, `${harness.url}/build`], upload);
     assert.equal(exit, 0, body);
     const [started] = harness.builds.started;
-    assert.deepEqual(started?.context?.summary.warnings, warnings);
+    assert.deepEqual(started?.context?.summary?.warnings, warnings);
     const [name = ''] = await harness.staged();
     await using image = await extractImage(join(harness.staging, name));
     const found = await listTree(image.directory, '%P %l');

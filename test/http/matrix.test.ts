@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { endless, entries, log, record } from '../simulated-builds.ts';
+import { endless, log, record } from '../simulated-builds.ts';
+import { entries } from '../simulated-entries.ts';
 import { matrixId } from '../simulated-matrix.ts';
 import { archive, assertProblem, contextPart, curl, form, formType, serve, waitFor } from './harness.ts';
 

@@ -106,7 +106,7 @@ const refusals: Record<string, Refusal> = {
       ...Array.from({ length: 70 }, (_, index) => text('build-arg', `A${index}=${'x'.repeat(64_000)}`)),
     ),
   ],
-  '49 a name over 100 characters': [400, 'MULTIPART_FIELD', ...asForm(text('x'.repeat(101)), contextPart)],
+  '49 a name over 150 characters': [400, 'MULTIPART_FIELD', ...asForm(text('x'.repeat(151)), contextPart)],
   '49 a Dockerfile as a file and as a path': [
     400,
     'MULTIPART_FIELD',

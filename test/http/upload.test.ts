@@ -57,8 +57,8 @@ const before: Record<string, readonly [parts: readonly Part[], code: string]> = 
 
 for (const [what, [parts, code]] of Object.entries(before)) {
   test(`${what} before the context is refused before the context is read (simulated builds)`, async () => {
-    const stageContext = (): never => assert.fail('it was read');
-    await using harness = await serve({ overrides: { stageContext } });
+    const stageContexts = (): never => assert.fail('it was read');
+    await using harness = await serve({ overrides: { stageContexts } });
     const head = `POST /build HTTP/1.1\r\nHost: localhost\r\nContent-Type: ${formType}\r\n`;
     const begun = [...parts.map(encodePart), encodePart(contextPart).subarray(0, 300)];
     const answer = await ask(
@@ -237,7 +237,7 @@ for (const [title, disposition, code] of oddNames) {
     const body = Buffer.concat([encodePart(text('target')), header, archive, Buffer.from(`\r\n${end}`)]);
     const answer = await harness.api.post('/build').set('Content-Type', formType).send(body);
     if (code) assertProblem(answer, code === 'ARCHIVE_FORMAT' ? 415 : 400, code);
-    else assert.equal(harness.builds.started[0]?.context?.summary.entries, 1, answer.text);
+    else assert.equal(harness.builds.started[0]?.context?.summary?.entries, 1, answer.text);
     assert.ok((await harness.staged()).every((name) => /^[0-9a-f-]{36}\.erofs$/.test(name)));
   });
 }

@@ -51,9 +51,13 @@ const today: BuildRecord = {
   tenant: 'default',
   matrix: null,
   state: 'running',
-  spec: { ...spec, output: 'oci', builtinFrontend: false, network: 'default', retry: 'infra' },
+  spec: {
+    ...{ ...spec, buildContexts: {}, output: 'oci', builtinFrontend: false, network: 'default' },
+    retry: 'infra',
+  },
   vm: { id: 'vm-1', accelerator: 'tcg', network: 'vm' },
   attempts: [],
+  namedContexts: [],
   egress: [
     { ...nothing, name: 'pypi.org', port: 443, address: '151.101.0.223', allowed: true, connections: 3 },
     {

@@ -44,6 +44,7 @@ export function queuedRecord(change: Partial<BuildRecord> = {}): BuildRecord {
     attempts: [],
     entry: { name: 'buildkit-v0.20.2', imageDigest: 'sha256:00', versions: { buildkit: 'v0.20.2' } },
     context: { digest: 'sha256:11', size: 1024, entries: 2, warnings: ['a warning'] },
+    namedContexts: [],
     imageDigest: null,
     artifact: null,
     egress: [],

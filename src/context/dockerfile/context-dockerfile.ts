@@ -1,16 +1,13 @@
-import { open } from 'node:fs/promises';
 import { posix } from 'node:path';
 import { printable } from '../../lib/text.ts';
 import type { DockerfilePolicy } from '../../model/context.ts';
 import { KilnError } from '../../model/error.ts';
 import { refuse } from '../member.ts';
-import { type FileNode, type FolderNode, find } from '../member-tree.ts';
+import { type FileNode, find } from '../member-tree.ts';
+import { readStagedFile, type StagedTree } from '../staged-file.ts';
 import { checkDockerfileBytes, isUtf16, maxDockerfileBytes } from './dockerfile.ts';
 import { checkDockerignore, maxDockerignoreBytes } from './dockerignore.ts';
 import { refuseMissing } from './missing-dockerfile.ts';
-
-/** An image and the folder in it that is the context. */
-type Image = { readonly path: string; readonly root: FolderNode };
 
 const defaultName = 'Dockerfile';
 
@@ -19,7 +16,7 @@ const defaultName = 'Dockerfile';
  * @returns the frontend that the Dockerfile names, if any, and warnings
  */
 export async function checkContextDockerfile(
-  image: Image,
+  image: StagedTree,
   name: string,
   policy: DockerfilePolicy,
 ): Promise<{ frontend: string | null; warnings: string[] }> {
@@ -31,7 +28,7 @@ export async function checkContextDockerfile(
   if (file.size > maxDockerfileBytes) {
     throw new KilnError('DOCKERFILE_INVALID', `The Dockerfile is larger than ${maxDockerfileBytes} bytes.`);
   }
-  const frontend = checkDockerfileBytes(await readFile(image, file), policy);
+  const frontend = checkDockerfileBytes(await readStagedFile(image, file), policy);
   const warnings = lower
     ? [`There is no '${printable(name)}' in the context; '${printable(lower.path)}' was used.`]
     : [];
@@ -40,7 +37,7 @@ export async function checkContextDockerfile(
 }
 
 /** What BuildKit takes where there is no `Dockerfile` (v0.20.2: frontend/dockerui/build.go, ReadEntrypoint). */
-function findLowerCase(image: Image, name: string): { file: FileNode; path: string } | null {
+function findLowerCase(image: StagedTree, name: string): { file: FileNode; path: string } | null {
   if (posix.basename(name) !== defaultName) return null;
   const path = posix.join(posix.dirname(name), defaultName.toLowerCase());
   const file = findFile(image, path);
@@ -50,7 +47,7 @@ function findLowerCase(image: Image, name: string): { file: FileNode; path: stri
 const usualIgnoreName = '.dockerignore';
 
 /** Checks the ignore file that BuildKit would use: the Dockerfile's own, where it has one, or the context's. @returns warnings */
-export async function checkContextDockerignore(image: Image, ownName?: string): Promise<string[]> {
+export async function checkContextDockerignore(image: StagedTree, ownName?: string): Promise<string[]> {
   const own = ownName === undefined ? null : findFile(image, ownName);
   const ignore = own ?? findFile(image, usualIgnoreName);
   if (!ignore) return [];
@@ -60,7 +57,7 @@ export async function checkContextDockerignore(image: Image, ownName?: string): 
       `.dockerignore is larger than ${maxDockerignoreBytes} bytes.`,
     );
   }
-  const bytes = await readFile(image, ignore);
+  const bytes = await readStagedFile(image, ignore);
   checkDockerignore(bytes);
   if (!isUtf16(bytes)) return [];
   const name = printable(own && ownName !== undefined ? ownName : usualIgnoreName);
@@ -68,15 +65,9 @@ export async function checkContextDockerignore(image: Image, ownName?: string): 
 }
 
 /** @throws KilnError ENTRY_TYPE where there is something that a context has no place for */
-function findFile({ root }: Image, path: string): FileNode | null {
+function findFile({ root }: StagedTree, path: string): FileNode | null {
   const place = find(root, path)?.place;
   if (place?.type === 'special')
     throw refuse('ENTRY_TYPE', path, 'is a device, a FIFO or a socket; make it a file');
   return place?.type === 'file' ? place : null;
-}
-
-async function readFile({ path }: Image, { offset, size }: FileNode): Promise<Buffer> {
-  await using handle = await open(path, 'r');
-  const { buffer, bytesRead } = await handle.read(Buffer.alloc(size), 0, size, offset);
-  return buffer.subarray(0, bytesRead);
 }

@@ -1,7 +1,13 @@
 import { sortInTurns, Turns } from '../../lib/turns.ts';
 import { type Member, type Metadata, refuse } from '../member.ts';
 import type { Placement } from '../member-rules.ts';
-import { type FolderNode, type MemberNode, type VisitedFolder, walkFolders } from '../member-tree.ts';
+import {
+  createFolder,
+  type FolderNode,
+  type MemberNode,
+  type VisitedFolder,
+  walkFolders,
+} from '../member-tree.ts';
 import type { MemoryBudget } from '../memory-budget.ts';
 import {
   addLinks,
@@ -39,19 +45,22 @@ export type ImagePiece = Buffer | { readonly holeBytes: number };
  * as they arrive, then folders, then inodes. Memory holds 64 bytes and the xattrs of each member, never content.
  */
 export class ErofsImage {
-  readonly #root: FolderNode;
+  readonly #root = createFolder();
   readonly #memory: MemoryBudget;
   readonly #inodes = new InodeTable();
   #waiting: ImagePiece[] = [zeros.subarray(0, erofsBlockBytes)];
   /** Where the next byte goes. */
   #position = erofsBlockBytes;
 
-  /** @param root of the tree in which the members that are added have their places */
-  constructor(root: FolderNode, memory: MemoryBudget) {
-    this.#root = root;
+  constructor(memory: MemoryBudget) {
     this.#memory = memory;
     // The superblock has two bytes for the root's place, so it comes first.
-    this.#writeInode(root, impliedMetadata, noXattrs);
+    this.#writeInode(this.#root, impliedMetadata, noXattrs);
+  }
+
+  /** Gives the image a folder in its root: a tree in which members that are added have their places. */
+  addFolder(name: string, folder: FolderNode): void {
+    this.#root.children.set(name, folder);
   }
 
   /** Where in the image the content of the next file begins. */
@@ -70,13 +79,12 @@ export class ErofsImage {
       addLinks(this.#inodes.get(node.inode), 1);
       return;
     }
-    // A folder that comes again: what was known of it may leave no room for its xattrs. The root has none, and its place is fixed.
-    if (node.inode !== 0 && node !== this.#root) {
+    // A folder that comes again: what was known of it may leave no room for its xattrs.
+    if (node.inode !== 0) {
       this.#inodes.count -= 1;
       node.inode = 0;
     }
-    // Nothing that a build sees has the root's xattrs.
-    const xattrs = node === this.#root ? noXattrs : encodeXattrs(metadata.xattrs);
+    const xattrs = encodeXattrs(metadata.xattrs);
     if (xattrs === null) {
       const what = 'has larger extended attributes than a file can have';
       throw refuse('ARCHIVE_HEADER_TOO_LARGE', name, what);

@@ -31,6 +31,8 @@ export const errorSentences: Readonly<Record<ErrorCode, string>> = {
   DOCKERFILE_INVALID: 'The Dockerfile is empty, too large or not text.',
   DOCKERIGNORE_INVALID: 'The .dockerignore file cannot be used.',
   FRONTEND_NOT_ALLOWED: 'The Dockerfile names a frontend with # syntax=, which this service does not allow.',
+  OCI_LAYOUT_INVALID:
+    'A named context is an OCI image layout and does not hold exactly one image; leave one in it.',
   CONTENT_TYPE: 'The Content-Type is neither that of a form nor that of an archive.',
   CONTENT_ENCODING: 'The request has a Content-Encoding; send the archive without one.',
   FILE_MISSING: 'There is nothing to build: send a context, or a Dockerfile.',

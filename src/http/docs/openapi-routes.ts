@@ -36,7 +36,7 @@ const ofBuild: ErrorCode[] = [...always, 'NOT_FOUND'];
 
 /** What comes of an upload: everything about the archive, the form and the state of the service. */
 const ofUpload = (Object.keys(errorKinds) as ErrorCode[]).filter((code) =>
-  /^(ENTRY|ARCHIVE|HARDLINK|DOCKER|FRONTEND|CONTENT|FILE|MULTIPART|PARAM|REF|PLATFORM|BUILDKIT|UPLOAD|NO_CAPACITY|DRAINING|STORAGE)/.test(
+  /^(ENTRY|ARCHIVE|HARDLINK|DOCKER|FRONTEND|OCI|CONTENT|FILE|MULTIPART|PARAM|REF|PLATFORM|BUILDKIT|UPLOAD|NO_CAPACITY|DRAINING|STORAGE)/.test(
     code,
   ),
 );

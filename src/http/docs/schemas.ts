@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { buildStates, failureReasons, phases, refusalReasons, terminalStates } from '../../model/build.ts';
 import { errorKinds } from '../../model/error.ts';
+import { contextKinds } from '../../model/named-context.ts';
 import { rebuildSchema, rebuildSteps, stepStates } from '../../model/operation.ts';
 import { specSchema } from '../../model/spec.ts';
 
@@ -77,6 +78,13 @@ const orNull = <Schema extends z.ZodType>(schema: Schema) => z.union([schema, z.
 
 const times = Object.fromEntries(phases.map((phase) => [phase, z.iso.datetime().nullable()]));
 
+const archiveSchema = z
+  .strictObject({ digest, size: bytes, entries: bytes, warnings: z.array(z.string()) })
+  .meta({
+    id: 'Context',
+    description: 'A context as it was accepted; digest and size are those of the plain tar.',
+  });
+
 export const recordSchema = z
   .strictObject({
     id: z.uuid(),
@@ -105,10 +113,13 @@ export const recordSchema = z
       imageDigest: digest,
       versions: z.record(z.string(), z.string()),
     }),
-    context: z
-      .strictObject({ digest, size: bytes, entries: bytes, warnings: z.array(z.string()) })
-      .nullable()
-      .meta({ description: 'The context as it was accepted; digest and size are those of the plain tar.' }),
+    context: orNull(archiveSchema),
+    namedContexts: z
+      .array(z.strictObject({ name: z.string(), kind: z.enum(contextKinds), archive: orNull(archiveSchema) }))
+      .meta({
+        description:
+          'Contexts beside it. `archive` is null of those that BuildKit fetches; where from, the spec says.',
+      }),
     imageDigest: digest.nullable(),
     artifact: orNull(artifactSchema),
     egress: z.array(egressSchema),

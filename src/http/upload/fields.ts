@@ -5,6 +5,10 @@ import { type BuildSpec, parseSpec, recordOf, specSchema } from '../../model/spe
 /** The text fields of a build request, by form field or query parameter, in `docker build`'s words. */
 export type Fields = ReadonlyMap<string, readonly string[]>;
 
+/** Before the name of a named context, in the name of its field. */
+export const contextPrefix = 'build-context.';
+const anyContext = `${contextPrefix}NAME`;
+
 type FieldInfo = { readonly description: string; readonly repeated?: true };
 
 const { shape } = specSchema;
@@ -22,6 +26,9 @@ export const fieldInfos: Readonly<Record<string, FieldInfo>> = {
   },
   dockerfile: { description: of('dockerfile') },
   'context-dir': { description: of('contextDir') },
+  [anyContext]: {
+    description: `A named context, with its own name in place of NAME: an archive as a file, or as text docker-image://NAME or a URL. ${of('buildContexts')}`,
+  },
   target: { description: of('target') },
   'build-arg': { description: of('buildArgs'), repeated: true },
   label: { description: of('labels'), repeated: true },
@@ -45,6 +52,7 @@ export const fieldInfos: Readonly<Record<string, FieldInfo>> = {
 const fieldNames: Readonly<Record<string, string>> = {
   ...{
     contextDir: 'context-dir',
+    buildContexts: 'build-context',
     buildArgs: 'build-arg',
     labels: 'label',
     noCache: 'no-cache',
@@ -60,12 +68,13 @@ export type AnswerOptions = { readonly onFailure: 'cut' | 'end'; readonly async:
 /** @throws KilnError MULTIPART_FIELD for fields that do not exist or are given too often */
 function checkNames(fields: Fields): void {
   for (const [name, values] of fields) {
-    const info = Object.hasOwn(fieldInfos, name) ? fieldInfos[name] : undefined;
+    const known = name.startsWith(contextPrefix) ? anyContext : name;
+    const info = Object.hasOwn(fieldInfos, known) ? fieldInfos[known] : undefined;
     if (!info) throw unknownField(name);
     if (values.length > 1 && !info.repeated) {
       throw new KilnError(
         'MULTIPART_FIELD',
-        `Field '${name}' is given ${values.length} times; give it once.`,
+        `Field '${printable(name)}' is given ${values.length} times; give it once.`,
       );
     }
   }
@@ -91,6 +100,7 @@ export function parseFields(fields: Fields): ParsedFields {
       entry: entries.length === 1 ? entries[0] : undefined,
       dockerfile: given('dockerfile'),
       contextDir: given('context-dir'),
+      buildContexts: parseContexts(fields),
       target: given('target'),
       buildArgs: parsePairs('build-arg', many('build-arg')),
       labels: parsePairs('label', many('label')),
@@ -171,6 +181,12 @@ function parsePairs(name: string, values: readonly string[]): Record<string, str
     return [text.slice(0, at), text.slice(at + 1)];
   });
   return recordOf(name, pairs);
+}
+
+function parseContexts(fields: Fields): Record<string, string> {
+  const given = [...fields].filter(([name]) => name.startsWith(contextPrefix));
+  const pairs = given.map(([name, [source = '']]) => [name.slice(contextPrefix.length), source] as const);
+  return recordOf('build-context', pairs);
 }
 
 /** Seconds: `90`, `90s`, `10m`, `1h30m`. */

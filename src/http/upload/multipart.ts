@@ -3,62 +3,61 @@ import type { Request, Response } from 'express';
 import multer, { MulterError } from 'multer';
 import { ChunkReader } from '../../lib/chunk-reader.ts';
 import { printable } from '../../lib/text.ts';
-import type { ArchiveUpload, StagedContext } from '../../model/context.ts';
+import type { ArchiveUpload } from '../../model/context.ts';
 import { KilnError } from '../../model/error.ts';
+import { maxNamedContexts } from '../../model/named-context.ts';
 import { declaredFormat } from './archive-types.ts';
-import type { Fields } from './fields.ts';
+import { contextPrefix, type Fields } from './fields.ts';
 import { mendPartHeaders } from './part-headers.ts';
 
-/** What a multipart body held. */
-export type Multipart = {
+/** What a form held besides its archives, or what came of that so far. */
+export type Form = {
   readonly fields: Fields;
-  readonly context: StagedContext | null;
   readonly dockerfile: Buffer | null;
+  /** Names of the contexts that came as files, that of the one that comes now among them. */
+  readonly archives: readonly string[];
 };
 
-/** What a form held before its context. */
-export type FormSoFar = Omit<Multipart, 'context'>;
-
-/** Takes the context; what came before it may be reason enough to refuse it unread. */
-export type StageUpload = (upload: ArchiveUpload, before: FormSoFar) => Promise<StagedContext>;
+/** Takes an archive: the context itself, `null`, or a named one. What came before it may be reason enough to refuse it unread. */
+export type TakeArchive = (name: string | null, upload: ArchiveUpload, before: Form) => Promise<unknown>;
 
 const maxDockerfileBytes = 1024 * 1024;
 /** Everything in the form but its files: what a Dockerfile's build arguments can hold, with room. */
 const maxFormBytes = 4 * 1024 * 1024;
 
+const maxFields = 600;
+/** With the context and the Dockerfile. */
+const maxFiles = 2 + maxNamedContexts;
+
 /** What may lie between two stages while the next is busy. */
 const bufferBytes = 256 * 1024;
 
 const limits: multer.Options['limits'] & { fieldArrayIndexLimit: number } = {
-  files: 2,
-  fields: 600,
-  parts: 602,
+  files: maxFiles,
+  fields: maxFields,
+  parts: maxFields + maxFiles,
   fieldSize: 65 * 1024,
-  fieldNameSize: 100,
+  fieldNameSize: 150,
   headerPairs: 20,
   fieldNestingDepth: 0,
   fieldArrayIndexLimit: 0,
 };
 
 /**
- * Reads a multipart body. The context goes into `stage` as it arrives, whether the fields come before or after it.
- * On failure nothing that was staged is left.
- * @throws KilnError MULTIPART_INVALID, MULTIPART_FIELD, and those of `stage`
+ * Reads a multipart body. Archives go into `take` as they arrive, one after the other, whether the fields come before or after
+ * them. On failure nothing is being taken any more.
+ * @throws KilnError MULTIPART_INVALID, MULTIPART_FIELD, and those of `take`
  */
-export async function readMultipart(
-  request: Request,
-  stage: StageUpload,
-  signal: AbortSignal,
-): Promise<Multipart> {
+export async function readMultipart(request: Request, take: TakeArchive, signal: AbortSignal): Promise<Form> {
   const form = new FormRequest(request);
-  const files = new FileParts(stage, form);
+  const files = new FileParts(take, form);
   const giveUp = (): void => form.fail(signal.reason);
   signal.addEventListener('abort', giveUp, { once: true });
   try {
     await runMulter(form, files);
-    return { fields: readTextFields(form.body), context: files.context, dockerfile: files.dockerfile };
+    return files.soFar();
   } catch (error) {
-    await files.discard();
+    await files.settled();
     throw toKilnError(error);
   } finally {
     signal.removeEventListener('abort', giveUp);
@@ -75,13 +74,9 @@ function runMulter(form: FormRequest, storage: FileParts): Promise<void> {
       form.pipe(parser);
     },
   };
-  const receive = multer(options).fields([
-    { name: 'context', maxCount: 1 },
-    { name: 'dockerfile', maxCount: 1 },
-  ]);
   const { promise, resolve, reject } = Promise.withResolvers<void>();
-  // Of the response multer reads nothing.
-  receive(form as unknown as Request, {} as Response, (error: unknown) => {
+  // Which files there may be, the storage knows. Of the response multer reads nothing.
+  multer(options).any()(form as unknown as Request, {} as Response, (error: unknown) => {
     if (error) reject(error);
     else resolve();
   });
@@ -136,46 +131,49 @@ class FormRequest extends EventEmitter {
 
 /** multer's storage, without storing: each file part is a stream, given on as it arrives. */
 class FileParts implements multer.StorageEngine {
-  context: StagedContext | null = null;
-  dockerfile: Buffer | null = null;
-  readonly #stage: StageUpload;
+  #dockerfile: Buffer | null = null;
+  readonly #take: TakeArchive;
   readonly #form: FormRequest;
-  readonly #received: Promise<void>[] = [];
+  /** Names of the parts. */
+  readonly #names = new Set<string>();
+  readonly #received: Promise<unknown>[] = [];
 
-  constructor(stage: StageUpload, form: FormRequest) {
-    this.#stage = stage;
+  constructor(take: TakeArchive, form: FormRequest) {
+    this.#take = take;
     this.#form = form;
   }
 
   _handleFile(_request: Request, file: Express.Multer.File, done: (error?: unknown) => void): void {
-    const bytes = new ChunkReader(file.stream, (count) => this.#form.creditFile(count));
-    const received =
-      file.fieldname === 'context'
-        ? this.#takeContext(
-            { bytes, declared: declaredFormat(file.mimetype, file.originalname) },
-            // multer has put there what came so far, and files end before the next part begins.
-            Promise.all(this.#received),
-          )
-        : this.#takeDockerfile(bytes);
+    const received = this.#receive(file);
     this.#received.push(received);
     received.then(() => done(), done);
   }
 
-  /** multer asks for it after a failure; `discard` does it. */
+  /** multer asks for it after a failure; whoever took the archives does it. */
   _removeFile(_request: Request, _file: Express.Multer.File, done: (error: Error | null) => void): void {
     done(null);
   }
 
-  /** Leaves nothing, also of what is still being received. */
-  async discard(): Promise<void> {
+  /** Also what is still being received has come to its end. */
+  async settled(): Promise<void> {
     await Promise.allSettled(this.#received);
-    await this.context?.[Symbol.asyncDispose]();
   }
 
-  async #takeContext(upload: ArchiveUpload, filesBefore: Promise<unknown>): Promise<void> {
-    await filesBefore;
-    const { dockerfile } = this;
-    this.context = await this.#stage(upload, { fields: readTextFields(this.#form.body), dockerfile });
+  soFar(): Form {
+    const archives = [...this.#names].flatMap((name) => (isContextName(name) ? [contextNameOf(name)] : []));
+    return { fields: readTextFields(this.#form.body), dockerfile: this.#dockerfile, archives };
+  }
+
+  async #receive({ fieldname: part, stream, mimetype, originalname }: Express.Multer.File): Promise<void> {
+    const isKnown = part === 'context' || part === 'dockerfile' || isContextName(part);
+    if (!isKnown || this.#names.has(part)) throw new MulterError('LIMIT_UNEXPECTED_FILE', part);
+    this.#names.add(part);
+    const bytes = new ChunkReader(stream, (count) => this.#form.creditFile(count));
+    if (part === 'dockerfile') return this.#takeDockerfile(bytes);
+    // multer has put there what came so far, and files end before the next part begins.
+    await Promise.all(this.#received);
+    const name = part === 'context' ? null : contextNameOf(part);
+    await this.#take(name, { bytes, declared: declaredFormat(mimetype, originalname) }, this.soFar());
   }
 
   async #takeDockerfile(bytes: AsyncIterable<Buffer>): Promise<void> {
@@ -189,8 +187,16 @@ class FileParts implements multer.StorageEngine {
       }
       chunks.push(chunk);
     }
-    this.dockerfile = Buffer.concat(chunks);
+    this.#dockerfile = Buffer.concat(chunks);
   }
+}
+
+function isContextName(part: string): boolean {
+  return part.startsWith(contextPrefix);
+}
+
+function contextNameOf(part: string): string {
+  return part.slice(contextPrefix.length);
 }
 
 function formTooLarge(): KilnError {
@@ -231,12 +237,12 @@ function toKilnError(error: unknown): KilnError {
 }
 
 const fieldProblems: Readonly<Record<string, string>> = {
-  LIMIT_UNEXPECTED_FILE: "files are 'context' and 'dockerfile', each at most once",
-  LIMIT_FILE_COUNT: "files are 'context' and 'dockerfile', each at most once",
+  LIMIT_UNEXPECTED_FILE: "files are 'context', 'dockerfile' and 'build-context.NAME', each at most once",
+  LIMIT_FILE_COUNT: `files are 'context', 'dockerfile' and at most ${maxNamedContexts} of 'build-context.NAME'`,
   LIMIT_FIELD_VALUE: 'a value is longer than 64 KiB',
-  LIMIT_FIELD_KEY: 'a name is longer than 100 characters',
+  LIMIT_FIELD_KEY: 'a name is longer than 150 characters',
   LIMIT_FIELD_NESTING: 'names have no brackets; give a field several times instead',
-  LIMIT_FIELD_COUNT: 'there are more than 600 fields',
-  LIMIT_PART_COUNT: 'there are more than 602 parts',
+  LIMIT_FIELD_COUNT: `there are more than ${maxFields} fields`,
+  LIMIT_PART_COUNT: `there are more than ${maxFields + maxFiles} parts`,
   MISSING_FIELD_NAME: 'a part has no name',
 };

@@ -2,22 +2,22 @@ import type { Request, Response } from 'express';
 import { ChunkReader } from '../../lib/chunk-reader.ts';
 import type { Builds } from '../../model/builds.ts';
 import type { Caller } from '../../model/caller.ts';
-import type { ArchiveUpload, StagedContext } from '../../model/context.ts';
+import type { ArchiveUpload, ContextStaging } from '../../model/context.ts';
 import { KilnError } from '../../model/error.ts';
 import type { BuildSpec } from '../../model/spec.ts';
 import type { HttpSettings } from '../settings.ts';
 import { archiveTypes, declaredFormat } from './archive-types.ts';
 import { type AnswerOptions, type Fields, joinFields, parseFields } from './fields.ts';
-import { type FormSoFar, readMultipart, type StageUpload } from './multipart.ts';
+import { type Form, readMultipart, type TakeArchive } from './multipart.ts';
 import { watchPace } from './pace.ts';
 
-/** A build request as it was received; whoever holds it owns the context. */
+/** A build request as it was received; whoever holds it owns the contexts. */
 export type ReceivedBuild = {
   readonly spec: BuildSpec;
   /** Of a matrix; undefined where it is one build. */
   readonly entries: readonly string[] | undefined;
   readonly answer: AnswerOptions;
-  readonly context: StagedContext | null;
+  readonly context: ContextStaging | null;
   readonly dockerfile: Buffer | null;
 };
 
@@ -39,17 +39,22 @@ export async function receiveBuild(
     parse(form) {
       const parsed = parseForm(form, query);
       const { spec, entries } = parsed;
-      builds.check(caller, { spec, dockerfile: form.dockerfile, ...(entries && { entries }) });
+      const { dockerfile, archives } = form;
+      builds.check(caller, { spec, dockerfile, archives, ...(entries && { entries }) });
       return parsed;
     },
-    stage: (upload) => builds.stageContext(caller, upload, linked),
+    stage: () => builds.stageContexts(caller, linked),
     signal: linked,
   };
   try {
     const fromUrl = received.parse(emptyForm);
     const body = invite(request, response);
     if (isForm) return await receiveForm(body, received);
-    return { ...fromUrl, context: await received.stage(readArchive(body)), dockerfile: null };
+    await using undo = new AsyncDisposableStack();
+    const context = undo.use(await received.stage());
+    await context.add(null, readArchive(body));
+    undo.move();
+    return { ...fromUrl, context, dockerfile: null };
   } catch (error) {
     linked.throwIfAborted();
     throw error;
@@ -59,12 +64,12 @@ export async function receiveBuild(
 /** What is done with the parts of a request as they come. */
 type Receiving = {
   /** Reads the fields that came so far and checks the build they make. */
-  parse(form: FormSoFar): ReturnType<typeof parseFields>;
-  stage(upload: ArchiveUpload): Promise<StagedContext>;
+  parse(form: Form): ReturnType<typeof parseFields>;
+  stage(): Promise<ContextStaging>;
   readonly signal: AbortSignal;
 };
 
-const emptyForm: FormSoFar = { fields: new Map(), dockerfile: null };
+const emptyForm: Form = { fields: new Map(), dockerfile: null, archives: [] };
 
 /** Asks a client for the body that waits to be asked (`Expect: 100-continue`). */
 function invite(request: Request, response: Response): Request {
@@ -78,23 +83,26 @@ function readArchive(body: Request): ArchiveUpload {
   return { bytes: new ChunkReader(body), declared: declaredFormat(type) };
 }
 
-/** What a form says before its context is checked before that is read: nobody uploads gigabytes to hear of a wrong field. */
+/** What a form says before an archive is checked before that is read: nobody uploads gigabytes to hear of a wrong field. */
 async function receiveForm(body: Request, { parse, stage, signal }: Receiving): Promise<ReceivedBuild> {
-  const stageChecked: StageUpload = async (upload, before) => {
-    parse(before);
-    return stage(upload);
-  };
-  const { context, ...form } = await readMultipart(body, stageChecked, signal);
   await using undo = new AsyncDisposableStack();
-  undo.use(context);
+  const staged: ContextStaging[] = [];
+  const take: TakeArchive = async (name, upload, before) => {
+    parse(before);
+    // With the first archive.
+    if (staged.length === 0) staged.push(undo.use(await stage()));
+    await staged[0]?.add(name, upload);
+  };
+  const form = await readMultipart(body, take, signal);
   const parsed = parse(form);
-  if (!context && !form.dockerfile) throw fileMissing();
+  const [context = null] = staged;
+  if (!context?.summary && !form.dockerfile) throw fileMissing();
   undo.move();
   return { ...parsed, context, dockerfile: form.dockerfile };
 }
 
 /** The fields of a form and those of its URL as one. @throws KilnError, those of `parseFields` */
-function parseForm({ fields, dockerfile }: FormSoFar, query: Fields): ReturnType<typeof parseFields> {
+function parseForm({ fields, dockerfile }: Form, query: Fields): ReturnType<typeof parseFields> {
   const all = joinFields(fields, query);
   if (dockerfile && all.has('dockerfile')) {
     throw new KilnError(
