@@ -28,7 +28,6 @@ export type ProvenanceRequest = {
 };
 
 export const statementType = 'https://in-toto.io/Statement/v1';
-const imageMediaType = 'application/vnd.oci.image.manifest.v1+json';
 
 /** How an image was made: an in-toto Statement v1 with SLSA provenance v1 (https://slsa.dev/spec/v1.0/provenance). */
 export function createProvenance(request: ProvenanceRequest): object {
@@ -38,7 +37,8 @@ export function createProvenance(request: ProvenanceRequest): object {
     subject: subjects.map(({ name, sha256, kind }) => ({
       name,
       digest: { sha256 },
-      ...(kind === 'image' ? { mediaType: imageMediaType } : {}),
+      // https://github.com/package-url/purl-spec: images by the digest of their manifest.
+      ...(kind === 'image' ? { uri: `pkg:oci/${name}@${encodeURIComponent(`sha256:${sha256}`)}` } : {}),
     })),
     predicateType: 'https://slsa.dev/provenance/v1',
     predicate: {
@@ -62,6 +62,6 @@ export function toDirHash(hash: string): { dirHash: string } {
 }
 
 /** Whether a subject of a statement is a file that lies beside it. */
-export function isFile({ mediaType }: { mediaType?: string | undefined }): boolean {
-  return mediaType !== imageMediaType;
+export function isFile({ uri }: { uri?: string | undefined }): boolean {
+  return uri === undefined;
 }

@@ -18,9 +18,12 @@ const statementSchema = z.looseObject({
     z.object({
       name: z.string(),
       digest: z.object({ sha256: z.string() }),
-      mediaType: z.string().optional(),
+      uri: z.string().optional(),
     }),
   ),
+  predicate: z.looseObject({
+    runDetails: z.looseObject({ metadata: z.looseObject({ finishedOn: z.string() }) }),
+  }),
 });
 export type Statement = z.infer<typeof statementSchema>;
 

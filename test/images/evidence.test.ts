@@ -16,7 +16,11 @@ import {
   verifyEvidence,
 } from '../../src/evidence/verify-evidence.ts';
 import { attachEvidence } from '../../src/images/evidence/attach-evidence.ts';
-import { type EvidenceRequest, writeEvidence } from '../../src/images/evidence/write-evidence.ts';
+import {
+  type EvidenceRequest,
+  ensureEvidence,
+  writeEvidence,
+} from '../../src/images/evidence/write-evidence.ts';
 import { writeOciLayout } from '../../src/images/oci-layout.ts';
 import { publishImages } from '../../src/images/publish/publish-images.ts';
 import { startDockerRegistry } from '../docker-registry.ts';
@@ -163,6 +167,23 @@ test('the same rebuild is told of in the same bytes', async () => {
     );
   };
   assert.deepEqual(await read(), await read());
+});
+
+test('evidence that holds stays as it was signed, also for a later operation; for other images, or damaged, it is made anew', async () => {
+  await using made = await createMade();
+  const { request } = made;
+  const later = {
+    id: '01a20abc-a334-7434-a765-000000000000',
+    started: times.ended,
+    ended: '2026-02-02T03:04:05.678Z',
+  };
+  assert.deepEqual(await ensureEvidence(request, signal), { created: times.ended });
+  assert.deepEqual(await ensureEvidence({ ...request, operation: later }, signal), { created: times.ended });
+  const other = { ...request, operation: later, dqd: `sha256:${'e'.repeat(64)}` };
+  assert.deepEqual(await ensureEvidence(other, signal), { created: later.ended });
+  await writeFile(join(request.directory, sbomName), '{}');
+  assert.deepEqual(await ensureEvidence(request, signal), { created: times.ended });
+  await verifyEvidence(request.directory, request.key.publicKey, signal);
 });
 
 test('whoever has a published image finds its evidence in the registry, by its digest, and can check it', async () => {

@@ -7,7 +7,7 @@ import { readLayoutFile } from '../../evidence/layout-file.ts';
 import { createProvenance, type Subject } from '../../evidence/provenance.ts';
 import type { SigningKey } from '../../evidence/signing-key.ts';
 import { createSbom } from '../../evidence/spdx.ts';
-import { provenanceName, sbomName } from '../../evidence/verify-evidence.ts';
+import { provenanceName, sbomName, verifyEvidence } from '../../evidence/verify-evidence.ts';
 import { replaceFile } from '../../lib/files.ts';
 import { hashFile } from '../../lib/hash.ts';
 import { KilnError } from '../../model/error.ts';
@@ -48,28 +48,47 @@ const maxStatusBytes = 32 * 1024 * 1024;
 const programs = ['buildkitd', 'buildctl', 'runc'];
 
 /**
+ * The evidence of an image: what is there and holds for the same images stays, as what was published refers to it; else it is written.
+ * @returns when the images were made, in RFC 3339, as the evidence says
+ * @throws as `writeEvidence`
+ */
+export async function ensureEvidence(
+  request: EvidenceRequest,
+  signal: AbortSignal,
+): Promise<{ readonly created: string }> {
+  const there = await readCreated(request, signal);
+  if (there !== null) return { created: there };
+  await writeEvidence(request, signal);
+  return { created: request.operation.ended };
+}
+
+async function readCreated(request: EvidenceRequest, signal: AbortSignal): Promise<string | null> {
+  try {
+    const { subject, predicate } = await verifyEvidence(request.directory, request.key.publicKey, signal);
+    const told = new Map(subject.map(({ name, digest }) => [name, digest.sha256]));
+    const same = imagesOf(request).every(({ name, sha256 }) => told.get(name) === sha256);
+    return same ? predicate.runDetails.metadata.finishedOn : null;
+  } catch (error) {
+    signal.throwIfAborted();
+    if (KilnError.from(error).code !== 'EVIDENCE_INVALID') throw error;
+    return null;
+  }
+}
+
+/**
  * Writes beside a VM image what is in it (an SBOM) and, signed, how it was made: by what, of what, and the sha256 of each file and image.
  * The same request writes the same bytes.
  * @throws KilnError INFRA where the ctr image is not what it should be; the signal's reason on abort
  */
 export async function writeEvidence(request: EvidenceRequest, signal: AbortSignal): Promise<void> {
-  const { entry, version, directory, ctr, dqd, operation, installation, key } = request;
+  const { entry, version, directory, operation, installation, key } = request;
   const sbom = await describeContents(request, signal);
   await replaceFile(join(directory, sbomName), `${JSON.stringify(sbom, null, 1)}\n`);
-  const image = (kind: PublishedKind, digest: string): Subject => ({
-    name: versionTagOf(kind, entry.name, version),
-    sha256: digest.replace('sha256:', ''),
-    kind: 'image',
-  });
   const files = [...request.files, sbomName].map(async (name): Promise<Subject> => {
     return { name, sha256: await hashFile(join(directory, name), signal), kind: 'file' };
   });
   const statement = createProvenance({
-    subjects: [
-      ...(await Promise.all(files)),
-      image('ctr', ctr.digest),
-      ...(dqd === null ? [] : [image('dqd', dqd)]),
-    ],
+    subjects: [...(await Promise.all(files)), ...imagesOf(request)],
     parameters: { entry: entry.name, version, ...request.parameters },
     dependencies: await resolveDependencies(entry, {
       imagesDirectory: request.imagesDirectory,
@@ -79,6 +98,15 @@ export async function writeEvidence(request: EvidenceRequest, signal: AbortSigna
   });
   const envelope = signEnvelope(Buffer.from(JSON.stringify(statement)), inTotoPayloadType, key);
   await replaceFile(join(directory, provenanceName), `${JSON.stringify(envelope)}\n`);
+}
+
+function imagesOf({ entry, version, ctr, dqd }: EvidenceRequest): Subject[] {
+  const image = (kind: PublishedKind, digest: string): Subject => ({
+    name: versionTagOf(kind, entry.name, version),
+    sha256: digest.replace('sha256:', ''),
+    kind: 'image',
+  });
+  return [image('ctr', ctr.digest), ...(dqd === null ? [] : [image('dqd', dqd)])];
 }
 
 async function describeContents(
