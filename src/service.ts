@@ -125,7 +125,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
       buildRoomBytes,
     }),
   );
-  await recoverBuilds({ store, buildsDirectory: folders.builds, retention, logger });
+  const left = await recoverBuilds({ store, buildsDirectory: folders.builds, retention, logger });
 
   const host = await prepareHost(config, { ...options, sealsDirectory: folders.seals });
   const { catalog, kept, networkPrograms } = host;
@@ -259,6 +259,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     }),
   });
   undo.defer(() => operations.close());
+  await builds.resume(left);
   scheduler.start();
 
   const hosts = config.KILN_HOSTS;

@@ -1,10 +1,11 @@
 import { v7 as uuid } from 'uuid';
-import { shareContext } from '../context/share-context.ts';
 import type { WarmVm } from '../guest/warm-vm.ts';
+import { syncFolder } from '../lib/files.ts';
 import { type BuildRecord, type EntrySummary, phases } from '../model/build.ts';
 import type { Lease } from '../pool/pool.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
 import type { AcceptedBuild } from './accepted-build.ts';
+import { keepInput } from './build-input.ts';
 import type { SealedRequest } from './check-request.ts';
 import { Journal, type JournalOptions } from './journal.ts';
 import { requestFor } from './request-vm.ts';
@@ -12,7 +13,7 @@ import { requestFor } from './request-vm.ts';
 /** A request that was checked, with what all builds of it have in common. */
 export type AcceptedRequest = SealedRequest & Pick<BuildRecord, 'tenant' | 'matrix'>;
 
-/** A build that is in the store: it owns its context, its files and its VM. */
+/** A build that is in the store: it owns its files and its VM. */
 export type BegunBuild = AcceptedBuild & {
   readonly cancel: AbortController;
   /** Aborts when it is cancelled, or the service ends its builds. */
@@ -20,7 +21,8 @@ export type BegunBuild = AcceptedBuild & {
 };
 
 /**
- * Begins a build by each of the entries: all of them or, where one cannot be had, none. Owns the context from the call on.
+ * Begins a build by each of the entries: all of them or, where one cannot be had, none. What they were asked is on the disk, and they are
+ * in the store and in the line, when this resolves. Owns the context from the call on.
  * @throws KilnError NO_CAPACITY, STORAGE_FULL
  */
 export async function acceptBuilds(
@@ -30,24 +32,28 @@ export async function acceptBuilds(
   stopping: AbortSignal,
 ): Promise<BegunBuild[]> {
   await using undo = new AsyncDisposableStack();
-  const contexts = request.context ? shareContext(request.context, entries.length) : [];
-  for (const context of contexts) undo.use(context);
-  const builds: BegunBuild[] = [];
-  for (const [index, entry] of entries.entries()) {
+  // Each build has a name of its own of the image.
+  await using _context = request.context;
+  const journals: Journal[] = [];
+  for (const entry of entries) {
     const journal = await Journal.open(newRecord(request, entry), options);
     undo.defer(() => journal.discard());
+    await keepInput(journal.directory, request);
+    journals.push(journal);
+  }
+  await syncFolder(options.buildsDirectory);
+  const builds: BegunBuild[] = [];
+  for (const journal of journals) {
     const cancel = new AbortController();
     const signal = AbortSignal.any([cancel.signal, stopping]);
     const lease = options.scheduler.enter(requestFor(journal, signal));
     // It may be refused while nobody waits for it yet.
     lease.catch(() => undefined);
     undo.defer(() => leave(lease, cancel));
-    const { dockerfile, sources } = request;
-    const context = contexts[index] ?? null;
-    builds.push({ journal, context, sources, dockerfile, lease, cancel, signal });
+    builds.push({ journal, lease, cancel, signal });
   }
-  // Last: a build that is in the store has all its files.
-  await options.store.insert(...builds.map(({ journal }) => journal.record));
+  // Last, and with nothing between: a build that is in the store has all its files, and the store has them in the order of the line.
+  await options.store.insert(...journals.map(({ record }) => record));
   undo.move();
   return builds;
 }

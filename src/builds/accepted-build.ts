@@ -2,20 +2,14 @@ import type { ArtifactStore } from '../artifacts/artifact-store.ts';
 import type { WarmVm } from '../guest/warm-vm.ts';
 import type { DiskBudget } from '../host/disk-budget.ts';
 import type { Logger } from '../lib/logger.ts';
-import type { SealedContexts } from '../model/context.ts';
-import type { BuildSpec } from '../model/spec.ts';
 import type { Lease } from '../pool/pool.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
 import type { Journal } from './journal.ts';
 import type { Retention } from './retention.ts';
 
-/** One accepted build and what it was given. */
+/** One accepted build; what it was asked is in its folder. */
 export type AcceptedBuild = {
   readonly journal: Journal;
-  readonly context: SealedContexts | null;
-  /** Where named contexts that are no archives come from. */
-  readonly sources: BuildSpec['buildContexts'];
-  readonly dockerfile: Buffer | null;
   /** Its VM, once the line has one for it. */
   readonly lease: Promise<Lease<WarmVm>>;
 };

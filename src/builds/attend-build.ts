@@ -14,8 +14,8 @@ export function attendBuild(
       try {
         await cancel(caller, id, 'The client went away.');
       } catch (error) {
-        // The usual end: the client waited until the build's, after which even its record may be removed.
-        if (['BUILD_TERMINAL', 'NOT_FOUND'].includes(KilnError.from(error).code)) return;
+        // The usual end: the client waited until the build's, after which even its record may be removed; or the service stops.
+        if (['BUILD_TERMINAL', 'NOT_FOUND', 'DRAINING'].includes(KilnError.from(error).code)) return;
         logger.error({ error, build: id }, 'a build whose client went away could not be cancelled');
       }
     },

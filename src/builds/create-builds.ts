@@ -24,6 +24,8 @@ import { checkEntries, checkWithoutContext, type RequestRules, sealRequest } fro
 import { createMatrixDescription } from './describe-matrix.ts';
 import type { Journal, JournalOptions } from './journal.ts';
 import { Receptions } from './receptions.ts';
+import type { LeftBuild } from './recover-builds.ts';
+import { resumeBuilds } from './resume-builds.ts';
 import type { Retention } from './retention.ts';
 import { runBuild } from './run-build.ts';
 
@@ -53,9 +55,11 @@ type ActiveBuild = {
 const maxPageBytes = 4 * 1024 * 1024;
 
 export type RunningBuilds = Builds & {
-  /** Refuses new builds and those that wait; resolves when the running ones have ended. */
+  /** Goes on with what an earlier run of the service left, in this order. Before any other build. */
+  resume(left: readonly LeftBuild[]): Promise<void>;
+  /** Refuses new builds, leaves those that wait to the next start; resolves when the running ones have ended. */
   drain(): Promise<void>;
-  /** Ends the running builds. */
+  /** Ends the running builds: those that may be run again are left to the next start, too. */
   abort(): void;
 };
 
@@ -189,11 +193,19 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
       requireRole(caller, 'build');
       const running = active.get(id);
       const { state } = await getRecord(caller, id);
-      if (!running || isTerminal(state))
+      if (isTerminal(state))
         throw new KilnError('BUILD_TERMINAL', `Build ${id} has ended already: ${state}.`);
+      if (!running || running.journal.paused) throw outlives(id);
       running.cancel.abort(new KilnError('CANCELLED', reason));
       const { done } = running;
-      return waitForCancelled(`Build ${id}`, { done, get: () => getRecord(caller, id) });
+      return waitForCancelled(`Build ${id}`, {
+        done,
+        async get() {
+          // It may have been paused in the same moment.
+          if (running.journal.paused) throw outlives(id);
+          return getRecord(caller, id);
+        },
+      });
     },
 
     attend: (caller, id) => attendBuild(caller, id, { cancel: builds.cancel, logger }),
@@ -228,6 +240,9 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
     catalog: (_caller) => fleet.list(),
     readiness: () => options.readiness(draining),
 
+    async resume(left) {
+      for (const build of await resumeBuilds(left, options, stopping.signal)) run(build);
+    },
     async drain() {
       draining = true;
       scheduler.refuseAll();
@@ -247,6 +262,11 @@ function reasonForNone({ state, spec }: BuildRecord): string {
 
 function noSuchBuild(): KilnError {
   return new KilnError('NOT_FOUND', 'There is no build with this id.');
+}
+
+function outlives(id: string): KilnError {
+  const message = `The service is stopping; build ${id} goes on after its next start, and can be cancelled then.`;
+  return new KilnError('DRAINING', message);
 }
 
 /** One of several may end by itself before it is cancelled. */

@@ -2,7 +2,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Verdict } from '../model/build.ts';
 import { KilnError } from '../model/error.ts';
 import type { RunDependencies } from './accepted-build.ts';
-import type { Journal, Used } from './journal.ts';
+import type { Used } from './attempts.ts';
+import type { Journal } from './journal.ts';
 
 /** How a build ended, and what its last run came to. */
 export type Ending = Used & { readonly verdict: Verdict };

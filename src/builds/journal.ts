@@ -8,17 +8,11 @@ import {
   createBuildFiles,
   reopenBuildFiles,
 } from '../logs/build-files.ts';
-import {
-  type Attempt,
-  type BuildRecord,
-  type EgressDestination,
-  isTerminal,
-  type Phase,
-  type Verdict,
-} from '../model/build.ts';
+import { type BuildRecord, isTerminal, type Phase, type Verdict } from '../model/build.ts';
 import { KilnError } from '../model/error.ts';
 import type { BuildEvent } from '../model/event.ts';
 import { type BuildStore, endRecord } from '../store/build-store.ts';
+import { endAttempt, type Lost, type Used } from './attempts.ts';
 
 /** `Omit` that keeps the members of a union apart. */
 type WithoutTime<Event> = Event extends BuildEvent ? Omit<Event, 'at'> : never;
@@ -31,12 +25,6 @@ export type JournalOptions = {
   readonly maxLogBytes: number;
   readonly logger: Logger;
 };
-
-/** What a run in a VM came to: seconds of the time that the build may take, and where it connected to. */
-export type Used = { readonly seconds: number; readonly egress: readonly EgressDestination[] };
-
-/** Why an attempt was no good. */
-export type Lost = NonNullable<Attempt['error']>;
 
 /**
  * The one writer of a build: its record in the store, its events, its plain log. Writes happen in the order they were asked
@@ -53,6 +41,7 @@ export class Journal {
   #lost: KilnError | null = null;
   #saidLost = false;
   #ended = false;
+  #paused = false;
 
   private constructor(record: BuildRecord, files: BuildFiles, options: JournalOptions) {
     this.#record = record;
@@ -96,6 +85,16 @@ export class Journal {
     }
   }
 
+  /** Of the build: its log, its events, its input. */
+  get directory(): string {
+    return join(this.#options.buildsDirectory, this.#record.id);
+  }
+
+  /** Whether the service leaves it to its next start. */
+  get paused(): boolean {
+    return this.#paused;
+  }
+
   get record(): BuildRecord {
     return this.#record;
   }
@@ -108,7 +107,7 @@ export class Journal {
   /** Of a build that was not begun: leaves nothing of it. Never rejects, as it would hide why the build was not begun. */
   async discard(): Promise<void> {
     await this.close().catch(() => undefined);
-    await removeQuietly(join(this.#options.buildsDirectory, this.#record.id));
+    await removeQuietly(this.directory);
   }
 
   /** Ends the files as they are. */
@@ -208,8 +207,7 @@ export class Journal {
   /** The attempt was no good: its log ends, and the build is queued for another. */
   async tryAgain(error: Lost, used: Used): Promise<void> {
     this.#refuseAtEnd();
-    const directory = join(this.#options.buildsDirectory, this.#record.id);
-    this.files = await addAttempt(directory, this.files);
+    this.files = await addAttempt(this.directory, this.files);
     await this.#queueAgain(error, used);
   }
 
@@ -229,6 +227,7 @@ export class Journal {
   /** Leaves the build as it is, for the next start of the service. Never rejects, as nobody could do anything about it. */
   async pause(message: string): Promise<void> {
     this.#ending = true;
+    this.#paused = true;
     await this.#append({ type: 'paused', message }).catch(() => undefined);
     await this.close().catch(() => undefined);
   }
@@ -267,16 +266,6 @@ export class Journal {
     if (this.#ending)
       throw new Error(`Build ${this.#record.id} ends; nothing of it is written down any more.`);
   }
-}
-
-/** The last one, where it has not ended yet. */
-function endAttempt(
-  attempts: readonly Attempt[],
-  { seconds, error }: Pick<Attempt, 'seconds' | 'error'>,
-): readonly Attempt[] {
-  const last = attempts.at(-1);
-  if (!last || last.ended !== null) return attempts;
-  return [...attempts.slice(0, -1), { ...last, ended: new Date().toISOString(), seconds, error }];
 }
 
 function pick(record: BuildRecord, names: readonly (keyof BuildRecord)[]): Partial<BuildRecord> {

@@ -10,3 +10,8 @@ const maxAttempts = 2;
 export function mayRunAgain({ spec, attempts }: Pick<BuildRecord, 'spec' | 'attempts'>): boolean {
   return spec.retry === 'infra' && attempts.length < maxAttempts;
 }
+
+/** Whether the next start of the service goes on with a build that has not ended. */
+export function outlivesService(record: Pick<BuildRecord, 'state' | 'spec' | 'attempts'>): boolean {
+  return record.state === 'queued' || mayRunAgain(record);
+}

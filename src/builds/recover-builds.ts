@@ -1,11 +1,27 @@
 import { join } from 'node:path';
 import type { Logger } from '../lib/logger.ts';
-import { endBuildFiles } from '../logs/build-files.ts';
-import type { BuildRecord, Verdict } from '../model/build.ts';
+import { endBuildFiles, findLastWrite } from '../logs/build-files.ts';
+import { type BuildRecord, isTerminal, type Verdict } from '../model/build.ts';
 import type { BuildEvent } from '../model/event.ts';
-import type { BuildStore } from '../store/build-store.ts';
+import { type BuildStore, endRecord } from '../store/build-store.ts';
+import type { Lost, Used } from './attempts.ts';
+import { hasInput, removeInput } from './build-input.ts';
+import { mayRunAgain, outlivesService } from './may-run-again.ts';
 import { reportEnd } from './report-end.ts';
 import type { Retention } from './retention.ts';
+
+/** A build that goes on, and what became of the attempt that ran when the service died; null where none did. */
+export type LeftBuild = {
+  readonly record: BuildRecord;
+  readonly lost: { readonly error: Lost; readonly used: Used } | null;
+};
+
+export type RecoverOptions = {
+  readonly store: BuildStore;
+  readonly buildsDirectory: string;
+  readonly retention: Pick<Retention, 'ended'>;
+  readonly logger: Logger;
+};
 
 /** Far more than can have been ending when an earlier run died. */
 const recentBuilds = 200;
@@ -13,34 +29,60 @@ const recentBuilds = 200;
 const maxPageBytes = 4 * 1024 * 1024;
 
 /**
- * A build that an earlier run of the service left unfinished never ends by itself: it is interrupted, in record and events.
- * Where that run died between the end of a record and the last event, the event is added.
+ * What an earlier run of the service left unfinished: builds that waited, and those that ran and may run once more, are told, in the order
+ * of the line, the latter first as they were served before. All others end here, as interrupted. Where that run died between the end of a
+ * record and the last event, the event is added.
  * @param options.retention Opened before, as it makes the room that this needs: the disk may have been full when that run ended.
  */
-export async function recoverBuilds(options: {
-  store: BuildStore;
-  buildsDirectory: string;
-  retention: Pick<Retention, 'ended'>;
-  logger: Logger;
-}): Promise<void> {
+export async function recoverBuilds(options: RecoverOptions): Promise<LeftBuild[]> {
   const at = new Date().toISOString();
-  const verdict: Verdict = {
-    state: 'interrupted',
-    exitCode: null,
+  const left: LeftBuild[] = [];
+  const unfinished = await options.store.listUnfinished();
+  for (const record of unfinished) {
+    if (await goesOn(record, options)) left.push(await describeLeft(record, options));
+    else await interrupt(record, at, options);
+  }
+  const seen = new Set(unfinished.map(({ id }) => id));
+  for await (const record of listRecent(options.store))
+    if (!seen.has(record.id) && isTerminal(record.state)) await endEvents(record, at, options);
+  const { ran, waited } = Object.groupBy(left, ({ lost }) => (lost ? 'ran' : 'waited'));
+  return [...(ran ?? []), ...(waited ?? [])];
+}
+
+/** Builds of earlier kilns left no input; nor did those whose files a power failure took. */
+async function goesOn(record: BuildRecord, { buildsDirectory }: RecoverOptions): Promise<boolean> {
+  const directory = join(buildsDirectory, record.id);
+  return outlivesService(record) && (await hasInput(directory)) && (await findLastWrite(directory)) !== null;
+}
+
+async function describeLeft(record: BuildRecord, { buildsDirectory }: RecoverOptions): Promise<LeftBuild> {
+  const last = record.attempts.at(-1);
+  if (record.state === 'queued' || !last) return { record, lost: null };
+  const lastWrite = await findLastWrite(join(buildsDirectory, record.id));
+  const error: Lost = {
     code: 'INFRA',
-    message: 'The service stopped while this build ran; send it again.',
+    message: 'The service stopped while this build ran. Running it once more in another VM.',
   };
-  const interrupted = await options.store.interruptUnfinished(verdict, at);
-  const ended = new Set<string>();
-  for (const record of interrupted) {
-    reportEnd(options.logger, record);
-    await endEvents(record, at, options);
-    options.retention.ended(record);
-    ended.add(record.id);
-  }
-  for await (const record of listRecent(options.store)) {
-    if (!ended.has(record.id)) await endEvents(record, at, options);
-  }
+  // Nobody was there to note it; a clock that was set back must not give time.
+  const seconds = Math.max(0, ((lastWrite ?? 0) - Date.parse(last.started)) / 1000);
+  return { record, lost: { error, used: { seconds, egress: [] } } };
+}
+
+async function interrupt(record: BuildRecord, at: string, options: RecoverOptions): Promise<void> {
+  const verdict: Verdict = { state: 'interrupted', exitCode: null, code: 'INFRA', message: explain(record) };
+  const ended = endRecord(record, verdict, at);
+  await options.store.update(ended);
+  reportEnd(options.logger, ended);
+  await endEvents(ended, at, options);
+  options.retention.ended(ended);
+}
+
+function explain(record: BuildRecord): string {
+  if (record.state === 'running' && record.spec.retry === 'never')
+    return 'The service stopped while this build ran, which was to run at most once; send it again.';
+  if (record.state === 'running' && !mayRunAgain(record))
+    return 'The service stopped while this build ran for the last time; send it again.';
+  return 'The service stopped before this build had ended; send it again.';
 }
 
 /** Page by page: a record may be as large as the build arguments it names. */
@@ -64,9 +106,10 @@ async function* listRecent(store: BuildStore): AsyncGenerator<BuildRecord> {
 async function endEvents(
   { id, times, verdict }: BuildRecord,
   at: string,
-  { buildsDirectory, logger }: { buildsDirectory: string; logger: Logger },
+  { buildsDirectory, logger }: RecoverOptions,
 ): Promise<void> {
   if (!verdict) return;
+  await removeInput(join(buildsDirectory, id));
   const event: BuildEvent = { at: times.finished ?? at, type: 'verdict', verdict };
   try {
     await endBuildFiles(join(buildsDirectory, id), event);

@@ -14,6 +14,11 @@ export function reportRetry(logger: Logger, build: string, error: KilnError): vo
   logger.warn({ build, code: error.code, error }, 'a build lost its VM and is run once more');
 }
 
+/** The service ends and the build does not. */
+export function reportPause(logger: Logger, { id, state }: BuildRecord): void {
+  logger.info({ build: id, state }, 'a build goes on after the next start');
+}
+
 /** Where buildctl stopped reading, the rest of the log is missing: the record says so, and not why. */
 export function reportLostHistory(logger: Logger, build: string, error: unknown): void {
   logger.warn({ build, error }, 'the history of a build could not be read to its end');

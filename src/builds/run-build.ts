@@ -2,10 +2,11 @@ import { TimeLimit } from '../lib/abort.ts';
 import type { BuildRecord, Verdict } from '../model/build.ts';
 import { KilnError } from '../model/error.ts';
 import type { AcceptedBuild, RunDependencies } from './accepted-build.ts';
+import { removeInput } from './build-input.ts';
 import { type Ending, finishBuild } from './finish-build.ts';
 import type { Journal } from './journal.ts';
-import { mayRunAgain } from './may-run-again.ts';
-import { reportEnd, reportFailure, reportRetry } from './report-end.ts';
+import { mayRunAgain, outlivesService } from './may-run-again.ts';
+import { reportEnd, reportFailure, reportPause, reportRetry } from './report-end.ts';
 import { requestFor } from './request-vm.ts';
 import { type FinishedRun, runInVm } from './run-in-vm.ts';
 import { verdictOfError, verdictOfExit } from './verdict.ts';
@@ -19,14 +20,24 @@ export async function runBuild(
   deps: RunDependencies,
   signal: AbortSignal,
 ): Promise<void> {
+  const { journal } = build;
   const ending = await findEnding(build, deps, signal);
-  await build.context?.[Symbol.asyncDispose]();
-  await finishBuild(build.journal, ending, deps);
-  reportEnd(deps.logger, build.journal.record);
+  if (ending === 'paused') {
+    reportPause(deps.logger, journal.record);
+    await journal.pause(describePause(journal.record));
+    return;
+  }
+  await finishBuild(journal, ending, deps);
+  await removeInput(journal.directory);
+  reportEnd(deps.logger, journal.record);
 }
 
-/** Never rejects: whatever goes wrong is a verdict, too. */
-async function findEnding(build: AcceptedBuild, deps: RunDependencies, signal: AbortSignal): Promise<Ending> {
+/** Never rejects: whatever goes wrong is a verdict, too, but for the end of the service, which a build outlives. */
+async function findEnding(
+  build: AcceptedBuild,
+  deps: RunDependencies,
+  signal: AbortSignal,
+): Promise<Ending | 'paused'> {
   const { journal } = build;
   let used = { seconds: 0, egress: [] as Ending['egress'] };
   try {
@@ -43,9 +54,15 @@ async function findEnding(build: AcceptedBuild, deps: RunDependencies, signal: A
       coming = deps.scheduler.enterAgain(requestFor(journal, signal));
     }
   } catch (error) {
+    if (KilnError.from(error).code === 'DRAINING' && outlivesService(journal.record)) return 'paused';
     reportFailure(deps.logger, journal.record.id, error);
     return { verdict: verdictOfError(error), ...used };
   }
+}
+
+function describePause({ id, state }: BuildRecord): string {
+  const how = state === 'queued' ? 'it stays in the line and runs' : 'it is run once more';
+  return `The service is stopping; ${how} after the next start: GET /v1/builds/${id}`;
 }
 
 function lostVm({ message }: KilnError): { code: 'INFRA'; message: string } {

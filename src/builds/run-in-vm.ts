@@ -9,6 +9,7 @@ import { normalizeName } from '../model/named-context.ts';
 import type { Lease } from '../pool/pool.ts';
 import type { BlankDisk } from '../vm/vm.ts';
 import type { AcceptedBuild, RunDependencies } from './accepted-build.ts';
+import { type BuildInput, readInput } from './build-input.ts';
 import { reportLostHistory } from './report-end.ts';
 
 /** What one VM did for a build: where it connected to, and what came of it. */
@@ -71,6 +72,7 @@ async function runInGuest(
 ): Promise<FinishedRun> {
   const { journal } = build;
   const { output } = journal.record.spec;
+  const input = await readInput(journal.directory);
   const over = new AbortController();
   void vm.gone.then((reason) =>
     over.abort(new KilnError('INFRA', `The VM of this build went away: ${reason}`)),
@@ -78,10 +80,10 @@ async function runInGuest(
   const linked = AbortSignal.any([signal, over.signal]);
   await begin(build, vm);
   // The guest's program waits for its disks, so they are plugged in while it starts.
-  const plugged = plugDisks(build, { vm, maxArtifactBytes: deps.maxArtifactBytes }, linked);
+  const plugged = plugDisks(build, { vm, input, maxArtifactBytes: deps.maxArtifactBytes }, linked);
   plugged.catch((error: unknown) => over.abort(error));
   try {
-    const result = await runProgram(build, { vm, logger: deps.logger }, linked);
+    const result = await runProgram(build, { vm, input, logger: deps.logger }, linked);
     for (const warning of result.warnings) await journal.warn(warning);
     const artifactDisk = await plugged;
     await journal.reach('buildFinished', { imageDigest: result.imageDigest });
@@ -98,11 +100,12 @@ async function runInGuest(
 }
 
 function runProgram(
-  { journal, context, sources, dockerfile }: AcceptedBuild,
-  { vm, logger }: { vm: WarmVm; logger: Logger },
+  { journal }: AcceptedBuild,
+  { vm, input, logger }: { vm: WarmVm; input: BuildInput; logger: Logger },
   signal: AbortSignal,
 ): Promise<BuildctlResult> {
   const { spec } = journal.record;
+  const { context, sources, dockerfile } = input;
   return runBuildctl(
     vm.program,
     {
@@ -140,8 +143,8 @@ const artifactSerial = 'artifact';
 
 /** Gives the guest its context and, where an artifact is asked for, an empty disk for that. */
 async function plugDisks(
-  { journal, context }: AcceptedBuild,
-  { vm, maxArtifactBytes }: { vm: WarmVm; maxArtifactBytes: number },
+  { journal }: AcceptedBuild,
+  { vm, input: { context }, maxArtifactBytes }: { vm: WarmVm; input: BuildInput; maxArtifactBytes: number },
   signal: AbortSignal,
 ): Promise<BlankDisk | null> {
   if (context) await vm.plugFile({ serial: contextSerial, source: context.path }, signal);

@@ -78,7 +78,17 @@ async function sendBuild(
 ): Promise<void> {
   await send({ part: { $case: 'accepted', value: toBuildRecord(record) } });
   const items = await builds.watch(caller, record.id, { logOffset: 0, eventOffset: 0, follow: true, signal });
-  for await (const item of items) await send({ part: toPart(item) });
+  let ended = false;
+  for await (const item of items) {
+    await send({ part: toPart(item) });
+    ended = item.kind === 'event' && item.event.type === 'verdict';
+  }
+  if (!ended) throw outlivesCall(`Build ${record.id}`);
+}
+
+/** The end of the service is not that of the build: a call that ended with OK would say so. */
+function outlivesCall(what: string): KilnError {
+  return new KilnError('DRAINING', `The service is stopping; ${what} goes on after its next start.`);
 }
 
 /** Log and events of all its builds as they come, each with the build it is of. */
@@ -92,7 +102,9 @@ async function sendMatrix(
   const watched = matrix.builds.map(async ({ id }) => ofBuild(id, await builds.watch(caller, id, range)));
   for await (const { id, item } of mergeIterables(await Promise.all(watched)))
     await send({ part: toPart(item), buildId: id });
-  await send({ part: { $case: 'matrix', value: toMatrix(await builds.matrix(caller, matrix.id)) } });
+  const ended = await builds.matrix(caller, matrix.id);
+  await send({ part: { $case: 'matrix', value: toMatrix(ended) } });
+  if (ended.state === 'running') throw outlivesCall(`matrix ${matrix.id}`);
 }
 
 async function* ofBuild(

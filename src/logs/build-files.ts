@@ -1,4 +1,4 @@
-import { mkdir, open, truncate } from 'node:fs/promises';
+import { mkdir, open, stat, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import { exists, removeQuietly } from '../lib/files.ts';
 import { readEvent } from '../model/earlier-forms.ts';
@@ -71,6 +71,16 @@ export async function openBuildFiles(directory: string): Promise<BuildFiles> {
     earlier: earlier.toReversed(),
     events: await openBuildEvents(directory),
   };
+}
+
+/** When something was last written of a build, in ms since 1970; null where its events are gone. */
+export async function findLastWrite(directory: string): Promise<number | null> {
+  let last: number | null = null;
+  for (let path = eventsPath(directory), attempt = 1; await exists(path); attempt += 1) {
+    last = Math.max(last ?? 0, (await stat(path)).mtimeMs);
+    path = logPath(directory, attempt);
+  }
+  return last;
 }
 
 async function openLogs(directory: string, most: number): Promise<AppendFile[]> {

@@ -98,8 +98,9 @@ async function* watchAttempts(
       return;
     }
   } finally {
-    // A source that waits for its file to grow would go on waiting.
+    // A source that waits for its file to grow would go on waiting, and one that does not would keep it open.
     left.abort();
+    void events.return().catch(() => undefined);
   }
 }
 

@@ -96,6 +96,16 @@ export class Scheduler<V extends PooledVm> {
     return this.#wait(request, true);
   }
 
+  /**
+   * For a build that was in line when an earlier run of the service ended: it is not refused now, however long the line is.
+   * @throws KilnError as `enter`, but for NO_CAPACITY
+   */
+  enterAsBefore(request: VmRequest): Promise<Lease<V>> {
+    request.signal.throwIfAborted();
+    if (this.#refusal) throw this.#refusal;
+    return this.#wait(request, false);
+  }
+
   /** VMs of this entry are made from another image from now on: nobody gets one of the old. */
   renew(entry: string): void {
     this.#pools.get(entry)?.renew();
@@ -112,7 +122,7 @@ export class Scheduler<V extends PooledVm> {
     );
   }
 
-  /** Refuses newcomers and whoever waits. */
+  /** Refuses newcomers, and sends away whoever waits. */
   refuseAll(): void {
     const message = 'The service is stopping; send the build again in a moment.';
     this.#refusal = new KilnError('DRAINING', message);

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import type { Kysely } from 'kysely';
+import { type Kysely, sql } from 'kysely';
 import {
   type Artifact,
   type BuildRecord,
@@ -33,8 +33,8 @@ export type BuildStore = AsyncDisposable & {
   }): Promise<BuildPage>;
   /** The builds of a matrix in the order they were made; none where there is no such matrix. */
   listMatrix(tenant: string, matrix: string): Promise<BuildRecord[]>;
-  /** Ends what an earlier run left queued or running; returns those records as they are now. */
-  interruptUnfinished(verdict: Verdict, at: string): Promise<BuildRecord[]>;
+  /** What is queued or running, in the order in which it was inserted. */
+  listUnfinished(): Promise<BuildRecord[]>;
 
   /** Builds whose files are kept: those that wait or run, then those that ended, in that order. */
   listKept(): Promise<KeptFiles[]>;
@@ -91,8 +91,11 @@ export function createBuildStore(db: Kysely<Tables>): BuildStore {
       const own = db.selectFrom('build').select('record').where('tenant', '=', tenant);
       return (await settle(own.where('matrix', '=', matrix).orderBy('id').execute())).map(parse);
     },
-    interruptUnfinished: (verdict, at) =>
-      settle(db.transaction().execute((transaction) => interruptUnfinished(transaction, verdict, at))),
+    async listUnfinished() {
+      const open = db.selectFrom('build').select('record').where('state', 'in', unfinished);
+      // Not by id, which is a time of a clock that may have been set back.
+      return (await settle(open.orderBy(sql`rowid`).execute())).map(parse);
+    },
     ...keptQueries(db),
     [Symbol.asyncDispose]: () => db.destroy(),
   };
@@ -167,18 +170,6 @@ async function readPage(
     builds.push(parse(row));
   }
   return { builds, more: false };
-}
-
-async function interruptUnfinished(db: Kysely<Tables>, verdict: Verdict, at: string): Promise<BuildRecord[]> {
-  const rows = await db
-    .selectFrom('build')
-    .select('record')
-    .where('state', 'in', unfinished)
-    .orderBy('id')
-    .execute();
-  const ended = rows.map((row) => endRecord(parse(row), verdict, at));
-  for (const record of ended) await update(db, record);
-  return ended;
 }
 
 function parse({ record }: { record: string }): BuildRecord {

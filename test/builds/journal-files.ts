@@ -1,4 +1,6 @@
+import assert from 'node:assert/strict';
 import type { Journal } from '../../src/builds/journal.ts';
+import type { BuildRecord } from '../../src/model/build.ts';
 import type { BuildEvent } from '../../src/model/event.ts';
 
 /** What a build said that has ended. */
@@ -16,4 +18,15 @@ export async function readEvents({ files }: Journal): Promise<BuildEvent[]> {
   const chunks = await Array.fromAsync(files.events.read({ offset: 0, follow: true, signal }));
   const lines = Buffer.concat(chunks).toString().trimEnd().split('\n');
   return lines.map((line): BuildEvent => JSON.parse(line));
+}
+
+/** One for each VM; all but the last were lost. */
+export function assertAttempts(
+  { attempts }: BuildRecord,
+  { vms, paused = false }: { vms: number; paused?: boolean },
+): void {
+  assert.deepEqual(
+    attempts.map(({ number, ended, error }) => [number, ended !== null, error?.code ?? null]),
+    Array.from({ length: vms }, (_, index) => [index + 1, !paused, index + 1 < vms ? 'INFRA' : null]),
+  );
 }

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdir, rm } from 'node:fs/promises';
+import { readdir, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { createBuilds, type RunningBuilds } from '../../src/builds/create-builds.ts';
@@ -69,8 +69,13 @@ async function stage(builds: RunningBuilds): Promise<ContextStaging> {
   return staging;
 }
 
-async function images({ stagingDirectory }: Opened): Promise<string[]> {
-  return (await readdir(stagingDirectory)).filter((name) => name.endsWith('.erofs'));
+/** How many files there are of staged contexts, whatever their names. */
+async function images({ stagingDirectory, buildsDirectory }: Opened): Promise<number> {
+  const folders = [stagingDirectory, buildsDirectory];
+  const names = await Promise.all(folders.map((folder) => readdir(folder, { recursive: true })));
+  const paths = folders.flatMap((folder, index) => (names[index] ?? []).map((name) => join(folder, name)));
+  const found = paths.filter((path) => path.endsWith('.erofs')).map(async (path) => (await stat(path)).ino);
+  return new Set(await Promise.all(found)).size;
 }
 
 const says =
@@ -87,7 +92,7 @@ test('one upload is built by each entry, from one staged context, which goes wit
   const { id, builds: made } = await builds.startMatrix(localAdmin, {
     ...{ spec, context, dockerfile: null, entries },
   });
-  assert.equal((await images(opened)).length, 1);
+  assert.equal(await images(opened), 1);
   for (const build of made) {
     const range = { logOffset: 0, eventOffset: 0, follow: true, signal };
     for await (const _item of await builds.watch(localAdmin, build.id, range));
@@ -111,7 +116,7 @@ test('one upload is built by each entry, from one staged context, which goes wit
   );
   assert.ok(matrix.builds.every(({ seconds }) => seconds !== null));
   await builds.drain();
-  assert.deepEqual(await images(opened), []);
+  assert.equal(await images(opened), 0);
 });
 
 test('where the line has room for a part of a matrix only, none of it is there (simulated VMs)', async () => {
@@ -124,7 +129,7 @@ test('where the line has room for a part of a matrix only, none of it is there (
   });
   assert.deepEqual((await builds.list(localAdmin, { limit: 10 })).builds, []);
   assert.deepEqual(await readdir(opened.buildsDirectory), []);
-  assert.deepEqual(await images(opened), []);
+  assert.equal(await images(opened), 0);
 });
 
 test('a line of any length is compared, once: who looks again reads no log (simulated VMs)', async () => {

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openArtifactStore } from '../../src/artifacts/artifact-store.ts';
+import { hasInput, keepInput } from '../../src/builds/build-input.ts';
 import { Journal } from '../../src/builds/journal.ts';
 import { runBuild } from '../../src/builds/run-build.ts';
 import { DiskBudget } from '../../src/host/disk-budget.ts';
@@ -14,7 +15,7 @@ import { openBuildStore } from '../../src/store/build-store.ts';
 import { asleep } from '../scheduler/asleep.ts';
 import { scheduleOne } from '../scheduler/schedule-one.ts';
 import { createFolder, queuedRecord } from '../store/harness.ts';
-import { readEvents, readLogs } from './journal-files.ts';
+import { assertAttempts, readEvents, readLogs } from './journal-files.ts';
 import { assertSaid, createMemoryLogger } from './memory-logger.ts';
 import { type Guest, type Script, simulateVms } from './simulated-vms.ts';
 
@@ -39,6 +40,8 @@ type Case = {
     readonly warnings?: number;
     readonly lostHistory?: boolean;
     readonly egress?: readonly string[];
+    /** Whether it goes on after the next start. */
+    readonly paused?: boolean;
     /** Of each attempt. */
     readonly logs?: readonly string[];
   };
@@ -115,9 +118,26 @@ const cases: readonly Case[] = [
     expected: { state: 'cancelled', code: 'CANCELLED', vms: 1, artifact: false },
   },
   {
-    title: 'the service stops while it runs',
+    title: 'the service stops while it runs: it is left to the next start',
+    guests: [(_guest, reach) => reach.stop()],
+    expected: { state: 'running', vms: 1, paused: true },
+  },
+  {
+    title: 'the service stops while it waits: it is left to the next start',
+    guests: [],
+    waiting: (reach) => reach.stop(),
+    expected: { state: 'queued', vms: 0, paused: true },
+  },
+  {
+    title: 'the service stops while it runs, and it is to run at most once',
+    spec: { retry: 'never' },
     guests: [(_guest, reach) => reach.stop()],
     expected: { state: 'interrupted', code: 'DRAINING', vms: 1 },
+  },
+  {
+    title: 'the service stops while it runs for the second time',
+    guests: [(guest) => guest.lose(), (_guest, reach) => reach.stop()],
+    expected: { state: 'interrupted', code: 'DRAINING', vms: 2 },
   },
   {
     title: 'it takes longer than it was given',
@@ -212,12 +232,7 @@ for (const { title, guests, spec = {}, waiting, expected } of cases) {
     const logger = createMemoryLogger();
     const [cancel, stop] = [new AbortController(), new AbortController()];
     const reach = { cancel: () => cancel.abort(cancelled), stop: () => stop.abort(draining) };
-    const scripts = guests.map(
-      (script): Script =>
-        (guest) =>
-          script(guest, reach),
-    );
-    await using vms = await simulateVms(scripts);
+    await using vms = await simulateVms(guests.map((script) => (guest) => script(guest, reach)));
     await using store = await openBuildStore(folder.path);
     const buildsDirectory = join(folder.path, 'builds');
     await mkdir(buildsDirectory);
@@ -230,31 +245,18 @@ for (const { title, guests, spec = {}, waiting, expected } of cases) {
     const lease = pool.acquire(signal);
     lease.catch(() => undefined);
     waiting?.(reach);
-    const context = join(folder.path, 'context.erofs');
-    await writeFile(context, '');
+    const path = join(folder.path, 'context.erofs');
+    await writeFile(path, '');
+    await keepInput(journal.directory, {
+      ...{ context: { path, directory: '', named: [] }, sources: {}, dockerfile: null },
+    });
     const artifacts = await openArtifactStore(join(folder.path, 'artifacts'));
-    let disposed = 0;
 
     await runBuild(
+      { journal, lease },
       {
-        ...{ journal, lease, sources: {}, dockerfile: null },
-        context: {
-          ...{ path: context, directory: '', named: [], frontend: null },
-          summary: { digest: 'sha256:00', size: 1024, entries: 1, warnings: [] },
-          async [Symbol.asyncDispose]() {
-            assert.equal(vms.alive.size, 0, 'the context is kept for as long as a VM may read it');
-            disposed += 1;
-          },
-        },
-      },
-      {
-        ...{
-          scheduler: pool.scheduler,
-          artifacts,
-          maxArtifactBytes: 1e6,
-          defaultTimeoutSeconds: 60,
-          stopping: stop.signal,
-        },
+        ...{ scheduler: pool.scheduler, artifacts, maxArtifactBytes: 1e6 },
+        ...{ defaultTimeoutSeconds: 60, stopping: stop.signal },
         disk: new DiskBudget({ directory: folder.path, keepFreeBytes: 0 }),
         ...{ vmDiskBytes: 1e6, logger },
         retention: { makeRoom: assert.fail },
@@ -264,18 +266,13 @@ for (const { title, guests, spec = {}, waiting, expected } of cases) {
 
     assert.equal(vms.alive.size, 0);
     assert.equal(vms.made(), expected.vms);
-    assert.equal(disposed, 1);
+    assert.equal(await hasInput(journal.directory), expected.paused ?? false);
     const ended = await store.get(record.id);
     assert.deepEqual(
       [ended.state, ended.verdict?.code, ended.egress.map(({ name }) => name)],
       [expected.state, expected.code, expected.egress ?? []],
     );
-    assert.deepEqual(
-      ended.attempts.map((attempt) => [attempt.number, attempt.ended !== null, attempt.error?.code ?? null]),
-      Array.from({ length: expected.vms }, (_, index) => {
-        return [index + 1, true, index + 1 < expected.vms ? 'INFRA' : null];
-      }),
-    );
+    assertAttempts(ended, expected);
     if (expected.logs) assert.deepEqual(await readLogs(journal), expected.logs);
     assert.equal(ended.artifact !== null, expected.artifact ?? false);
     assert.deepEqual(await readdir(join(folder.path, 'artifacts/incoming')), []);
@@ -285,10 +282,10 @@ for (const { title, guests, spec = {}, waiting, expected } of cases) {
       [
         'state',
         ...(expected.vms > 0 ? ['state'] : []),
-        ...Array.from({ length: expected.vms - 1 }, () => ['attempt', 'state', 'state']).flat(),
+        ...Array.from({ length: Math.max(0, expected.vms - 1) }, () => ['attempt', 'state', 'state']).flat(),
         ...Array.from({ length: expected.warnings ?? 0 }, () => 'warning'),
         ...(expected.artifact ? ['artifact'] : []),
-        'verdict',
+        expected.paused ? 'paused' : 'verdict',
       ],
     );
     assertSaid(logger.said, { id: record.id, ...expected });

@@ -45,7 +45,7 @@ async function countVms(): Promise<number> {
   return Number(stdout);
 }
 
-test('after SIGKILL no VM lives on, and the next start knows every build; SIGTERM leaves nothing', async () => {
+test('after SIGKILL no VM lives on, and the next start runs once more what ran; SIGTERM leaves nothing', async () => {
   const first = await startProcess();
   // It ends with its standard input, which ends with this process.
   const decoy = spawn('cat', { argv0: 'qemu-system-x86_64 -name kiln-decoy' });
@@ -64,11 +64,14 @@ test('after SIGKILL no VM lives on, and the next start knows every build; SIGTER
 
     const second = await startProcess();
     assert.equal(decoy.exitCode, null, 'a decoy with a similar name was swept');
-    const record = JSON.parse((await curl(`${second.httpUrl}/v1/builds/${id}`)).body) as { state: string };
-    assert.equal(record.state, 'interrupted');
-    const events = (await curl(`${second.httpUrl}/v1/builds/${id}/events`)).body.trim().split('\n');
-    assert.match(events.at(-1) ?? '', /"type":"verdict".*"state":"interrupted"/);
-    assert.equal((await curl(`${second.httpUrl}/v1/builds/${id}/log`)).exit, 0);
+    const events = (await curl(`${second.httpUrl}/v1/builds/${id}/events?follow=true`)).body.trim();
+    assert.match(events, /"type":"attempt","attempt":2,"code":"INFRA"/);
+    assert.match(events.split('\n').at(-1) ?? '', /"type":"verdict".*"state":"succeeded"/);
+    assert.equal(events.split('"type":"verdict"').length, 2, 'it ends once');
+    const logs = ['', '?attempt=1'].map((query) => curl(`${second.httpUrl}/v1/builds/${id}/log${query}`));
+    const [last, lost] = (await Promise.all(logs)).map(({ body: log }) => log);
+    assert.match(last ?? '', /DONE/);
+    assert.notEqual(lost, last);
 
     // `npm start | tee log`: Ctrl-C ends tee, too.
     second.child.stdout?.destroy();
@@ -96,7 +99,7 @@ function send(httpUrl: string, archive: string, ...fields: readonly string[]): S
   return streamed;
 }
 
-test('SIGTERM lets the running build finish and turns the others away; its log and artifact are there at the next start; a second signal ends builds', async () => {
+test('SIGTERM lets the running build finish and keeps the others for the next start; its log and artifact are there at the next start; a second signal ends builds', async () => {
   await using registry = await startRegistry();
   const env = {
     KILN_MAX_VMS: '1',
@@ -120,7 +123,10 @@ test('SIGTERM lets the running build finish and turns the others away; its log a
   const refused = await curl('-F', `context=@${endless.archive}`, `${first.httpUrl}/build`);
   assert.match(refused.body, /"code":"DRAINING"/);
   assert.equal(await waiting.ended, 18);
-  assert.match(waiting.text, /The service is stopping/);
+  assert.match(
+    waiting.text,
+    /kiln: build \S+: The service is stopping; it stays in the line and runs after the next start: GET \/v1/,
+  );
   assert.equal(await running.ended, 0, running.text);
   const { body: log } = await reader;
   assert.match(log, /^#1 \[internal\](?:.*\n)*#\d+ DONE [\d.]+s\n$/);
@@ -131,6 +137,10 @@ test('SIGTERM lets the running build finish and turns the others away; its log a
   const { port } = new URL(registry.url);
   const opened = `host.kiln.internal:${port}`;
   const second = await startProcess({ ...env, KILN_EGRESS_ALLOW: opened });
+  const kept = /The service is stopping.*GET (\S+)/.exec(waiting.text)?.[1] ?? '';
+  const after = async (): Promise<string> => (await curl(`${second.httpUrl}${kept}/log`)).body;
+  await waitFor(async () => (await after()).includes(' started'), 'what waited runs');
+  await curl('-X', 'DELETE', `${second.httpUrl}${kept}`);
   assert.equal((await curl(`${second.httpUrl}/v1/builds/${id}/log`)).body, log);
   const record = (await (await fetch(`${second.httpUrl}/v1/builds/${id}`)).json()) as {
     artifact: { size: number };
@@ -143,7 +153,7 @@ test('SIGTERM lets the running build finish and turns the others away; its log a
   const { body: probed } = await curl('-F', `context=@${allowed.archive}`, `${second.httpUrl}/build`);
   assert.match(probed, / reached\n/, 'what KILN_EGRESS_ALLOW names is open');
 
-  const ended = send(second.httpUrl, endless.archive);
+  const ended = send(second.httpUrl, endless.archive, 'retry=never');
   await waitFor(async () => ended.text.includes(' started'), 'a build runs');
   second.child.kill('SIGINT');
   await waitFor(async () => (await fetch(`${second.httpUrl}/readyz`)).status === 503, 'not ready', 1000);

@@ -112,21 +112,17 @@ test('a page of large records ends at its bytes, holds at least one, and reading
   });
 });
 
-test('what an earlier run left unfinished is interrupted, and only that', async () => {
+test('what an earlier run left unfinished is told in the order it came, whatever the clock said then', async () => {
   await using folder = await createFolder();
   await using store = await openBuildStore(folder.path);
   const queued = queuedRecord();
   const running = queuedRecord({ state: 'running' });
   const succeeded = queuedRecord({ state: 'succeeded' });
-  for (const record of [queued, running, succeeded]) await store.insert(record);
-  const expected = [queued, running].map((record) => endRecord(record, verdict, at));
-  assert.deepEqual(await store.interruptUnfinished(verdict, at), expected);
-  assert.deepEqual((await store.list({ tenant: null, limit: 10 })).builds, [
-    succeeded,
-    ...expected.toReversed(),
-  ]);
-  assert.deepEqual(expected[0]?.times.finished, at);
-  assert.deepEqual(await store.interruptUnfinished(verdict, at), []);
+  const earlier = queuedRecord({ id: '00000000-0000-7000-8000-000000000000' });
+  for (const record of [queued, running, succeeded, earlier]) await store.insert(record);
+  assert.deepEqual(await store.listUnfinished(), [queued, running, earlier]);
+  await store.update(endRecord(running, verdict, at));
+  assert.deepEqual(await store.listUnfinished(), [queued, earlier]);
 });
 
 test('a build that has ended does not end again', () => {
@@ -160,16 +156,11 @@ test('changes of several builds at once, too, say of a full disk that it is full
   for (const record of records) await store.insert(record);
   await fillDisk(ballast);
   const full = { code: 'STORAGE_FULL' };
-  await assert.rejects(store.interruptUnfinished(verdict, at), full);
-  await assert.rejects(
-    store.markRemoved(
-      records.map(({ id }) => id),
-      at,
-    ),
-    full,
-  );
+  const ids = records.map(({ id }) => id);
+  await assert.rejects(store.markRemoved(ids, at), full);
   await rm(ballast);
-  assert.equal((await store.interruptUnfinished(verdict, at)).length, 20);
+  await store.markRemoved(ids, at);
+  assert.deepEqual(await store.listKept(), []);
 });
 
 test('files are kept of those that wait or run, then in the order builds ended, until their removal is noted', async () => {

@@ -6,7 +6,7 @@ import * as proto from '../../src/grpc/generated/kiln/v1/build.ts';
 import { toBuildRecord } from '../../src/grpc/messages.ts';
 import { recordSchema } from '../../src/http/docs/schemas.ts';
 import type { BuildRecord } from '../../src/model/build.ts';
-import { openBuildStore } from '../../src/store/build-store.ts';
+import { endRecord, openBuildStore } from '../../src/store/build-store.ts';
 import { createFolder, verdict } from './harness.ts';
 
 const digest = `sha256:${'5'.repeat(64)}` as const;
@@ -112,7 +112,9 @@ for (const { what, done, record } of releases) {
     for (const tenant of [null, 'default'])
       assert.deepEqual((await store.list({ tenant, limit: 10 })).builds, [expected]);
     assert.deepEqual((await store.list({ tenant: 'other', limit: 10 })).builds, []);
-    const [ended] = await store.interruptUnfinished(verdict, '2026-01-02T03:04:08.000Z');
+    const [left] = await store.listUnfinished();
+    const ended = endRecord(left ?? expected, verdict, '2026-01-02T03:04:08.000Z');
+    await store.update(ended);
     assert.deepEqual(await store.get(id), ended);
     assert.deepEqual(ended?.egress, expected.egress);
   });

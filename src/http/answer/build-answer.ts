@@ -1,5 +1,5 @@
 import type { Request, Response } from 'express';
-import type { BuildRecord, Verdict } from '../../model/build.ts';
+import { type BuildRecord, isTerminal, type Verdict } from '../../model/build.ts';
 import type { Builds } from '../../model/builds.ts';
 import type { Caller } from '../../model/caller.ts';
 import { KilnError } from '../../model/error.ts';
@@ -21,12 +21,12 @@ export type BuildAnswer = {
 /** Types that the answer may have; the first is the default. */
 export const answerTypes = ['text/plain', 'application/x-ndjson', 'text/event-stream'] as const;
 
-/** Sends what the build says, as it says it; resolves with its verdict, which has been sent too. */
+/** Sends what the build says, as it says it; resolves with how it ended, which has been sent too, or with its state where the service ends before. */
 export async function sendBuild(
   { caller, request, response, record }: BuildAnswer,
   { builds, settings }: { builds: Builds; settings: HttpSettings },
   signal: AbortSignal,
-): Promise<Verdict> {
+): Promise<Pick<BuildRecord, 'state'> & Pick<Verdict, 'exitCode'>> {
   const type = request.accepts([...answerTypes]) || 'text/plain';
   // HTTP/1.0 has neither chunks nor trailers.
   if (request.httpVersionMinor > 0) response.set('Trailer', 'X-Build-State, X-Build-Exit-Code');
@@ -42,8 +42,10 @@ export async function sendBuild(
       : await writeEvents(await builds.events(caller, id, { offset: 0, ...follow }), stream, {
           ...{ sse: type === 'text/event-stream', keepAliveMs },
         });
-  if (!verdict) throw new KilnError('INTERNAL', 'The build ended without a verdict.');
-  return verdict;
+  if (verdict) return verdict;
+  const { state } = await builds.get(caller, id);
+  if (isTerminal(state)) throw new KilnError('INTERNAL', 'The build ended without a verdict.');
+  return { state, exitCode: null };
 }
 
 /** A reader may be so slow that the record is removed before it has read the log: then the times are lost, and no more. */

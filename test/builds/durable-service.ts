@@ -1,0 +1,69 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { openArtifactStore } from '../../src/artifacts/artifact-store.ts';
+import { createBuilds, type RunningBuilds } from '../../src/builds/create-builds.ts';
+import { recoverBuilds } from '../../src/builds/recover-builds.ts';
+import { Retention } from '../../src/builds/retention.ts';
+import { DiskBudget } from '../../src/host/disk-budget.ts';
+import { type BuildStore, openBuildStore } from '../../src/store/build-store.ts';
+import { fleetOfOne } from '../fleet/fleet-of-one.ts';
+import { asleep } from '../scheduler/asleep.ts';
+import { scheduleOne } from '../scheduler/schedule-one.ts';
+import { readiness } from '../simulated-service.ts';
+import { createMemoryLogger } from './memory-logger.ts';
+import { type Script, simulateVms } from './simulated-vms.ts';
+
+export type DurableService = {
+  readonly builds: RunningBuilds;
+  readonly store: BuildStore;
+  readonly buildsDirectory: string;
+  readonly stagingDirectory: string;
+  /** As by SIGTERM and the end of the grace period. */
+  stop(): Promise<void>;
+};
+
+/**
+ * The use-cases as a start of the service puts them together, on whatever an earlier one left in this folder; only the VMs are simulated.
+ * @param script What the guest of each VM does.
+ */
+export async function startDurable(
+  path: string,
+  { script, vms: max = 2, limit = 1000 }: { script: Script; vms?: number; limit?: number },
+): Promise<DurableService> {
+  const logger = createMemoryLogger();
+  const store = await openBuildStore(path);
+  const [buildsDirectory, stagingDirectory, vmsDirectory] = ['builds', 'staging', 'vms'].map((name) =>
+    join(path, name),
+  ) as [string, string, string];
+  for (const folder of [buildsDirectory, stagingDirectory, vmsDirectory])
+    await mkdir(folder, { recursive: true });
+  const artifacts = await openArtifactStore(join(path, 'artifacts'));
+  const limits = { maxBuilds: 10_000, maxBytes: 1e12, maxRecords: 10_000 };
+  const room = { minFreeBytes: 0, buildRoomBytes: 0 };
+  const retention = await Retention.open({ store, artifacts, buildsDirectory, logger, limits, ...room });
+  const left = await recoverBuilds({ store, buildsDirectory, retention, logger });
+  const vms = await simulateVms(Array<Script>(10_000).fill(script), vmsDirectory);
+  const line = scheduleOne({ size: 0, frozen: 0, max, limit, create: asleep(vms.create), logger });
+  const builds = createBuilds({
+    ...{ store, artifacts, retention, logger, buildsDirectory, stagingDirectory },
+    ...{ scheduler: line.scheduler, fleet: await fleetOfOne(), minFreeBytes: 0 },
+    ...{ maxArtifactBytes: 1e6, maxLogBytes: 1e6, defaultTimeoutSeconds: 60, vmDiskBytes: 1 },
+    disk: new DiskBudget({ directory: path, keepFreeBytes: 0 }),
+    policy: { customFrontends: true },
+    builtinFrontend: false,
+    limits: { maxBytes: 1e6, maxEntries: 100, maxUploadBytes: 1e6 },
+    readiness: () => readiness(true),
+  });
+  await builds.resume(left);
+  return {
+    ...{ builds, store, buildsDirectory, stagingDirectory },
+    async stop() {
+      builds.abort();
+      await builds.drain();
+      await line.close();
+      await vms[Symbol.asyncDispose]();
+      await retention[Symbol.asyncDispose]();
+      await store[Symbol.asyncDispose]();
+    },
+  };
+}
