@@ -23,7 +23,7 @@ const rules: readonly Rule[] = [
   {
     matches: /^ctr layer /,
     expected: false,
-    why: 'layers of the ctr image have one time for all their files; another package, or a step that writes what is never twice the same, made it differ',
+    why: 'it is made from pins; a step of images/Dockerfile wrote what is never twice the same, such as the time, or the package archive has other versions now',
   },
   {
     matches: /^ctr /,

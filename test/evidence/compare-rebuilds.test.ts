@@ -33,7 +33,10 @@ test('each difference is told in a line: what, both digests, and why', () => {
   );
   const [layer] = compareRebuilds(one, { ...one, 'ctr layer 1': '12'.repeat(32) });
   assert.ok(layer);
-  assert.match(describeDifference(layer), /^ctr layer 1 differs \(\S+ and \S+\), and should not: layers/);
+  assert.match(
+    describeDifference(layer),
+    /^ctr layer 1 differs \(\S+ and \S+\), and should not: it is made from pins/,
+  );
 });
 
 test('what only one of them made, and what nobody knows, may not differ', () => {
