@@ -15,6 +15,7 @@ const vmTests = ['test/e2e'];
 /** These do so too, in folders of their own. */
 const ownVmTests = [
   'test/deploy/compose-files.test.ts',
+  'test/e2e/compose.test.ts',
   'test/e2e/docker-driver.test.ts',
   'test/e2e/rebuild.test.ts',
   'test/e2e/small-disk.test.ts',

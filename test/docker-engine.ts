@@ -85,9 +85,20 @@ export async function startDockerEngine(
     },
     async [Symbol.asyncDispose]() {
       await stop();
+      await unmountBelow(directory);
       await rm(directory, { recursive: true, force: true });
     },
   };
+}
+
+/** A container that had the machine's network leaves a mount of that. */
+async function unmountBelow(directory: string): Promise<void> {
+  const mounts = (await readFile('/proc/self/mounts', 'utf8'))
+    .split('\n')
+    .map((line) => line.split(' ')[1] ?? '');
+  for (const mount of mounts.reverse()) {
+    if (mount.startsWith(`${directory}/`)) await run('umount', [mount]);
+  }
 }
 
 async function isStopped(pid: number | undefined): Promise<boolean> {

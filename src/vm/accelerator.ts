@@ -113,7 +113,7 @@ async function checkDevice(device: string): Promise<KvmProblem | null> {
         }
       : {
           cause: `${device} may not be opened by this user`,
-          cure: 'Add the user to the group that owns it: sudo usermod -aG kvm "$USER", then log in again.',
+          cure: 'Add the user to the group that owns it: sudo usermod -aG kvm "$USER", then log in again; for a container, --group-add "$(stat -c %g /dev/kvm)", which docker-compose.kvm.yml calls KVM_GID.',
         };
   }
 }
