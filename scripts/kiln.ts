@@ -7,6 +7,9 @@ import { isOurs, KilnError } from '../src/model/error.ts';
 process.umask(0o022);
 const args = process.argv.slice(2);
 const uid = process.getuid?.() ?? 0;
+const stopping = new AbortController();
+for (const signal of ['SIGINT', 'SIGTERM'] as const)
+  process.once(signal, () => stopping.abort(new KilnError('CANCELLED', 'Stopped.')));
 
 if (asksForUsage(args)) console.log(renderCommands());
 else {
@@ -14,6 +17,9 @@ else {
     await runCommand(args, () => ({
       config: parseConfig(process.env, uid === 0),
       uid,
+      token: process.env['KILN_TOKEN'] || null,
+      signal: stopping.signal,
+      print: (text) => void process.stdout.write(text),
       answer: (line) => console.log(line),
       say: (line) => console.error(line),
     }));
@@ -21,6 +27,7 @@ else {
     const { code, message, cause } = KilnError.from(error);
     console.error(`kiln: ${message}`);
     if (isOurs(code) && cause !== undefined) console.error(cause);
-    process.exitCode = 1;
+    // As shells tell of whoever was stopped by Ctrl-C.
+    process.exitCode = code === 'CANCELLED' && stopping.signal.aborted ? 130 : 1;
   }
 }

@@ -7,6 +7,7 @@ import { Containers } from './vm/docker/containers.ts';
 import { createDockerLauncher } from './vm/docker/docker-launcher.ts';
 import { connectDocker } from './vm/docker/engine.ts';
 import { loadImage, requireImage } from './vm/docker/load-image.ts';
+import { unloadImage } from './vm/docker/unload-image.ts';
 import { findQemu } from './vm/find-qemu.ts';
 import type { Launcher } from './vm/launcher.ts';
 import { createProcessLauncher } from './vm/process-launcher.ts';
@@ -19,6 +20,8 @@ export type Driver = {
   readonly images: Images;
   /** Makes an image that was made later ready for this driver. */
   readonly load: (image: VmImage, signal: AbortSignal) => Promise<VmImage>;
+  /** Forgets a dqd image, where there are any. */
+  readonly unload: (reference: string) => Promise<void>;
 };
 
 /** By entry, how the image that this host has of it is opened. */
@@ -53,7 +56,11 @@ export async function openDriver(options: DriverOptions): Promise<Driver> {
   const { host, images: made, containers, signal } = options;
   if (containers === null) {
     const launcher = createProcessLauncher(await findQemu(options.path, signal));
-    return { launcher, image: host.made[0], images: made, load: async (image) => image };
+    return {
+      ...{ launcher, image: host.made[0], images: made },
+      load: async (image) => image,
+      unload: async () => undefined,
+    };
   }
   const { config, vmsDirectory: sharedDirectory } = options;
   const { engine } = containers;
@@ -71,5 +78,6 @@ export async function openDriver(options: DriverOptions): Promise<Driver> {
   for (const [entry, open] of made) images.set(entry, async (linked) => load(await open(linked), linked));
   const vm = { cpus: config.KILN_VM_CPUS, memoryMiB: config.KILN_VM_MEMORY_MIB };
   const launcher = await createDockerLauncher({ containers, vm, image, sharedDirectory }, signal);
-  return { launcher, image, images, load };
+  const unload = (reference: string): Promise<void> => unloadImage(engine, reference, signal);
+  return { launcher, image, images, load, unload };
 }

@@ -6,7 +6,8 @@ import { parseKeptEntries } from './fleet/kept-entries.ts';
 import { ensureHostTools, vmTools } from './host/host-tools.ts';
 import { type DqdImage, ensureDqdImage } from './images/dqd-image.ts';
 import { ensureVmImage } from './images/ensure-vm-image.ts';
-import type { ImageRequest } from './images/image-request.ts';
+import { openHostBuilder } from './images/host-builder.ts';
+import { firstImageOf, type HostImageRequest } from './images/image-request.ts';
 import { ensureNetworkPrograms } from './images/network.ts';
 import { ensureRegistryProgram } from './images/publish/registry-program.ts';
 import type { VmImage } from './model/vm-image.ts';
@@ -22,7 +23,7 @@ export type HostSetup = {
   /** Folder of the relay and the CNI plugins. */
   readonly networkPrograms: string;
   /** What it takes to make further images. */
-  readonly request: Omit<ImageRequest, 'entry' | 'version'>;
+  readonly request: HostImageRequest;
 };
 
 export type HostOptions = {
@@ -59,8 +60,8 @@ async function ensureImages(
   request: HostSetup['request'],
 ): Promise<[VmImage, ...VmImage[]]> {
   if (first === undefined) throw new Error('There is an entry by default.');
-  const made: [VmImage, ...VmImage[]] = [await ensureVmImage({ ...request, entry: first, version: null })];
-  for (const entry of others) made.push(await ensureVmImage({ ...request, entry, version: null }));
+  const made: [VmImage, ...VmImage[]] = [await ensureVmImage(firstImageOf(first, request))];
+  for (const entry of others) made.push(await ensureVmImage(firstImageOf(entry, request)));
   return made;
 }
 
@@ -79,7 +80,7 @@ export function prepareRegistryProgram(config: Config, options: HostOptions): Pr
 /** The dqd image of one of this host's VM images: made where it is not there, which takes minutes. */
 export function prepareDqdImage(config: Config, options: HostOptions, image: VmImage): Promise<DqdImage> {
   const request = imageRequest(config, { ...options, sealsDirectory: null });
-  return ensureDqdImage({ ...request, entry: image.entry, version: null }, image);
+  return ensureDqdImage(firstImageOf(image.entry, request), image);
 }
 
 function imageRequest(config: Config, options: HostOptions & Seals): HostSetup['request'] {
@@ -89,6 +90,7 @@ function imageRequest(config: Config, options: HostOptions & Seals): HostSetup['
     ...{ path, progress, signal, sealsDirectory },
     ...{ asRoot, cacheDirectory, sharedCacheDirectory },
     logDirectory: join(cacheDirectory, 'logs'),
+    openBuilder: openHostBuilder,
     imagesDirectory: fileURLToPath(new URL('../images', import.meta.url)),
     sources: config.KILN_IMAGE_SOURCES,
     buildkitHost: config.BUILDKIT_HOST,

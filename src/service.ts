@@ -31,6 +31,7 @@ import { DiskBudget, describeSmallDisk } from './host/disk-budget.ts';
 import { readHostLimits } from './host/host-limits.ts';
 import { prepareHost } from './host-setup.ts';
 import { createHttpServer } from './http/server.ts';
+import { chooseBuilder } from './images/choose-builder.ts';
 import { findImages } from './images/find-images.ts';
 import { MadeImages } from './images/made-images.ts';
 import { ServedImages } from './images/served-images.ts';
@@ -132,7 +133,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const containers = docker?.containers ?? null;
   const served = new ServedImages(folders.images);
   const found = await findImages(catalog, { request: host.request, served, logger });
-  const { launcher, image, images, load } = await openDriver({
+  const { launcher, image, images, load, unload } = await openDriver({
     ...{ ...options, host, images: found, containers, vmsDirectory: folders.vms },
   });
   const memory = createHangMemory({
@@ -246,15 +247,15 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const operations = createOperations({
     ...{ directory: folders.operations, fleet, logger },
     house: createImageHouse({
-      ...{
-        fleet,
-        scheduler,
-        served,
-        made: new MadeImages(folders.images),
-        logger,
-        request: host.request,
-        load,
-      },
+      ...{ fleet, scheduler, served, logger, load, unload, request: host.request },
+      made: new MadeImages(folders.images),
+      containers: containers !== null,
+      registryConfig: config.KILN_REGISTRY_CONFIG ?? null,
+      builderOf: chooseBuilder({
+        ...{ setting: config.KILN_IMAGE_BUILDER, builds },
+        accelerator: accelerator.processor.accelerator,
+        capabilities: fleet.find(undefined).capabilities,
+      }),
       vm: ofAllVms,
     }),
   });

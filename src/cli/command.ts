@@ -5,6 +5,12 @@ export type CommandContext = {
   readonly config: Config;
   /** Of the user that runs it. */
   readonly uid: number;
+  /** What its caller calls a running service with; null for none. */
+  readonly token: string | null;
+  /** Aborts when whoever runs it wants no more of it. */
+  readonly signal: AbortSignal;
+  /** A part of its result as it comes, such as a log. */
+  readonly print: (text: string) => void;
   /** A line of its result, for programs. */
   readonly answer: (line: string) => void;
   /** A line for people, beside the result. */
@@ -20,6 +26,10 @@ export type Command = {
   readonly summary: string;
   /** Names of its options; each takes a text. */
   readonly options: readonly string[];
+  /** Names of options that may be repeated. */
+  readonly lists?: readonly string[];
+  /** Names of options that take nothing. */
+  readonly flags?: readonly string[];
   /** How many words follow its name. */
   readonly words: number;
   /** @throws KilnError PARAM_INVALID for an option that it does not take as it is, and others */
@@ -28,5 +38,8 @@ export type Command = {
 
 export type CommandArguments = {
   readonly options: Readonly<Record<string, string | undefined>>;
+  readonly lists: Readonly<Record<string, readonly string[]>>;
+  /** Those that were given. */
+  readonly flags: ReadonlySet<string>;
   readonly words: readonly string[];
 };

@@ -140,6 +140,15 @@ const settings = z.object({
     .enum(['auto', 'registry', 'packages'])
     .default('auto')
     .describe('What the VM image is made from: a container registry (Ubuntu) or Debian packages.'),
+  KILN_IMAGE_BUILDER: z
+    .enum(['auto', 'vm', 'host'], 'must be auto, vm or host')
+    .default('auto')
+    .describe(
+      'What builds the images of a rebuild: VMs of this service, a buildkitd on this machine, or (auto) VMs where guests run on KVM, else the machine.',
+    ),
+  KILN_REGISTRY_CONFIG: path().describe(
+    'docker config.json with the accounts that rebuilds publish images by (its auths alone).',
+  ),
   KILN_DRIVER: z
     .enum(['qemu', 'docker'])
     .default('qemu')

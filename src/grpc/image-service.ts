@@ -3,6 +3,7 @@ import type { Builds } from '../model/builds.ts';
 import { type RebuildRequest, rebuildSchema } from '../model/operation.ts';
 import type { Operations } from '../model/operations.ts';
 import { parseRequest } from '../model/parse-request.ts';
+import { recordOf } from '../model/spec.ts';
 import type { ImageServiceServer, RebuildImageRequest } from './generated/kiln/v1/image_service.ts';
 import { type HandlerContext, serverStreaming, unary } from './handlers.ts';
 import { toPart } from './messages.ts';
@@ -53,6 +54,15 @@ export function createImageService(
   };
 }
 
-function toRebuild({ entry, version, dryRun }: RebuildImageRequest): RebuildRequest {
-  return parseRequest(rebuildSchema, { entry, dryRun, ...(version !== undefined && { version }) });
+function toRebuild({ version, targets, repo, args, ...asked }: RebuildImageRequest): RebuildRequest {
+  return parseRequest(rebuildSchema, {
+    ...asked,
+    args: recordOf(
+      'args',
+      args.map(({ name, value }) => [name, value] as const),
+    ),
+    ...(version !== undefined && { version }),
+    ...(targets.length > 0 && { targets }),
+    ...(repo !== undefined && { repo }),
+  });
 }

@@ -9,6 +9,9 @@ export function toOperation({ request, state, verdict, image, ...operation }: mo
   return {
     id: operation.id,
     ...{ entry: request.entry, version: request.version, dryRun: request.dryRun },
+    ...{ targets: [...request.targets], repo: request.repo, published: [...operation.published] },
+    ctrDigest: operation.ctrDigest ?? undefined,
+    dqdDigest: operation.dqdDigest ?? undefined,
     state: states[state],
     steps: operation.steps.map(toStep),
     started: new Date(operation.started),

@@ -1,35 +1,44 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { z } from 'zod';
 import type { Pins } from '../catalog/pins.ts';
 import { runStep, type StepContext } from '../host/run-step.ts';
 import { cachedStep } from './cached-step.ts';
+import type { NamedContext } from './image-builder.ts';
 import type { ImageRequest } from './image-request.ts';
-import { writeOciLayout } from './oci-layout.ts';
-
-const indexSchema = z.object({ manifests: z.tuple([z.object({ digest: z.string() })]) });
-
-/** A stage of the Dockerfile from Debian packages alone: an OCI layout, its folder and the digest of its image. */
-export type DebianStage = { readonly layout: string; readonly digest: string };
+import { readLayoutDigest, writeOciLayout } from './oci-layout.ts';
 
 type DebianRequest = StepContext &
-  Pick<ImageRequest, 'imagesDirectory' | 'cacheDirectory' | 'sharedCacheDirectory'>;
+  Pick<ImageRequest, 'imagesDirectory' | 'cacheDirectory' | 'sharedCacheDirectory'> &
+  Partial<Pick<ImageRequest, 'entry' | 'version' | 'noCache'>>;
 
-type Debian = { readonly suite: string; readonly include: string };
+/** A stage of the Dockerfile from Debian packages alone. */
+type Debian = {
+  readonly suite: string;
+  readonly include: string;
+  /** What is made of it has it so, too. It goes into VMs, where each byte takes longer than here. */
+  readonly compression: 'gzip' | 'zstd';
+};
 
 /** The base of a VM. */
-export async function ensureBase(request: DebianRequest, pins: Pins): Promise<DebianStage> {
+export async function ensureBase(request: DebianRequest, pins: Pins): Promise<NamedContext> {
   const packages = await readPackages(request, 'packages.txt');
   const include = [...packages, pins.DEBIAN_KERNEL_PACKAGE].join(',');
   const what = `Debian ${pins.DEBIAN_SUITE} with ${pins.DEBIAN_KERNEL_PACKAGE}`;
-  return ensureDebian({ name: 'base', what, debian: { suite: pins.DEBIAN_SUITE, include } }, request);
+  return ensureDebian(
+    { name: 'base', what, debian: { suite: pins.DEBIAN_SUITE, include, compression: 'zstd' } },
+    request,
+  );
 }
 
 /** What dqd images have QEMU from. */
-export async function ensureQemuBase(request: DebianRequest): Promise<DebianStage> {
+export async function ensureQemuBase(request: DebianRequest): Promise<NamedContext> {
   const include = (await readPackages(request, 'dqd/packages.txt')).join(',');
   return ensureDebian(
-    { name: 'qemu', what: 'Debian trixie with QEMU', debian: { suite: 'trixie', include } },
+    {
+      name: 'qemu',
+      what: 'Debian trixie with QEMU', // The Docker engine of Debian 12 takes no zstd.
+      debian: { suite: 'trixie', include, compression: 'gzip' },
+    },
     request,
   );
 }
@@ -41,25 +50,29 @@ async function readPackages({ imagesDirectory }: DebianRequest, name: string): P
 async function ensureDebian(
   { name, what, debian }: { name: string; what: string; debian: Debian },
   request: DebianRequest,
-): Promise<DebianStage> {
+): Promise<NamedContext> {
   const layout = await cachedStep(
     {
-      ...{ name, what, inputs: [debian.suite, debian.include] },
+      ...{ name, what, inputs: [debian.suite, debian.include, debian.compression, ...anew(request)] },
       make: (directory) => makeBase({ request, name, ...debian }, directory),
     },
     request,
   );
-  const index = indexSchema.parse(JSON.parse(await readFile(join(layout, 'index.json'), 'utf8')));
-  return { layout, digest: index.manifests[0].digest };
+  return { stage: name, kind: 'layout', path: layout, digest: await readLayoutDigest(layout) };
+}
+
+/** Packages are those that an earlier image had, unless they are to be fetched anew: then they are of this image alone. */
+function anew({ noCache, entry, version }: DebianRequest): string[] {
+  return noCache ? [`for ${entry} ${version}`] : [];
 }
 
 async function makeBase(
-  { request, name, suite, include }: Debian & { request: DebianRequest; name: string },
+  { request, name, suite, include, compression }: Debian & { request: DebianRequest; name: string },
   directory: string,
 ): Promise<void> {
   const tar = join(directory, 'base.tar');
   const options = ['--variant=minbase', `--include=${include}`, '--dpkgopt=path-exclude=/usr/share/man/*'];
   const env = { TMPDIR: directory };
   await runStep('mmdebstrap', [...options, suite, tar], { ...request, name, env });
-  await writeOciLayout({ tar, directory }, request.signal);
+  await writeOciLayout({ tar, directory, compression }, request.signal);
 }

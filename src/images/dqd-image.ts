@@ -1,12 +1,12 @@
 import { readFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { type Entry, findEntry, listEntries } from '../catalog/catalog.ts';
+import { basename, dirname, join } from 'node:path';
+import { type Entry, findEntry } from '../catalog/catalog.ts';
 import { KilnError } from '../model/error.ts';
 import type { VmImage } from '../model/vm-image.ts';
 import { ensureQemuBase } from './base.ts';
-import { folderContext, layoutContext, prepareBuilder } from './build-target.ts';
 import { cachedStep, contentKey } from './cached-step.ts';
 import { chooseSource } from './choose-source.ts';
+import { makingOf, nameOf } from './ctr-image.ts';
 import type { ImageRequest } from './image-request.ts';
 
 /** A container image of QEMU and a VM image, as a tar that a Docker engine loads. */
@@ -14,6 +14,8 @@ export type DqdImage = {
   /** What it is called once it is loaded; the tag changes with whatever it is made of. */
   readonly reference: string;
   readonly tar: string;
+  /** Its folder in the cache. */
+  readonly directory: string;
 };
 
 /** Where a dqd image has its VM image. */
@@ -28,37 +30,42 @@ const recipe = ['Dockerfile', 'dqd/packages.txt', 'dqd/start.sh', 'dqd/healthche
  */
 export async function ensureDqdImage(request: ImageRequest, image: VmImage): Promise<DqdImage> {
   const files = await Promise.all(recipe.map((name) => readFile(join(request.imagesDirectory, name))));
-  const inputs = [request.sources, image.digest, ...files];
-  const reference = `kiln/dqd:${image.entry}-${contentKey(inputs)}`;
+  const { QEMU_IMAGE: qemu = qemuImage } = request.args;
+  const inputs = [request.sources, image.digest, ...(qemu === qemuImage ? [] : [qemu]), ...files];
   const directory = await cachedStep(
     {
-      ...{ name: 'dqd', what: image.entry, inputs },
-      make: (unfinished) => makeDqdImage(request, image, { reference, tar: join(unfinished, tarName) }),
+      ...{ name: 'dqd', what: nameOf(request), inputs },
+      make: (unfinished) =>
+        makeDqdImage(request, { image, qemu, ...described(image.entry, contentKey(inputs), unfinished) }),
     },
     request,
   );
-  return { reference, tar: join(directory, tarName) };
+  return described(image.entry, contentKey(inputs), directory);
 }
 
-const tarName = 'image.tar';
+/** The dqd image that was made in this folder of the cache, which is named by what it is made of. */
+export function describeDqdImage(entry: string, directory: string): DqdImage {
+  return described(entry, basename(directory), directory);
+}
+
+function described(entry: string, key: string, directory: string): DqdImage {
+  return { reference: `kiln/dqd:${entry}-${key}`, tar: join(directory, 'image.tar'), directory };
+}
 
 async function makeDqdImage(
   request: ImageRequest,
-  image: VmImage,
-  { reference, tar }: DqdImage,
+  { image, qemu, reference, tar }: { image: VmImage; qemu: string } & Pick<DqdImage, 'reference' | 'tar'>,
 ): Promise<void> {
-  await using work = await prepareBuilder(request, 'dqd');
-  const source = await chooseSource(request, qemuImage, work.builder);
-  const qemu = source === 'packages' ? await ensureQemuBase(request) : null;
+  await using builder = await request.openBuilder(request, 'dqd');
+  const source = await chooseSource(request, qemu, builder);
+  const base = source === 'packages' ? [await ensureQemuBase(request)] : [];
   // Whatever the stages that are replaced would need, the Dockerfile must be whole.
-  const { pins } = findEntry(await listEntries(request.imagesDirectory), image.entry);
-  const vm = folderContext('made-vm', dirname(image.kernel));
-  await work.build({
+  const { pins } = await makingOf(request);
+  await builder.build({
     target: 'dqd',
-    contexts: [...vm, ...(qemu ? layoutContext('qemu', qemu) : [])],
-    args: { ...pins, QEMU_IMAGE: qemuImage },
-    // What is read and written once on this host is not worth compressing.
-    output: `type=docker,name=${reference},dest=${tar},compression=uncompressed`,
+    contexts: [{ stage: 'made-vm', kind: 'folder', path: dirname(image.kernel) }, ...base],
+    args: { ...pins, QEMU_IMAGE: qemu },
+    output: { kind: 'docker', reference, tar },
   });
 }
 

@@ -3,14 +3,14 @@ import type { Logger } from '../lib/logger.ts';
 import { KilnError } from '../model/error.ts';
 import type { VmImage } from '../model/vm-image.ts';
 import { findVmImages, openMadeImage } from './ensure-vm-image.ts';
-import type { ImageRequest } from './image-request.ts';
+import type { HostImageRequest } from './image-request.ts';
 import type { ServedImages } from './served-images.ts';
 
 /** @throws KilnError IMAGE_CORRUPT */
 export type OpenImage = (signal: AbortSignal) => Promise<VmImage>;
 
 type Known = {
-  readonly request: Omit<ImageRequest, 'entry' | 'version'>;
+  readonly request: HostImageRequest;
   readonly served: ServedImages;
   readonly logger: Logger;
 };

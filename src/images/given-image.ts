@@ -6,7 +6,8 @@ import { exists } from '../lib/files.ts';
 import { KilnError } from '../model/error.ts';
 import type { ImageRequest } from './image-request.ts';
 
-const fileNames = ['kernel', 'initrd', 'disk.qcow2', 'versions.json'] as const;
+/** What the target `vm` of images/Dockerfile puts out. */
+export const vmFiles = ['kernel', 'initrd', 'disk.qcow2', 'versions.json'] as const;
 const versionsSchema = z.object({ buildkit: z.string(), runc: z.string() });
 
 /** Where the first VM image of an entry is taken from, if it lies there: what the target `vm` of images/Dockerfile made elsewhere. */
@@ -39,7 +40,7 @@ export async function takeGivenImage(
     );
   }
   request.progress(`source  ${folder}`);
-  for (const name of fileNames) await linkOrCopy(join(folder, name), join(directory, name));
+  for (const name of vmFiles) await linkOrCopy(join(folder, name), join(directory, name));
   return true;
 }
 

@@ -1,10 +1,18 @@
 import type { StepContext } from '../host/run-step.ts';
+import type { ImageTarget, RebuildArgs } from '../model/operation.ts';
+import type { ImageBuilder } from './image-builder.ts';
 
-/** What it takes to make the VM image of an archive entry. */
+/** What it takes to make the images of an archive entry. */
 export type ImageRequest = StepContext & {
   readonly entry: string;
-  /** What tells it from others of the same pins; null for the one that a start of kiln makes. */
+  /** What tells its images from others of the same pins; null for the one that a start of kiln makes. */
   readonly version: string | null;
+  /** In place of the pins of these names. */
+  readonly args: RebuildArgs;
+  /** Whether packages are fetched anew, rather than taken from where an earlier image had them. */
+  readonly noCache: boolean;
+  /** What builds them. */
+  readonly openBuilder: OpenBuilder;
   /** The project's images/ folder. */
   readonly imagesDirectory: string;
   readonly cacheDirectory: string;
@@ -20,5 +28,19 @@ export type ImageRequest = StepContext & {
   /** Where programs are looked for, as in $PATH. */
   readonly path: string;
 };
+
+/**
+ * Gets a builder ready, when something has to be built.
+ * @throws KilnError REQUIREMENT_MISSING where there is none to be had
+ */
+type OpenBuilder = (request: ImageRequest, target: ImageTarget) => Promise<ImageBuilder>;
+
+/** What is the same for all images of a host. */
+export type HostImageRequest = Omit<ImageRequest, 'entry' | 'version' | 'args' | 'noCache'>;
+
+/** The images that a start of kiln makes: exactly what the entry pins. */
+export function firstImageOf(entry: string, request: HostImageRequest): ImageRequest {
+  return { ...request, entry, version: null, args: {}, noCache: false };
+}
 
 export type ImageSource = 'registry' | 'packages';

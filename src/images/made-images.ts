@@ -2,13 +2,21 @@ import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { replaceFile } from '../lib/files.ts';
+import { imageTargets } from '../model/operation.ts';
 
-const refsSchema = z.array(z.strictObject({ version: z.string(), directory: z.string() }));
+const refsSchema = z.array(
+  z.strictObject({
+    // Earlier kilns noted VM images alone.
+    kind: z.enum(imageTargets).default('vm'),
+    version: z.string(),
+    directory: z.string(),
+  }),
+);
 export type MadeImage = z.infer<typeof refsSchema>[number];
 
 const suffix = '.made.json';
 
-/** The VM images that operations of this installation made, one file for each entry: others may share the cache they lie in. */
+/** The images that operations of this installation made, one file for each entry: others may share the cache they lie in. */
 export class MadeImages {
   readonly #directory: string;
 

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { ensureHostTools, goTools } from '../host/host-tools.ts';
 import { cachedStep, readTree } from './cached-step.ts';
 import { runGoStep } from './go-step.ts';
-import type { ImageRequest } from './image-request.ts';
+import type { HostImageRequest } from './image-request.ts';
 
 /**
  * The programs that make the network of a VM: the relay, and the CNI plugins of its steps. They are no part of the VM image, which
@@ -13,7 +13,7 @@ import type { ImageRequest } from './image-request.ts';
  * @throws KilnError REQUIREMENT_MISSING, INFRA
  */
 export async function ensureNetworkPrograms(
-  request: Omit<ImageRequest, 'entry' | 'version'>,
+  request: HostImageRequest,
   relayDirectory: string,
 ): Promise<string> {
   const script = join(request.imagesDirectory, 'build-network.sh');

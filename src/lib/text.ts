@@ -30,6 +30,11 @@ function utf8Length(bytes: Buffer, at: number): number {
   );
 }
 
+/** Text from outside for a terminal, as it is but for what a terminal would act on: of control characters only tab and newline stay. */
+export function terminalText(text: string): string {
+  return text.replace(/(?![\t\n])[\p{Cc}\u200b-\u200f\u2028-\u202e\u2066-\u2069\ufeff]/gu, escapeUnit);
+}
+
 /** One word for a shell, for commands that people are shown. */
 export function shellQuote(word: string): string {
   return /^[\w./:=@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`;

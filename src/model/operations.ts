@@ -1,7 +1,7 @@
 import type { ReadOptions, WatchOptions } from './builds.ts';
 import type { Caller } from './caller.ts';
 import type { EventItem, WatchItem } from './event.ts';
-import type { Operation, RebuildRequest } from './operation.ts';
+import type { ImageTarget, Operation, RebuildRequest } from './operation.ts';
 
 /** What administrators do with the images of this host, as the edges see it. Each takes the role admin (ROLE_TOO_LOW). */
 export type Operations = {
@@ -35,9 +35,10 @@ export type Operations = {
   events(caller: Caller, id: string, range: ReadOptions): Promise<AsyncGenerator<EventItem, void>>;
 };
 
-/** A VM image that was removed, or would be. */
+/** An image that was removed, or would be. */
 export type PrunedImage = {
   readonly entry: string;
+  readonly kind: ImageTarget;
   readonly version: string;
   /** What it takes on the disk. */
   readonly bytes: number;

@@ -7,12 +7,18 @@ import { readBuildEvents, watchBuildFiles } from '../logs/watch-files.ts';
 import type { Verdict } from '../model/build.ts';
 import { type Caller, requireRole } from '../model/caller.ts';
 import { KilnError } from '../model/error.ts';
-import { type Operation, type RebuildRequest, rebuildSteps } from '../model/operation.ts';
+import {
+  type CompleteRebuild,
+  completeTargets,
+  type Operation,
+  type RebuildRequest,
+} from '../model/operation.ts';
 import type { Operations } from '../model/operations.ts';
 import { waitForCancelled } from '../model/wait-for-cancelled.ts';
 import { finishOperation } from './finish-operation.ts';
 import type { ImageHouse } from './image-house.ts';
 import { OperationJournal, readOperation } from './operation-journal.ts';
+import { newOperation, plan } from './plan.ts';
 import { rebuildImage } from './rebuild-image.ts';
 import { forgetOldOperations, listOperations } from './recover-operations.ts';
 import { nextVersion, takenVersions } from './versions.ts';
@@ -74,8 +80,8 @@ export function createOperations({ directory, house, fleet, logger }: Operations
   };
 
   const begin = async (
-    { tenant }: Caller,
-    asked: RebuildRequest,
+    caller: Caller,
+    asked: RebuildRequest | CompleteRebuild,
     resumes: string | null,
   ): Promise<Operation> => {
     const entry = fleet.known(asked.entry);
@@ -86,7 +92,7 @@ export function createOperations({ directory, house, fleet, logger }: Operations
     const version =
       asked.version ?? nextVersion([...taken.keys(), ...(await house.servedVersions(entry.name))]);
     refuseTaken(entry.name, version, taken);
-    const request = { ...asked, entry: entry.name, version };
+    const request = { ...asked, entry: entry.name, version, targets: completeTargets(asked, house) };
     await forgetOldOperations(directory, (one) => running.has(one));
     stopping.signal.throwIfAborted();
     const journal = await OperationJournal.open(newOperation({ id, request, resumes }), directory);
@@ -96,11 +102,11 @@ export function createOperations({ directory, house, fleet, logger }: Operations
     const work = async (): Promise<void> => {
       using _claim = held;
       if (request.dryRun) await plan(journal);
-      else await rebuildImage(journal, { house, entry }, signal);
+      else await rebuildImage(journal, { house, entry, caller }, signal);
     };
     const done = run(journal, work).finally(() => running.delete(id));
     running.set(id, { journal, cancel, done });
-    logger.info({ operation: id, tenant, ...request }, 'an operation begins');
+    logger.info({ operation: id, tenant: caller.tenant, ...request }, 'an operation begins');
     return journal.operation;
   };
 
@@ -176,19 +182,6 @@ export function createOperations({ directory, house, fleet, logger }: Operations
   return operations;
 }
 
-function newOperation(given: Pick<Operation, 'id' | 'request' | 'resumes'>): Operation {
-  return {
-    ...given,
-    kind: 'rebuild',
-    state: 'running',
-    steps: rebuildSteps.map((name) => ({ name, state: 'waiting', started: null, ended: null })),
-    started: new Date().toISOString(),
-    ended: null,
-    verdict: null,
-    image: null,
-  };
-}
-
 function isBusy(entry: string, change: Change): KilnError {
   const about =
     typeof change === 'string'
@@ -211,18 +204,6 @@ function refuseTaken(entry: string, version: string, taken: ReadonlyMap<string, 
     `${entry} has a version ${version} already, made by operation ${operation}; name another, or none for the next.`,
     { details: { operation } },
   );
-}
-
-/** Of a dry run. */
-async function plan(journal: OperationJournal): Promise<void> {
-  const { entry, version } = journal.operation.request;
-  const lines = [
-    `image  the VM image ${version} of ${entry} would be made, or taken from the cache`,
-    'check  it would boot, be made ready, build once, and be looked at from inside',
-    `roll  builds of ${entry} would run on it`,
-  ];
-  await journal.log(Buffer.from(lines.map((line) => `${line}\n`).join('')));
-  for (const { name } of journal.operation.steps) await journal.step(name, 'skipped');
 }
 
 async function endOf(work: () => Promise<void>): Promise<Verdict> {

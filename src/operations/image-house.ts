@@ -2,33 +2,57 @@ import { dirname } from 'node:path';
 import type { Entry } from '../catalog/catalog.ts';
 import type { Fleet } from '../fleet/fleet.ts';
 import { createFrozenVm, type WarmVm, type WarmVmOptions } from '../guest/warm-vm.ts';
+import { type CtrImage, ensureCtrImage } from '../images/ctr-image.ts';
+import { type DqdImage, ensureDqdImage } from '../images/dqd-image.ts';
 import { ensureVmImage, openMadeImage } from '../images/ensure-vm-image.ts';
 import { openServed } from '../images/find-images.ts';
-import type { ImageRequest } from '../images/image-request.ts';
+import { firstImageOf, type HostImageRequest, type ImageRequest } from '../images/image-request.ts';
 import type { MadeImages } from '../images/made-images.ts';
+import { readTarDigest } from '../images/oci-layout.ts';
 import { pruneImages } from '../images/prune-images.ts';
+import { type ImageToPublish, type PublishedImage, publishImages } from '../images/publish/publish-images.ts';
+import { ensureRegistryProgram } from '../images/publish/registry-program.ts';
 import type { ImageRef, ServedImages } from '../images/served-images.ts';
 import type { Logger } from '../lib/logger.ts';
+import type { Caller } from '../model/caller.ts';
 import { KilnError } from '../model/error.ts';
 import type { PrunedImage, ServedImage } from '../model/operations.ts';
 import type { VmImage } from '../model/vm-image.ts';
+import { openRegistry } from '../registry/registry.ts';
+import { parseRepository } from '../registry/repository.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
 import type { TemplateSource } from '../vm/template-source.ts';
+import { type CheckBuild, readCheckBuilds } from './check-builds.ts';
 
-/** What operations do with the images of this host. */
+/** Which images are made, and who follows that. */
+export type Making = Pick<ImageRequest, 'entry' | 'args' | 'noCache' | 'progress' | 'output' | 'signal'> & {
+  readonly version: string;
+  /** Whose builds make them, where builds do. */
+  readonly caller: Caller;
+};
+
+/** What operations do with the images of this host. Each image is made, or found where it was made before. */
 export type ImageHouse = {
-  /** Makes the image of this version, or finds it where it was made before. */
-  make(
-    request: Pick<ImageRequest, 'entry' | 'progress' | 'output' | 'signal'> & { readonly version: string },
-  ): Promise<{ readonly image: VmImage; readonly ref: ImageRef }>;
+  /** Whether VMs here are containers: no VM image serves without its dqd image. */
+  readonly needsDqd: boolean;
+  makeCtr(making: Making): Promise<Pick<CtrImage, 'layout' | 'digest'>>;
+  makeVm(making: Making): Promise<MadeVm>;
+  makeDqd(
+    making: Making,
+    vm: MadeVm,
+  ): Promise<Pick<DqdImage, 'reference' | 'tar'> & { readonly digest: string }>;
   /** Its template, which boots it. */
-  tryOut(image: VmImage, signal: AbortSignal): Promise<TemplateSource>;
+  tryOut(vm: MadeVm, signal: AbortSignal): Promise<TriedOut>;
   /** Removes that template where the image does not come to serve. Never rejects. */
   discard(entry: string, templates: TemplateSource): Promise<void>;
   /** One VM of it, beside those of the scheduler. */
   startVm(entry: Entry, templates: TemplateSource, signal: AbortSignal): Promise<WarmVm>;
+  /** What it must build. */
+  checks(): Promise<readonly CheckBuild[]>;
+  /** In this repository, under the version and under the entry's aliases. @throws KilnError as `publishImages` */
+  publish(making: Making, images: Publishing): Promise<readonly PublishedImage[]>;
   /** Builds run on it from now on, also after a restart. */
-  serve(image: VmImage, templates: TemplateSource, ref: ImageRef): Promise<void>;
+  serve(tried: TriedOut, ref: ImageRef): Promise<void>;
   /** Of the images that an entry serves and that it served before. */
   servedVersions(entry: string): Promise<readonly string[]>;
   /** @param options As those of `pruneImages`. */
@@ -40,34 +64,79 @@ export type ImageHouse = {
   rollBack(entry: string, signal: AbortSignal): Promise<ServedImage>;
 };
 
+export type Publishing = { readonly repo: string; readonly images: readonly ImageToPublish[] };
+
+/** A VM image as it lies in the cache. */
+export type MadeVm = { readonly image: VmImage; readonly ref: NonNullable<ImageRef> };
+
+/** A VM image as this host's VMs find it, and its template. */
+export type TriedOut = { readonly image: VmImage; readonly templates: TemplateSource };
+
 export type ImageHouseOptions = {
   readonly fleet: Fleet;
   readonly scheduler: Pick<Scheduler<WarmVm>, 'renew'>;
   readonly served: ServedImages;
   readonly made: MadeImages;
   readonly logger: Logger;
-  readonly request: Omit<ImageRequest, 'entry' | 'version'>;
+  readonly request: HostImageRequest;
+  readonly containers: boolean;
+  /** Path of the docker config.json with the accounts of registries; null for none. */
+  readonly registryConfig: string | null;
+  /** What builds the images that somebody asks for. */
+  readonly builderOf: (caller: Caller) => ImageRequest['openBuilder'];
   /** Makes an image ready for what starts VMs here. */
   readonly load: (image: VmImage, signal: AbortSignal) => Promise<VmImage>;
+  /** The engine, where there is one, forgets a dqd image, unless VMs of it still run. */
+  readonly unload: (reference: string) => Promise<void>;
   readonly vm: Omit<WarmVmOptions, 'template' | 'damaged' | 'capabilities'>;
 };
 
 export function createImageHouse(options: ImageHouseOptions): ImageHouse {
-  const { fleet, scheduler, served, made, logger, request, load, vm } = options;
+  const { fleet, scheduler, served, made, logger, request, load, unload, vm } = options;
+  const requestOf = ({ caller, ...making }: Making): ImageRequest => ({
+    ...{ ...request, ...making },
+    openBuilder: options.builderOf(caller),
+  });
+  const tryOut = async (there: VmImage, signal: AbortSignal): Promise<TriedOut> => {
+    const image = await load(there, signal);
+    return { image, templates: await fleet.tryOut(image, signal) };
+  };
   const house: ImageHouse = {
-    async make(given) {
-      const image = await ensureVmImage({ ...request, ...given });
-      const ref = { version: given.version, directory: dirname(image.disk) };
-      await made.note(given.entry, ref);
-      return { image: await load(image, given.signal), ref };
+    needsDqd: options.containers,
+    async makeCtr(making) {
+      const ctr = await ensureCtrImage(requestOf(making));
+      await made.note(making.entry, { kind: 'ctr', version: making.version, directory: ctr.directory });
+      return ctr;
     },
-    tryOut: (image, signal) => fleet.tryOut(image, signal),
+    async makeVm(making) {
+      const { entry, version } = making;
+      const image = await ensureVmImage(requestOf(making));
+      const ref = { version, directory: dirname(image.disk) };
+      await made.note(entry, { kind: 'vm', ...ref });
+      return { image, ref };
+    },
+    async makeDqd(making, { image }) {
+      const { entry, version, signal } = making;
+      const dqd = await ensureDqdImage(requestOf(making), image);
+      await made.note(entry, { kind: 'dqd', version, directory: dqd.directory });
+      return { ...dqd, digest: await readTarDigest(dqd.tar, signal) };
+    },
+    tryOut: ({ image }, signal) => tryOut(image, signal),
     discard: (entry, templates) => fleet.discard(entry, templates),
     async startVm({ capabilities }, templates, signal) {
       const frozen = await createFrozenVm({ ...vm, capabilities, ...(await templates.take(signal)) }, signal);
       return frozen.wake(signal);
     },
-    async serve(image, templates, ref) {
+    async publish({ entry, version, ...context }, { repo, images }) {
+      const say = (line: string): void => context.progress(`publish  ${line}`);
+      const registry = openRegistry({
+        ...{ repository: parseRepository(repo), config: options.registryConfig, say },
+        program: await ensureRegistryProgram({ ...request, ...context }),
+      });
+      return publishImages({ entry, version, images }, { registry, say }, context.signal);
+    },
+    checks: () => readCheckBuilds(request.imagesDirectory),
+    async serve({ image, templates }, ref) {
       await served.serve(image.entry, ref);
       const open = openServed(image.entry, { request, served, logger });
       await fleet.serve(image, templates, async (signal) => load(await open(signal), signal));
@@ -77,17 +146,19 @@ export function createImageHouse(options: ImageHouseOptions): ImageHouse {
       const record = await served.read(entry);
       return [record?.served, record?.previous].flatMap((ref) => (ref ? [ref.version] : []));
     },
-    prune: (options) => pruneImages({ made, served }, options),
+    prune: (options) => pruneImages({ made, served, unload }, options),
     async rollBack(entry, signal) {
       const record = await served.read(entry);
       if (!record)
         throw new KilnError('NO_PREVIOUS_IMAGE', `Builds of ${entry} never ran on another image here.`);
       const { previous: ref } = record;
-      const about = { ...request, entry, version: ref?.version ?? null, signal };
-      const there = await (ref ? openMadeImage(ref.directory, about) : ensureVmImage(about));
-      const image = await load(there, signal);
-      await house.serve(image, await house.tryOut(image, signal), ref);
-      return { entry, version: about.version, imageDigest: image.digest };
+      const about = { ...firstImageOf(entry, request), signal };
+      const there = await (ref
+        ? openMadeImage(ref.directory, { ...about, version: ref.version })
+        : ensureVmImage(about));
+      const tried = await tryOut(there, signal);
+      await house.serve(tried, ref);
+      return { entry, version: ref?.version ?? null, imageDigest: tried.image.digest };
     },
   };
   return house;

@@ -92,11 +92,17 @@ export function endOperation(operation: Operation, verdict: Verdict): Operation 
   return { ...operation, state: verdict.state, verdict, steps, ended };
 }
 
+/** It needs no schema, as nobody but kiln writes it; but an earlier one did not write all that there is today. */
+function readEarlier(record: string): Operation {
+  const operation = JSON.parse(record);
+  const request = { targets: ['ctr', 'vm'], args: {}, noCache: false, ...operation.request };
+  return { ctrDigest: null, dqdDigest: null, published: [], ...operation, request };
+}
+
 /** @throws KilnError NOT_FOUND */
 export async function readOperation(directory: string): Promise<Operation> {
   try {
-    // It needs no schema: nobody but kiln writes it.
-    return JSON.parse(await readFile(join(directory, recordName), 'utf8'));
+    return readEarlier(await readFile(join(directory, recordName), 'utf8'));
   } catch (cause) {
     throw new KilnError('NOT_FOUND', 'There is no operation with this id.', { cause });
   }

@@ -1,63 +1,98 @@
 import type { Entry } from '../catalog/catalog.ts';
-import type { WarmVm } from '../guest/warm-vm.ts';
+import type { ImageToPublish } from '../images/publish/publish-images.ts';
+import type { Caller } from '../model/caller.ts';
 import { KilnError } from '../model/error.ts';
-import type { Step } from '../model/operation.ts';
-import type { VmImage } from '../model/vm-image.ts';
-import type { TemplateSource } from '../vm/template-source.ts';
+import { type StepName, stepsOf } from '../model/operation.ts';
+import { checkBuilds } from './check-builds.ts';
 import { checkImage } from './check-image.ts';
-import type { ImageHouse } from './image-house.ts';
+import type { ImageHouse, MadeVm, Making, Publishing, TriedOut } from './image-house.ts';
 import type { OperationJournal } from './operation-journal.ts';
 
+/** What a rebuild works with. */
+type Rebuild = {
+  readonly journal: OperationJournal;
+  readonly house: ImageHouse;
+  readonly entry: Entry;
+  readonly making: Making;
+};
+
 /**
- * Makes a VM image anew, tries it out in a VM, and serves it: until its last step nothing changes for any build.
+ * Makes the images of an entry anew, tries the VM image out in a VM, and serves it: until its last step nothing changes for any build.
  * @throws KilnError of whichever step failed; CANARY_FAILED where the new image does not do what it must
  */
 export async function rebuildImage(
   journal: OperationJournal,
-  { house, entry }: { house: ImageHouse; entry: Entry },
+  { house, entry, caller }: { house: ImageHouse; entry: Entry; caller: Caller },
   signal: AbortSignal,
 ): Promise<void> {
-  const { version } = journal.operation.request;
-  const say = (line: string): void => void journal.log(Buffer.from(`${line}\n`)).catch(() => undefined);
-  const { image, ref } = await step(journal, 'image', () => {
-    return house.make({
-      entry: entry.name,
-      version,
-      progress: say,
-      output: (bytes) => journal.log(bytes),
-      signal,
-    });
-  });
-  await journal.change({ image: { digest: image.digest, versions: image.versions } });
+  const { request } = journal.operation;
+  const { version, args, noCache } = request;
+  const output = (bytes: Buffer): Promise<void> => journal.log(bytes);
+  const making = {
+    ...{ entry: entry.name, version, args, noCache, caller },
+    ...{ progress: say(journal), output, signal },
+  };
+  const rebuild: Rebuild = { journal, house, entry, making };
+  const steps = stepsOf(request);
+  const runs = (name: StepName): boolean => steps.includes(name);
+
+  const ctr = await step(journal, 'ctr', () => makeCtr(rebuild));
+  const vm = runs('vm') ? await step(journal, 'vm', () => makeVm(rebuild)) : null;
+  const dqd = vm && runs('dqd') ? await step(journal, 'dqd', () => makeDqd(rebuild, vm)) : null;
   await using undo = new AsyncDisposableStack();
-  const templates = await step(journal, 'check', () => tryOut({ image, entry, house, say, undo }, signal));
-  await step(journal, 'roll', () => house.serve(image, templates, ref));
+  const tried = vm && (await step(journal, 'check', () => tryOut(rebuild, vm, undo)));
+  const images = dqd ? [ctr, dqd] : [ctr];
+  if (request.repo !== undefined) {
+    const publishing = { repo: request.repo, images };
+    await step(journal, 'publish', () => publish(rebuild, publishing));
+  }
+  if (!vm || !tried) return;
+  await step(journal, 'roll', () => house.serve(tried, vm.ref));
   undo.move();
-  say(`roll  builds of ${entry.name} run on ${version}; those that run keep theirs`);
+  making.progress(`roll  builds of ${entry.name} run on ${version}; those that run keep theirs`);
 }
 
+async function makeCtr({ journal, house, making }: Rebuild): Promise<ImageToPublish> {
+  const { layout, digest } = await house.makeCtr(making);
+  await journal.change({ ctrDigest: digest });
+  return { kind: 'ctr', layout, digest };
+}
+
+async function makeVm({ journal, house, making }: Rebuild): Promise<MadeVm> {
+  const vm = await house.makeVm(making);
+  const { digest, versions } = vm.image;
+  await journal.change({ image: { digest, versions } });
+  return vm;
+}
+
+async function makeDqd({ journal, house, making }: Rebuild, vm: MadeVm): Promise<ImageToPublish> {
+  const { reference, tar, digest } = await house.makeDqd(making, vm);
+  await journal.change({ dqdDigest: digest });
+  making.progress(`dqd  ${reference}`);
+  return { kind: 'dqd', layout: tar, digest };
+}
+
+async function publish({ journal, house, making }: Rebuild, publishing: Publishing): Promise<void> {
+  const published = await house.publish(making, publishing);
+  await journal.change({
+    published: published.map(({ reference, alias, digest }) => ({ reference, alias, digest })),
+  });
+}
+
+/** @param undo Holds the template's removal, for where the image does not come to serve. */
 async function tryOut(
-  {
-    image,
-    entry,
-    house,
-    say,
-    undo,
-  }: {
-    image: VmImage;
-    entry: Entry;
-    house: ImageHouse;
-    say: (line: string) => void;
-    undo: AsyncDisposableStack;
-  },
-  signal: AbortSignal,
-): Promise<TemplateSource> {
-  say('check  the image boots, is made ready and builds once …');
-  const templates = await asCanary(() => house.tryOut(image, signal), signal);
-  undo.defer(() => house.discard(entry.name, templates));
-  await using vm: WarmVm = await asCanary(() => house.startVm(entry, templates, signal), signal);
-  await checkImage({ vm, image, pins: entry.pins }, say, signal);
-  return templates;
+  { house, entry, making }: Rebuild,
+  made: MadeVm,
+  undo: AsyncDisposableStack,
+): Promise<TriedOut> {
+  const { progress, signal } = making;
+  progress('check  the image boots, is made ready and builds once …');
+  const tried = await asCanary(() => house.tryOut(made, signal), signal);
+  undo.defer(() => house.discard(entry.name, tried.templates));
+  await using vm = await asCanary(() => house.startVm(entry, tried.templates, signal), signal);
+  await checkImage({ vm, image: tried.image, pins: entry.pins }, progress, signal);
+  await checkBuilds({ vm, checks: await house.checks() }, progress, signal);
+  return tried;
 }
 
 /** That a VM cannot be had of the new image is the image's fault as far as anybody can tell. */
@@ -71,7 +106,11 @@ async function asCanary<T>(work: () => Promise<T>, signal: AbortSignal): Promise
   }
 }
 
-async function step<T>(journal: OperationJournal, name: Step['name'], work: () => Promise<T>): Promise<T> {
+function say(journal: OperationJournal): (line: string) => void {
+  return (line) => void journal.log(Buffer.from(`${line}\n`)).catch(() => undefined);
+}
+
+async function step<T>(journal: OperationJournal, name: StepName, work: () => Promise<T>): Promise<T> {
   await journal.step(name, 'running');
   try {
     const result = await work();

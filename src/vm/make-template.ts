@@ -11,7 +11,7 @@ import { qemuArguments } from './qemu-arguments.ts';
 import { commonMachineOptions, type TemplateFiles, type TemplateRequest } from './template.ts';
 
 /** A cold boot under emulation on a busy machine takes about a minute; a guest that takes this long never comes. */
-const bootDeadlineMs = 300_000;
+const bootDeadlineMs = 600_000;
 const consolePollMs = 100;
 
 /**

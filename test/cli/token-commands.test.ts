@@ -98,7 +98,8 @@ test('the data folder of another user is left alone: that user could not read wh
   const config = parseConfig({ KILN_DATA_DIR: tokens.data }, true);
   const fail = (): void => assert.fail('it said something');
   const run = runCommand(['token', 'create', '--role', 'read'], () => ({
-    ...{ config, uid: owner, answer: fail, say: fail },
+    ...{ config, uid: owner, token: null, signal: new AbortController().signal },
+    ...{ answer: fail, say: fail, print: fail },
   }));
   await assert.rejects(run, {
     code: 'CONFIG_INVALID',

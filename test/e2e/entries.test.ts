@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { catalogSchema, matrixSchema, readinessSchema, recordSchema } from '../../src/http/docs/schemas.ts';
+import { readinessSchema } from '../../src/http/docs/probe-schemas.ts';
+import { catalogSchema, matrixSchema, recordSchema } from '../../src/http/docs/schemas.ts';
 import type { BuildEvent } from '../../src/model/event.ts';
 import { build, startForFile } from './harness.ts';
 

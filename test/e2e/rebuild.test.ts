@@ -3,11 +3,14 @@ import { readFile, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { after, test } from 'node:test';
 import { operationSchema, recordSchema, servedSchema } from '../../src/http/docs/schemas.ts';
+import { runTool } from '../../src/lib/process/run-tool.ts';
+import type { Operation } from '../../src/model/operation.ts';
 import { build, curl, startRegistry, startTestService, testData, waitUntilReady } from './harness.ts';
 
 /** Of its own, as another image is served from it in the end. */
 const dataDirectory = `${testData}-rebuild`;
 const registry = await startRegistry();
+const repo = `${new URL(registry.url).host}/kiln/images`;
 const open = () =>
   startTestService({
     mirror: registry.url,
@@ -26,6 +29,8 @@ async function forgetVersions(): Promise<void> {
   const record = join(dataDirectory, 'images/buildkit-v0.20.2.json');
   const { served, previous } = JSON.parse(await readFile(record, 'utf8'));
   for (const ref of [served, previous]) if (ref) await rm(ref.directory, { recursive: true, force: true });
+  const made = JSON.parse(await readFile(record.replace('.json', '.made.json'), 'utf8'));
+  for (const { directory } of made) await rm(directory, { recursive: true, force: true });
   await rm(dirname(record), { recursive: true });
   await rm(join(dataDirectory, 'operations'), { recursive: true });
 }
@@ -44,11 +49,34 @@ async function imageOfBuild(): Promise<string> {
   return recordSchema.parse(record).entry.imageDigest;
 }
 
-test('a VM image is made anew, checked in a VM and served, while builds go on; the way back takes seconds; a restart keeps what is served', async () => {
+/** What the registry has, as other programs find it. */
+async function checkPublished({
+  published,
+  ctrDigest,
+  dqdDigest,
+}: Pick<Operation, 'published' | 'ctrDigest' | 'dqdDigest'>): Promise<void> {
+  const expected: [string, string | null][] = [
+    ['ctr_buildkit-v0.20.2', ctrDigest],
+    ['buildkit-v0.20.2', dqdDigest],
+  ];
+  assert.deepEqual(
+    published,
+    expected.map(([tag, digest]) => ({
+      ...{ reference: `${repo}:${tag}_v0.1.0`, alias: `${repo}:${tag}`, digest },
+    })),
+  );
+  for (const { reference, alias, digest } of published)
+    for (const name of [reference, alias]) {
+      const inspect = ['inspect', '--tls-verify=false', '--format={{.Digest}}', `docker://${name}`];
+      assert.equal((await runTool('skopeo', inspect, AbortSignal.timeout(30_000))).trim(), digest);
+    }
+}
+
+test('a VM image is made anew, checked in a VM, published and served, while builds go on; the way back takes seconds; a restart keeps what is served', async () => {
   const first = await imageOfBuild();
   const during = imageOfBuild();
   const { exit, body, headers } = await curl(
-    ...['-H', 'Content-Type: application/json', '-d', '{"entry":"v0.20.2"}'],
+    ...['-H', 'Content-Type: application/json', '-d', JSON.stringify({ entry: 'v0.20.2', repo })],
     `${service.httpUrl}/admin/images/rebuild`,
   );
   assert.equal(exit, 0, body);
@@ -58,6 +86,7 @@ test('a VM image is made anew, checked in a VM and served, while builds go on; t
     /^check {2}buildkitd --version: .* v0\.20\.2 /m,
     /^check {2}runc --version: runc version 1\.2\.5$/m,
     /^check {2}no unit failed$/m,
+    /^check {2}builds 4-stages in /m,
     /^kiln: operation \S+ succeeded after /m,
   ])
     assert.match(body, said);
@@ -66,9 +95,14 @@ test('a VM image is made anew, checked in a VM and served, while builds go on; t
     await (await fetch(`${service.httpUrl}/admin/operations/${id}`)).json(),
   );
   assert.deepEqual(
-    operation.steps.map(({ state }) => state),
-    ['done', 'done', 'done'],
+    operation.steps.map(({ name, state }) => `${name} ${state}`),
+    ['ctr', 'vm', 'dqd', 'check', 'publish', 'roll'].map((name) => `${name} done`),
   );
+  const seconds = operation.steps.map(({ name, started: from, ended: to }) =>
+    from && to ? `${name} ${((Date.parse(to) - Date.parse(from)) / 1000).toFixed(0)} s` : '',
+  );
+  console.log(seconds.filter((line) => line !== '').join(', '));
+  await checkPublished(operation);
   const second = await imageOfBuild();
   assert.equal(second, operation.image?.digest);
   assert.notEqual(second, first);

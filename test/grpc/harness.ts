@@ -13,7 +13,10 @@ import {
   type BuildResponse,
   BuildServiceClient,
 } from '../../src/grpc/generated/kiln/v1/build_service.ts';
-import { ImageServiceClient } from '../../src/grpc/generated/kiln/v1/image_service.ts';
+import {
+  ImageServiceClient,
+  type RebuildImageRequest,
+} from '../../src/grpc/generated/kiln/v1/image_service.ts';
 import {
   createGrpcServer,
   defaultGrpcSettings,
@@ -139,4 +142,11 @@ export function reasonOf(error: unknown): string {
   if (!Buffer.isBuffer(packed)) return '';
   const info = Status.decode(packed).details.find(({ typeUrl }) => typeUrl.endsWith('/google.rpc.ErrorInfo'));
   return info ? ErrorInfo.decode(info.value).reason : '';
+}
+
+/** What a caller sends who asks for nothing else. */
+export function rebuildRequest(
+  given: Pick<RebuildImageRequest, 'entry'> & Partial<RebuildImageRequest>,
+): RebuildImageRequest {
+  return { targets: [], args: [], noCache: false, dryRun: false, ...given };
 }

@@ -8,7 +8,17 @@ import { service as healthService } from 'grpc-health-check';
 import { localAdmin, type Role } from '../../src/model/caller.ts';
 import { record, simulateBuilds } from '../simulated-builds.ts';
 import { idOf, openTokens, type Tokens } from '../tokens/harness.ts';
-import { build, collect, context, type Harness, items, reasonOf, serve, start } from './harness.ts';
+import {
+  build,
+  collect,
+  context,
+  type Harness,
+  items,
+  reasonOf,
+  rebuildRequest,
+  serve,
+  start,
+} from './harness.ts';
 
 type Call = (harness: Harness, metadata: Metadata) => Promise<unknown>;
 
@@ -28,7 +38,7 @@ const calls: Readonly<Record<string, Call>> = {
   CancelMatrix: ({ client }, metadata) =>
     unary((done) => client.cancelMatrix({ id, reason: '' }, metadata, done)),
   RebuildImage: ({ images }, metadata) =>
-    collect(images.rebuildImage({ entry: 'v0.1.99', dryRun: true }, metadata)),
+    collect(images.rebuildImage(rebuildRequest({ entry: 'v0.1.99', dryRun: true }), metadata)),
   RollBackImage: ({ images }, metadata) =>
     unary((done) => images.rollBackImage({ entry: 'v0.1.99' }, metadata, done)),
   PruneImages: ({ images }, metadata) =>

@@ -13,7 +13,7 @@ test('a rebuild streams its log and says how it ended; it is found, read and rol
   const { exit, body, headers } = await curl(sent);
   assert.equal(exit, 0);
   const id = /Location: \/admin\/operations\/(\S+)/.exec(headers)?.[1] ?? '';
-  assert.match(body, new RegExp(`^kiln: operation ${id}\nimage {2}${entry} v0\\.1\\.0 …\n`));
+  assert.match(body, new RegExp(`^kiln: operation ${id}\nctr {2}${entry} v0\\.1\\.0 …\n`));
   assert.match(body, new RegExp(`\nkiln: operation ${id} succeeded after \\d+\\.\\d s\n$`));
   assert.match(headers, /X-Build-State: succeeded/);
 
@@ -21,7 +21,7 @@ test('a rebuild streams its log and says how it ended; it is found, read and rol
   assert.equal(record.state, 'succeeded');
   const { body: list } = await api.get('/admin/operations').expect(200);
   assert.deepEqual(list, { operations: [record] });
-  const log = await api.get(`/admin/operations/${id}/log?offset=5`).expect(200);
+  const log = await api.get(`/admin/operations/${id}/log?offset=3`).expect(200);
   assert.match(log.text, /^ {2}buildkit/);
   const events = await curl([`${url}/admin/operations/${id}/events?follow=true`]);
   assert.deepEqual(JSON.parse(events.body.trim().split('\n').at(-1) ?? '').type, 'verdict');

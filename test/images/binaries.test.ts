@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { findEntry, listEntries } from '../../src/catalog/catalog.ts';
 import type { Pins } from '../../src/catalog/pins.ts';
 import { ensureBinaries } from '../../src/images/binaries.ts';
-import type { ImageRequest } from '../../src/images/image-request.ts';
+import { imageRequest } from './image-request.ts';
 
 /** Stands in for the three minutes of the real script, which test/images/vm-image.test.ts covers; the step around it is real. */
 const stub = `set -eu
@@ -91,17 +91,14 @@ function ensure(
   signal: AbortSignal = new AbortController().signal,
   progress: (line: string) => void = () => undefined,
 ): Promise<string> {
-  const request: ImageRequest = {
-    entry: 'buildkit-v0.20.2',
-    imagesDirectory: join(directory, 'images'),
-    ...{ cacheDirectory: directory, sharedCacheDirectory: null, sealsDirectory: null, version: null },
-    logDirectory: join(directory, 'logs'),
-    sources: 'packages',
-    buildkitHost: undefined,
+  const imagesDirectory = join(directory, 'images');
+  const request = imageRequest({
+    imagesDirectory,
+    cacheDirectory: directory,
     asRoot: false,
     path: '',
     progress,
     signal,
-  };
+  });
   return ensureBinaries(request, chosen);
 }

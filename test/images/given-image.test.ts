@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { ensureVmImage } from '../../src/images/ensure-vm-image.ts';
 import type { ImageRequest } from '../../src/images/image-request.ts';
+import { imageRequest } from './image-request.ts';
 
 const entry = 'buildkit-v0.20.2';
 const versions = { buildkit: 'buildkitd github.com/moby/buildkit v0.20.2 97437fdd', runc: '1.2.5' };
@@ -12,14 +13,10 @@ const versions = { buildkit: 'buildkitd github.com/moby/buildkit v0.20.2 97437fd
 /** A request of somebody who may make no image. */
 async function createCache(): Promise<AsyncDisposable & { request: ImageRequest; given: string }> {
   const cacheDirectory = await mkdtemp(join(tmpdir(), 'kiln-given-'));
-  const request: ImageRequest = {
-    ...{ entry, version: null, cacheDirectory, sharedCacheDirectory: null, sealsDirectory: null },
-    ...{ asRoot: false, buildkitHost: undefined, sources: 'auto', path: process.env['PATH'] ?? '' },
-    imagesDirectory: join(import.meta.dirname, '../../images'),
-    logDirectory: join(cacheDirectory, 'logs'),
-    progress: () => undefined,
-    signal: new AbortController().signal,
-  };
+  const request = imageRequest({
+    ...{ cacheDirectory, imagesDirectory: join(import.meta.dirname, '../../images') },
+    ...{ asRoot: false, sources: 'auto' },
+  });
   return {
     ...{ request, given: join(cacheDirectory, 'given', entry) },
     [Symbol.asyncDispose]: () => rm(cacheDirectory, { recursive: true }),

@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { findEntry, listEntries } from '../../src/catalog/catalog.ts';
-import type { ImageRequest } from '../../src/images/image-request.ts';
 import { ensureNetworkPrograms } from '../../src/images/network.ts';
+import { imageRequest } from './image-request.ts';
 
 const images = fileURLToPath(new URL('../../images', import.meta.url));
 const entries = ['buildkit-v0.8.3', 'buildkit-v0.10.6', 'buildkit-v0.20.2', 'buildkit-v0.34.2'];
@@ -48,17 +48,6 @@ test('a changed relay or script makes them anew', async () => {
 });
 
 function ensure(entry: string): Promise<string> {
-  const request: ImageRequest = {
-    entry,
-    imagesDirectory: imagesDirectory(),
-    ...{ cacheDirectory: directory, sharedCacheDirectory: null, sealsDirectory: null, version: null },
-    logDirectory: join(directory, 'logs'),
-    sources: 'packages',
-    buildkitHost: undefined,
-    asRoot: true,
-    path: process.env['PATH'] ?? '',
-    progress: () => undefined,
-    signal: new AbortController().signal,
-  };
+  const request = imageRequest({ entry, imagesDirectory: imagesDirectory(), cacheDirectory: directory });
   return ensureNetworkPrograms(request, relayDirectory());
 }

@@ -20,6 +20,7 @@ import { createProcessUsers } from '../../src/vm/process-users.ts';
 import { emulatedProcessor } from '../../src/vm/qemu-arguments.ts';
 import type { Template, TemplateRequest } from '../../src/vm/template.ts';
 import type { SshEndpoint } from '../../src/vm/vm.ts';
+import { imageRequest } from './image-request.ts';
 
 /** What the archived VM says of itself, asked in the VM. */
 const facts = [
@@ -86,7 +87,7 @@ before(
     directory = await mkdtemp(join(tmpdir(), 'kiln-vm-image-'));
     // QEMU runs as another user than the one who made the folder.
     await chmod(directory, 0o711);
-    image = await ensureVmImage(imageRequest());
+    image = await ensureVmImage(firstImage());
     await bootAndAsk(image);
   },
   { timeout: 600_000 },
@@ -113,7 +114,7 @@ test('the image says what is inside, as the VM itself does', async () => {
 
 test('an image that is there is used as it is', async () => {
   const lines: string[] = [];
-  const again = await ensureVmImage({ ...imageRequest(), progress: (line) => lines.push(line) });
+  const again = await ensureVmImage({ ...firstImage(), progress: (line) => lines.push(line) });
   assert.deepEqual(again, image);
   assert.deepEqual(lines, ['image  buildkit-v0.20.2: there already']);
 });
@@ -130,25 +131,16 @@ test('a template is kept while nothing changes; a changed byte, guest or machine
   assert.equal(await askForTemplate({ setup: { ...request.setup, memoryMiB: 2048 } }), 'made anew');
 });
 
-function imageRequest(): ImageRequest {
+function firstImage(): ImageRequest {
   const config = parseConfig({}, true);
-  return {
-    entry: 'buildkit-v0.20.2',
+  return imageRequest({
     imagesDirectory: fileURLToPath(new URL('../../images', import.meta.url)),
-    ...{
-      cacheDirectory: config.cacheDirectory,
-      sharedCacheDirectory: null,
-      sealsDirectory: directory,
-      version: null,
-    },
-    logDirectory: join(config.cacheDirectory, 'logs'),
+    cacheDirectory: config.cacheDirectory,
+    sealsDirectory: directory,
     sources: config.KILN_IMAGE_SOURCES,
-    buildkitHost: undefined,
-    asRoot: true,
-    path: process.env['PATH'] ?? '',
     progress: (line) => console.log(line),
     signal,
-  };
+  });
 }
 
 /** Boots the image as a template is booted, and asks it everything while it runs. */

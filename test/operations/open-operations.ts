@@ -1,6 +1,9 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { localAdmin } from '../../src/model/caller.ts';
+import type { Operation } from '../../src/model/operation.ts';
+import type { Operations } from '../../src/model/operations.ts';
 import { createOperations, type RunningOperations } from '../../src/operations/create-operations.ts';
 import { createMemoryLogger } from '../builds/memory-logger.ts';
 import { fleetOfOne } from '../fleet/fleet-of-one.ts';
@@ -30,4 +33,14 @@ export async function openOperations(
       await rm(directory, { recursive: true });
     },
   };
+}
+
+/** Follows an operation to its end. */
+export async function finish(operations: Operations, { id }: Operation): Promise<Operation> {
+  for await (const _event of await operations.events(localAdmin, id, {
+    offset: 0,
+    follow: true,
+    signal: AbortSignal.timeout(60_000),
+  }));
+  return operations.get(localAdmin, id);
 }

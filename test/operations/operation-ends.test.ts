@@ -3,16 +3,17 @@ import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { localAdmin } from '../../src/model/caller.ts';
+import { rebuildSchema } from '../../src/model/operation.ts';
 import { readOperation } from '../../src/operations/operation-journal.ts';
 import { createSmallDisk, fillDisk } from '../small-disk.ts';
 import { openOperations } from './open-operations.ts';
 import { simulateHouse } from './simulated-house.ts';
 
-const asked = { entry: 'v0.20.2', dryRun: false };
+const asked = rebuildSchema.parse({ entry: 'v0.20.2' });
 
 test('an operation that finds the disk full has its end once there is room: record, steps, log and events', async () => {
   await using disk = await createSmallDisk(2);
-  const house = simulateHouse({ fail: 'make' });
+  const house = simulateHouse({ fail: 'makeCtr' });
   await using opened = await openOperations(house, disk.path);
   const { operations } = opened;
   const release = house.hold();
@@ -28,13 +29,13 @@ test('an operation that finds the disk full has its end once there is room: reco
   assert.equal(events.filter(({ event }) => event.type === 'verdict').length, 1);
   assert.equal(events.at(-1)?.event.type, 'verdict');
   const ended = await operations.get(localAdmin, id);
-  assert.deepEqual([ended.state, ended.verdict?.message], ['failed', 'make failed']);
-  assert.ok(ended.steps.every(({ state }) => state === 'failed' || state === 'waiting'));
+  assert.deepEqual([ended.state, ended.verdict?.message], ['failed', 'makeCtr failed']);
+  assert.ok(ended.steps.every(({ state }) => state !== 'running'));
 });
 
 test('a service that stops while the disk is full lets go of whoever follows', async () => {
   await using disk = await createSmallDisk(2);
-  const house = simulateHouse({ fail: 'make' });
+  const house = simulateHouse({ fail: 'makeCtr' });
   await using opened = await openOperations(house, disk.path);
   const { operations, directory } = opened;
   const release = house.hold();

@@ -25,11 +25,13 @@ export type SimulatedHouse = ImageHouse & {
   hold(): () => void;
 };
 
+type Failure = 'makeCtr' | 'makeVm' | 'makeDqd' | 'tryOut' | 'startVm' | 'publish';
+
 const entryOfPrune = 'buildkit-v0.20.2';
 
 /** Images that are made at once, VMs that only answer. Real ones are in test/e2e. */
 export function simulateHouse(
-  change: { answers?: Record<string, string>; fail?: 'make' | 'tryOut' | 'startVm' } = {},
+  change: { answers?: Record<string, string>; fail?: Failure; needsDqd?: boolean } = {},
 ): SimulatedHouse {
   const said = { ...answers, ...change.answers };
   const served: string[] = [];
@@ -46,11 +48,16 @@ export function simulateHouse(
       gate = promise;
       return resolve;
     },
-    async make({ entry, version, progress, output, signal }) {
-      progress(`image  ${entry} ${version} …`);
+    needsDqd: change.needsDqd ?? false,
+    async makeCtr({ entry, version, progress, output, signal }) {
+      progress(`ctr  ${entry} ${version} …`);
       await output?.(Buffer.from('#1 [base 1/1] the base\n'));
       await raceAbort(gate, signal);
-      failAt('make');
+      failAt('makeCtr');
+      return { layout: '/nowhere', digest: `sha256:${'c'.repeat(64)}` };
+    },
+    async makeVm({ entry, version }) {
+      failAt('makeVm');
       const image = {
         ...noImage(entry),
         digest: `sha256:${'b'.repeat(64)}`,
@@ -58,10 +65,17 @@ export function simulateHouse(
       };
       return { image, ref: { version, directory: '/nowhere' } };
     },
-    async tryOut() {
+    async makeDqd({ entry, version }) {
+      failAt('makeDqd');
+      return {
+        ...{ reference: `kiln/dqd:${entry}-${version}`, tar: '/nowhere.tar' },
+        digest: `sha256:${'d'.repeat(64)}`,
+      };
+    },
+    async tryOut({ image }) {
       failAt('tryOut');
       templates.add('a template');
-      return { key: 'a template' } as TemplateSource;
+      return { image, templates: { key: 'a template' } as TemplateSource };
     },
     async discard() {
       templates.delete('a template');
@@ -74,14 +88,22 @@ export function simulateHouse(
         [Symbol.asyncDispose]: async () => void alive.delete('vm-1'),
       } as unknown as WarmVm;
     },
-    async serve({ entry }, _templates, ref) {
-      served.push(`${entry} ${ref?.version}`);
+    async publish({ entry, version }, { repo, images }) {
+      failAt('publish');
+      return images.map(({ kind, digest }) => {
+        const alias = `${repo}:${kind === 'ctr' ? 'ctr_' : ''}${entry}`;
+        return { kind, digest, reference: `${alias}_${version}`, alias };
+      });
+    },
+    checks: async () => [],
+    async serve({ image }, ref) {
+      served.push(`${image.entry} ${ref?.version}`);
     },
     servedVersions: async () => [],
     async prune({ claim, dryRun }) {
       using claimed = claim(entryOfPrune);
       await gate;
-      return claimed ? [{ entry: entryOfPrune, version: 'v0.0.1', bytes: dryRun ? 1 : 2 }] : [];
+      return claimed ? [{ entry: entryOfPrune, kind: 'vm', version: 'v0.0.1', bytes: dryRun ? 1 : 2 }] : [];
     },
     async rollBack(entry) {
       if (served.length === 0) throw new KilnError('NO_PREVIOUS_IMAGE', 'There is none.');

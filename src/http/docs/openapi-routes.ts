@@ -4,16 +4,9 @@ import type { Role } from '../../model/caller.ts';
 import { type ErrorCode, errorKinds } from '../../model/error.ts';
 import { archiveTypes } from '../upload/archive-types.ts';
 import { fieldInfos } from '../upload/fields.ts';
+import { probeSchema, versionSchema } from './probe-schemas.ts';
 import { listQuery, logQuery, rangeQuery } from './queries.ts';
-import {
-  catalogSchema,
-  eventSchema,
-  matrixSchema,
-  pageSchema,
-  probeSchema,
-  recordSchema,
-  versionSchema,
-} from './schemas.ts';
+import { catalogSchema, eventSchema, matrixSchema, pageSchema, recordSchema } from './schemas.ts';
 
 export type RouteDescription = Pick<
   RouteConfig,

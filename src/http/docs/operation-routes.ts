@@ -26,9 +26,9 @@ export function describeOperationRoutes(): readonly RouteDescription[] {
   return [
     {
       ...{ id: 'rebuildImage', method: 'post', path: '/admin/images/rebuild', role: 'admin' },
-      summary: 'Make the VM image of an entry anew, check it in a VM, and let builds run on it',
+      summary: 'Make the images of an entry anew, check them in a VM, and let builds run on them',
       description:
-        'It goes on whoever leaves. Builds that run keep their VM; where a step fails nothing changes for any build. One at a time for each entry.',
+        'Its steps are ctr, vm, dqd, check, publish and roll; those that are not asked for are skipped. It goes on whoever leaves. Builds that run keep their VM; where a step fails nothing changes for any build. One at a time for each entry.',
       request: { body: { content: { 'application/json': { schema: rebuildSchema } } } },
       errors: [...always, ...ofBody, ...ofRebuild],
       responses: started,
@@ -49,9 +49,9 @@ export function describeOperationRoutes(): readonly RouteDescription[] {
     },
     {
       ...{ id: 'prune', method: 'post', path: '/admin/prune', role: 'admin' },
-      summary: 'Remove the VM images that rebuilds made and that nothing needs any more',
+      summary: 'Remove the images that rebuilds made and that nothing needs any more',
       description:
-        'Kept are, of each entry, the image that is served, the one before it and the first. An entry whose image is being changed is left alone.',
+        'Kept are, of each entry, the images of the version that is served, of the one before it, and the first ones. An entry whose image is being changed is left alone.',
       request: { body: { content: { 'application/json': { schema: pruneSchema } } } },
       errors: [...always, ...ofBody],
       responses: { 200: json('What was removed, or would be.', prunedSchema) },

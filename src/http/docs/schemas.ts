@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { buildStates, failureReasons, phases, refusalReasons, terminalStates } from '../../model/build.ts';
 import { errorKinds } from '../../model/error.ts';
 import { contextKinds } from '../../model/named-context.ts';
-import { rebuildSchema, rebuildSteps, stepStates } from '../../model/operation.ts';
+import { imageTargets, rebuildSchema, rebuildSteps, stepStates } from '../../model/operation.ts';
 import { specSchema } from '../../model/spec.ts';
 
 /** What the API answers; the document and the tests are made of these. */
@@ -192,7 +192,7 @@ export const operationSchema = z
   .strictObject({
     id: z.uuid(),
     kind: z.literal('rebuild'),
-    request: rebuildSchema.extend({ version: z.string() }),
+    request: rebuildSchema.extend({ version: z.string(), targets: z.array(z.enum(imageTargets)) }),
     state: z.enum(['running', ...terminalStates]),
     steps: z.array(stepSchema),
     started: at,
@@ -201,7 +201,16 @@ export const operationSchema = z
     image: z
       .strictObject({ digest, versions: z.record(z.string(), z.string()) })
       .nullable()
-      .meta({ description: 'The image, once it is made.' }),
+      .meta({ description: 'The VM image, once it is made.' }),
+    ctrDigest: digest
+      .nullable()
+      .meta({ description: 'Of the manifest of the ctr image, once that is made.' }),
+    dqdDigest: digest
+      .nullable()
+      .meta({ description: 'Of the manifest of the dqd image, once that is made.' }),
+    published: z.array(z.strictObject({ reference: z.string(), alias: z.string(), digest })).meta({
+      description: 'What is in the registry, by its whole names: that of its version, and its alias.',
+    }),
     resumes: z.uuid().nullable().meta({ description: 'The operation that this one goes on with.' }),
   })
   .meta({ id: 'Operation', description: 'A durable piece of work on the images of the host.' });
@@ -225,11 +234,13 @@ export const pruneSchema = z
 export const prunedSchema = z
   .strictObject({
     dryRun: z.boolean(),
-    images: z.array(z.strictObject({ entry: z.string(), version: z.string(), bytes })),
+    images: z.array(
+      z.strictObject({ entry: z.string(), kind: z.enum(imageTargets), version: z.string(), bytes }),
+    ),
   })
   .meta({
     id: 'Pruned',
-    description: 'VM images that were removed, or would be, with what they take on the disk.',
+    description: 'Images that were removed, or would be, with what they take on the disk.',
   });
 export const rollBackSchema = z.strictObject({ entry: z.string().max(128) }).meta({ id: 'RollBackRequest' });
 
@@ -269,25 +280,3 @@ export const problemSchema = z
     requestId: z.string(),
   })
   .meta({ id: 'Problem', description: 'A refusal, as RFC 9457 has it.' });
-
-const poolCounts = { warm: bytes, frozen: bytes, leased: bytes, starting: bytes, size: bytes };
-
-export const readinessSchema = z
-  .strictObject({
-    ready: z.boolean(),
-    reason: z.string().nullable(),
-    draining: z.boolean(),
-    entry: z.string(),
-    accelerator: z.strictObject({ name: z.enum(['kvm', 'tcg']), note: z.string().nullable() }),
-    pool: z.strictObject({ ...poolCounts, max: bytes }).meta({ description: 'VMs of all entries together.' }),
-    pools: z.array(z.strictObject({ entry: z.string(), ...poolCounts })),
-    queue: z.strictObject({ waiting: bytes, limit: bytes }),
-  })
-  .meta({ id: 'Readiness' });
-
-/** What `/readyz` answers: all of it to callers alone. */
-export const probeSchema = z.union([readinessSchema, z.strictObject({ ready: z.boolean() })]);
-
-export const versionSchema = z
-  .strictObject({ name: z.literal('kiln'), version: z.string(), entry: z.string() })
-  .meta({ id: 'Version' });

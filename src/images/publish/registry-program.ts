@@ -4,7 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { ensureHostTools, goTools } from '../../host/host-tools.ts';
 import { cachedStep, readTree } from '../cached-step.ts';
 import { runGoStep } from '../go-step.ts';
-import type { ImageRequest } from '../image-request.ts';
+import type { HostImageRequest } from '../image-request.ts';
 
 const sources = fileURLToPath(new URL('../../registry/program', import.meta.url));
 
@@ -13,9 +13,7 @@ const sources = fileURLToPath(new URL('../../registry/program', import.meta.url)
  * @returns its path
  * @throws KilnError REQUIREMENT_MISSING, INFRA
  */
-export async function ensureRegistryProgram(
-  request: Omit<ImageRequest, 'entry' | 'version'>,
-): Promise<string> {
+export async function ensureRegistryProgram(request: HostImageRequest): Promise<string> {
   const script = join(request.imagesDirectory, 'build-registry.sh');
   const recipe = [script, join(request.imagesDirectory, 'go-modules.sh')];
   const directory = await cachedStep(

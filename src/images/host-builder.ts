@@ -1,0 +1,128 @@
+import { mkdir, mkdtemp, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { findEntry, listEntries } from '../catalog/catalog.ts';
+import type { Pins } from '../catalog/pins.ts';
+import { ensureHostTools, imageTools } from '../host/host-tools.ts';
+import { runStep } from '../host/run-step.ts';
+import { removeQuietly } from '../lib/files.ts';
+import { runTool } from '../lib/process/run-tool.ts';
+import { printable, shellQuote } from '../lib/text.ts';
+import { KilnError } from '../model/error.ts';
+import type { ImageTarget } from '../model/operation.ts';
+import { ensureBinaries } from './binaries.ts';
+import { startBuilder, useBuilder } from './builder.ts';
+import { givenFolder } from './given-image.ts';
+import type { ImageBuilder, NamedContext, TargetBuild } from './image-builder.ts';
+import { firstImageOf, type ImageRequest } from './image-request.ts';
+
+type Daemon = { readonly buildctl: string; readonly address: string };
+
+/** How long a registry may take to answer before it counts as not there. */
+const registryDeadlineMs = 20_000;
+
+/**
+ * A buildkitd on this host: what makes the first image of an installation, when there is no VM yet.
+ * @throws KilnError REQUIREMENT_MISSING where kiln is not root and was told of none.
+ */
+export async function openHostBuilder(request: ImageRequest, target: ImageTarget): Promise<ImageBuilder> {
+  if (!request.asRoot && request.buildkitHost === undefined) {
+    throw new KilnError(
+      'REQUIREMENT_MISSING',
+      `The VM image is made as root, once: ${commandAsRoot(request, target)}\nOr set BUILDKIT_HOST to a buildkitd that you may use${target === 'dqd' ? '' : `, or copy what the target vm of images/Dockerfile made elsewhere to ${givenFolder(request)}`}.`,
+    );
+  }
+  await ensureHostTools(imageTools, request);
+  const { pins, name } = await builderEntry(request);
+  const tools = join(await ensureBinaries(firstImageOf(name, request), pins), 'out');
+  const builder =
+    request.buildkitHost === undefined
+      ? await startBuilder(tools, request)
+      : useBuilder(request.buildkitHost);
+  const daemon = { buildctl: join(tools, 'buildctl'), address: builder.address };
+  return {
+    lookUp: (image) => lookUp(image, daemon, request.signal),
+    build: (build) => buildTarget(build, daemon, request),
+    [Symbol.asyncDispose]: () => builder[Symbol.asyncDispose](),
+  };
+}
+
+/** One BuildKit makes the images of all entries: old ones cannot, `buildctl build --oci-layout` and named contexts are younger. */
+async function builderEntry({ imagesDirectory }: ImageRequest): Promise<{ name: string; pins: Pins }> {
+  return findEntry(await listEntries(imagesDirectory), 'buildkit-v0.20.2');
+}
+
+/** Not by npm, which in versions 7 and 8 runs a folder's scripts as its owner. What the image depends on passes through sudo. */
+function commandAsRoot(
+  { sharedCacheDirectory, cacheDirectory, sources }: ImageRequest,
+  target: ImageTarget,
+): string {
+  const settings = [
+    ...(sharedCacheDirectory === null ? [`KILN_CACHE_DIR=${shellQuote(cacheDirectory)}`] : []),
+    ...(sources === 'auto' ? [] : [`KILN_IMAGE_SOURCES=${sources}`]),
+    ...(target === 'dqd' ? ['KILN_DRIVER=docker'] : []),
+  ];
+  return ['sudo env "PATH=$PATH"', ...settings, 'sh scripts/run.sh scripts/make-image.ts'].join(' ');
+}
+
+async function buildTarget(
+  { target, contexts, args, output }: TargetBuild,
+  { buildctl, address }: Daemon,
+  request: ImageRequest,
+): Promise<void> {
+  const words = [
+    `--addr=${address}`,
+    'build',
+    '--frontend=dockerfile.v0',
+    '--progress=plain',
+    `--opt=target=${target}`,
+    `--local=context=${request.imagesDirectory}`,
+    `--local=dockerfile=${request.imagesDirectory}`,
+    // An operator's own buildkitd may remember what was fetched for an earlier image.
+    ...(request.noCache ? ['--no-cache'] : []),
+    ...contexts.flatMap(contextWords),
+    ...Object.entries(args).map(([name, value]) => `--opt=build-arg:${name}=${value}`),
+    `--output=${outputWord(output)}`,
+  ];
+  if (output.kind === 'layout') await mkdir(output.directory, { recursive: true });
+  await runStep(buildctl, words, { ...request, name: target });
+}
+
+/** Named contexts replace the Dockerfile's stages of the same names. */
+function contextWords(context: NamedContext): string[] {
+  const { stage, path } = context;
+  return context.kind === 'folder'
+    ? [`--local=${stage}=${path}`, `--opt=context:${stage}=local:${stage}`]
+    : [`--oci-layout=${stage}=${path}`, `--opt=context:${stage}=oci-layout://${stage}@${context.digest}`];
+}
+
+/** Layers that are new are compressed by gzip, BuildKit's default, which every engine and every client of a registry takes. */
+function outputWord(output: TargetBuild['output']): string {
+  if (output.kind === 'files') return `type=local,dest=${output.directory}`;
+  if (output.kind === 'layout') return `type=oci,tar=false,dest=${output.directory}`;
+  return `type=docker,name=${output.reference},dest=${output.tar}`;
+}
+
+async function lookUp(
+  image: string,
+  { buildctl, address }: Daemon,
+  signal: AbortSignal,
+): Promise<string | null> {
+  const probe = await mkdtemp(join(tmpdir(), 'kiln-probe-'));
+  try {
+    await writeFile(join(probe, 'Dockerfile'), `FROM ${image}\n`);
+    const folders = [`--local=context=${probe}`, `--local=dockerfile=${probe}`];
+    // Without an output nothing is pulled but the image's description.
+    await runTool(
+      buildctl,
+      ['--addr', address, 'build', '--frontend=dockerfile.v0', ...folders],
+      AbortSignal.any([signal, AbortSignal.timeout(registryDeadlineMs)]),
+    );
+    return null;
+  } catch (error) {
+    signal.throwIfAborted();
+    return printable(error instanceof Error ? (error.message.trim().split('\n').at(-1) ?? '') : '');
+  } finally {
+    await removeQuietly(probe);
+  }
+}
