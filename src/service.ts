@@ -248,9 +248,9 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     ...{ directory: folders.operations, fleet, logger },
     house: createImageHouse({
       ...{ fleet, scheduler, served, logger, load, unload, request: host.request },
-      made: new MadeImages(folders.images),
-      containers: containers !== null,
+      ...{ made: new MadeImages(folders.images), containers: containers !== null },
       registryConfig: config.KILN_REGISTRY_CONFIG ?? null,
+      signing: { installation, keyDirectory: config.dataDirectory },
       builderOf: chooseBuilder({
         ...{ setting: config.KILN_IMAGE_BUILDER, builds },
         accelerator: accelerator.processor.accelerator,

@@ -10,6 +10,7 @@ import { guardBrowsers, guardHeaders } from './guards.ts';
 import { getBuildLog, getEvents, getOperationLog } from './log-and-events.ts';
 import {
   cancelOperation,
+  getEvidence,
   getOperation,
   listOperations,
   type OperationEdge,
@@ -42,6 +43,8 @@ export function createRoutes(edge: BuildEdge & OperationEdge): Readonly<Record<s
     '/admin/operations': { get: known(listOperations(edge)) },
     '/admin/operations/:id': { get: known(getOperation(edge)), delete: known(cancelOperation(edge)) },
     '/admin/operations/:id/resume': { post: known(resume(edge)) },
+    '/admin/operations/:id/sbom': { get: known(getEvidence(edge, 'sbom')) },
+    '/admin/operations/:id/provenance': { get: known(getEvidence(edge, 'provenance')) },
     '/admin/operations/:id/log': { get: known(getOperationLog(edge.operations, edge.settings)) },
     '/admin/operations/:id/events': { get: known(getEvents(edge.operations, edge.settings)) },
     '/catalog': { get: known(getCatalog(edge.builds)) },

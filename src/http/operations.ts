@@ -1,7 +1,7 @@
 import type { Request, Response } from 'express';
 import { type Caller, requireRole } from '../model/caller.ts';
 import { type Operation, rebuildSchema } from '../model/operation.ts';
-import type { Operations } from '../model/operations.ts';
+import type { EvidenceKind, Operations } from '../model/operations.ts';
 import { endAnswer } from './answer/build-answer.ts';
 import { openStream, watchClient } from './answer/client.ts';
 import { Silence } from './answer/silence.ts';
@@ -55,6 +55,17 @@ export function listOperations({ operations }: OperationEdge): CallerHandler {
 
 export function getOperation({ operations }: OperationEdge): CallerHandler {
   return async (caller, request, response) => void response.json(await operations.get(caller, idOf(request)));
+}
+
+/** As whoever made the formats calls them. */
+const evidenceTypes = {
+  sbom: 'application/spdx+json',
+  provenance: 'application/vnd.dsse.envelope.v1+json',
+} as const satisfies Record<EvidenceKind, string>;
+
+export function getEvidence({ operations }: OperationEdge, kind: EvidenceKind): CallerHandler {
+  return async (caller, request, response) =>
+    void response.type(evidenceTypes[kind]).send(await operations.evidence(caller, idOf(request), kind));
 }
 
 export function cancelOperation({ operations }: OperationEdge): CallerHandler {

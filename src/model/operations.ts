@@ -21,6 +21,12 @@ export type Operations = {
   /** Removes the images that operations made and that no entry serves, nor served before. An entry whose image is being changed is left alone. */
   prune(caller: Caller, options: { readonly dryRun: boolean }): Promise<readonly PrunedImage[]>;
 
+  /**
+   * What is told of the images that an operation made, as JSON: what is in them (SPDX), or signed, how they were made (a DSSE envelope).
+   * @throws NOT_FOUND, also where it made none or they were removed
+   */
+  evidence(caller: Caller, id: string, kind: EvidenceKind): Promise<string>;
+
   /** @throws NOT_FOUND */
   get(caller: Caller, id: string): Promise<Operation>;
   /** The newest first. */
@@ -34,6 +40,8 @@ export type Operations = {
   /** The beginning and the end of each step; the last one is the verdict. @throws NOT_FOUND, OUT_OF_RANGE, OFFSET_INVALID */
   events(caller: Caller, id: string, range: ReadOptions): Promise<AsyncGenerator<EventItem, void>>;
 };
+
+export type EvidenceKind = 'sbom' | 'provenance';
 
 /** An image that was removed, or would be. */
 export type PrunedImage = {

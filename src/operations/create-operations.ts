@@ -145,6 +145,14 @@ export function createOperations({ directory, house, fleet, logger }: Operations
       if (!dryRun) logger.info({ images, tenant: caller.tenant }, 'old images were removed');
       return images;
     },
+    async evidence(caller, id, kind) {
+      requireRole(caller, 'admin');
+      const { request } = await find(id);
+      const text = await house.readEvidence(request, kind);
+      if (text !== null) return text;
+      const message = `Nothing is told of ${request.entry} ${request.version} here: it was not made to its end, or was removed.`;
+      throw new KilnError('NOT_FOUND', message);
+    },
     async get(caller, id) {
       requireRole(caller, 'admin');
       return find(id);

@@ -5,6 +5,13 @@ import { createFrozenVm, type WarmVm, type WarmVmOptions } from '../guest/warm-v
 import { type CtrImage, ensureCtrImage } from '../images/ctr-image.ts';
 import { type DqdImage, ensureDqdImage } from '../images/dqd-image.ts';
 import { ensureVmImage, openMadeImage } from '../images/ensure-vm-image.ts';
+import { attachEvidence } from '../images/evidence/attach-evidence.ts';
+import {
+  type Evidence,
+  ensureRebuildEvidence,
+  readEvidence,
+  type Signing,
+} from '../images/evidence/rebuild-evidence.ts';
 import { openServed } from '../images/find-images.ts';
 import { firstImageOf, type HostImageRequest, type ImageRequest } from '../images/image-request.ts';
 import type { MadeImages } from '../images/made-images.ts';
@@ -16,7 +23,7 @@ import type { ImageRef, ServedImages } from '../images/served-images.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { Caller } from '../model/caller.ts';
 import { KilnError } from '../model/error.ts';
-import type { PrunedImage, ServedImage } from '../model/operations.ts';
+import type { EvidenceKind, PrunedImage, ServedImage } from '../model/operations.ts';
 import type { VmImage } from '../model/vm-image.ts';
 import { openRegistry } from '../registry/registry.ts';
 import { parseRepository } from '../registry/repository.ts';
@@ -49,6 +56,10 @@ export type ImageHouse = {
   startVm(entry: Entry, templates: TemplateSource, signal: AbortSignal): Promise<WarmVm>;
   /** What it must build. */
   checks(): Promise<readonly CheckBuild[]>;
+  /** Tells, beside the VM image and signed, what the images are made of. Of what is published already it stays as it is. */
+  sign(making: Making, images: Signed): Promise<Evidence>;
+  /** What was so told of a version of an entry; null where nothing was, or it was removed. */
+  readEvidence(image: { entry: string; version: string }, kind: EvidenceKind): Promise<string | null>;
   /** In this repository, under the version and under the entry's aliases. @throws KilnError as `publishImages` */
   publish(making: Making, images: Publishing): Promise<readonly PublishedImage[]>;
   /** Builds run on it from now on, also after a restart. */
@@ -64,7 +75,20 @@ export type ImageHouse = {
   rollBack(entry: string, signal: AbortSignal): Promise<ServedImage>;
 };
 
-export type Publishing = { readonly repo: string; readonly images: readonly ImageToPublish[] };
+export type Publishing = {
+  readonly repo: string;
+  readonly images: readonly ImageToPublish[];
+  /** Is attached to each; null where there is none. */
+  readonly evidence: Evidence | null;
+};
+
+/** What a rebuild made, and the operation that it is. */
+export type Signed = {
+  readonly vm: MadeVm;
+  /** Digest of its manifest; null where none was made. */
+  readonly dqd: string | null;
+  readonly operation: { readonly id: string; readonly started: string };
+};
 
 /** A VM image as it lies in the cache. */
 export type MadeVm = { readonly image: VmImage; readonly ref: NonNullable<ImageRef> };
@@ -82,6 +106,8 @@ export type ImageHouseOptions = {
   readonly containers: boolean;
   /** Path of the docker config.json with the accounts of registries; null for none. */
   readonly registryConfig: string | null;
+  /** Who signs what is told of images. */
+  readonly signing: Signing;
   /** What builds the images that somebody asks for. */
   readonly builderOf: (caller: Caller) => ImageRequest['openBuilder'];
   /** Makes an image ready for what starts VMs here. */
@@ -127,13 +153,24 @@ export function createImageHouse(options: ImageHouseOptions): ImageHouse {
       const frozen = await createFrozenVm({ ...vm, capabilities, ...(await templates.take(signal)) }, signal);
       return frozen.wake(signal);
     },
-    async publish({ entry, version, ...context }, { repo, images }) {
+    async sign(making, { vm: { image }, dqd, operation }) {
+      const asked = { ...requestOf(making), version: making.version };
+      return ensureRebuildEvidence(asked, { vm: image, dqd }, { signing: options.signing, operation });
+    },
+    async readEvidence({ entry, version }, kind) {
+      const images = await made.list();
+      const image = images.find((one) => one.kind === 'vm' && one.entry === entry && one.version === version);
+      return image ? readEvidence(image.directory, kind) : null;
+    },
+    async publish({ entry, version, ...context }, { repo, images, evidence }) {
       const say = (line: string): void => context.progress(`publish  ${line}`);
       const registry = openRegistry({
         ...{ repository: parseRepository(repo), config: options.registryConfig, say },
         program: await ensureRegistryProgram({ ...request, ...context }),
       });
-      return publishImages({ entry, version, images }, { registry, say }, context.signal);
+      const published = await publishImages({ entry, version, images }, { registry, say }, context.signal);
+      if (evidence) await attachEvidence(published, evidence, { registry, say, signal: context.signal });
+      return published;
     },
     checks: () => readCheckBuilds(request.imagesDirectory),
     async serve({ image, templates }, ref) {

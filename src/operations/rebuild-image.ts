@@ -1,4 +1,5 @@
 import type { Entry } from '../catalog/catalog.ts';
+import type { Evidence } from '../images/evidence/rebuild-evidence.ts';
 import type { ImageToPublish } from '../images/publish/publish-images.ts';
 import type { Caller } from '../model/caller.ts';
 import { KilnError } from '../model/error.ts';
@@ -41,9 +42,10 @@ export async function rebuildImage(
   const dqd = vm && runs('dqd') ? await step(journal, 'dqd', () => makeDqd(rebuild, vm)) : null;
   await using undo = new AsyncDisposableStack();
   const tried = vm && (await step(journal, 'check', () => tryOut(rebuild, vm, undo)));
+  const evidence = vm && (await sign(rebuild, vm, dqd));
   const images = dqd ? [ctr, dqd] : [ctr];
   if (request.repo !== undefined) {
-    const publishing = { repo: request.repo, images };
+    const publishing = { repo: request.repo, images, evidence };
     await step(journal, 'publish', () => publish(rebuild, publishing));
   }
   if (!vm || !tried) return;
@@ -70,6 +72,16 @@ async function makeDqd({ journal, house, making }: Rebuild, vm: MadeVm): Promise
   await journal.change({ dqdDigest: digest });
   making.progress(`dqd  ${reference}`);
   return { kind: 'dqd', layout: tar, digest };
+}
+
+/** Only of what was tried out and serves. */
+async function sign(
+  { journal, house, making }: Rebuild,
+  vm: MadeVm,
+  dqd: ImageToPublish | null,
+): Promise<Evidence> {
+  const { id, started } = journal.operation;
+  return house.sign(making, { vm, dqd: dqd?.digest ?? null, operation: { id, started } });
 }
 
 async function publish({ journal, house, making }: Rebuild, publishing: Publishing): Promise<void> {

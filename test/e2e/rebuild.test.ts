@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { readFile, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { after, test } from 'node:test';
+import { ensureSigningKey } from '../../src/evidence/signing-key.ts';
+import { readStatement } from '../../src/evidence/verify-evidence.ts';
 import { operationSchema, recordSchema, servedSchema } from '../../src/http/docs/schemas.ts';
 import { runTool } from '../../src/lib/process/run-tool.ts';
 import type { Operation } from '../../src/model/operation.ts';
@@ -72,6 +74,31 @@ async function checkPublished({
     }
 }
 
+/** What is told of it, signed, at kiln and in the registry. */
+async function checkEvidence(id: string, { published }: Pick<Operation, 'published'>): Promise<void> {
+  const { publicKey } = await ensureSigningKey(dataDirectory);
+  const get = async (kind: string) =>
+    (await fetch(`${service.httpUrl}/admin/operations/${id}/${kind}`)).text();
+  const { subject } = readStatement(await get('provenance'), publicKey);
+  const told = Object.fromEntries(subject.map(({ name, digest }) => [name, digest.sha256]));
+  for (const name of ['kernel', 'initrd', 'disk.qcow2', 'sbom.spdx.json']) assert.ok(told[name], name);
+  for (const { reference, digest } of published) {
+    assert.equal(`sha256:${told[reference.split(':').at(-1) ?? '']}`, digest);
+    const inspect = [
+      'inspect',
+      '--raw',
+      '--tls-verify=false',
+      `docker://${repo}:${digest.replace(':', '-')}`,
+    ];
+    const { manifests } = JSON.parse(await runTool('skopeo', inspect, AbortSignal.timeout(30_000)));
+    assert.equal(manifests.length, 2);
+  }
+  const sbom = JSON.parse(await get('sbom'));
+  const names = sbom.packages.map(({ name }: { name: string }) => name);
+  for (const name of ['systemd', 'github.com/moby/buildkit', 'google.golang.org/grpc'])
+    assert.ok(names.includes(name));
+}
+
 test('a VM image is made anew, checked in a VM, published and served, while builds go on; the way back takes seconds; a restart keeps what is served', async () => {
   const first = await imageOfBuild();
   const during = imageOfBuild();
@@ -103,6 +130,7 @@ test('a VM image is made anew, checked in a VM, published and served, while buil
   );
   console.log(seconds.filter((line) => line !== '').join(', '));
   await checkPublished(operation);
+  await checkEvidence(operation.id, operation);
   const second = await imageOfBuild();
   assert.equal(second, operation.image?.digest);
   assert.notEqual(second, first);

@@ -36,6 +36,29 @@ test('a rebuild streams its log and says how it ended; it is found, read and rol
   assert.deepEqual([back.body.entry, back.body.version], [entry, null]);
 });
 
+test('what a rebuild made is told of by its operation (simulated images)', async () => {
+  await using harness = await serve();
+  const { api, url } = harness;
+  const begin = async (version: string): Promise<string> => {
+    const { body } = await api
+      .post('/admin/images/rebuild')
+      .send({ entry, version })
+      .set('Prefer', 'respond-async');
+    await api.get(`/admin/operations/${body.id}/events?follow=true`).expect(200);
+    return `/admin/operations/${body.id}`;
+  };
+  const [operation, removed] = [await begin('v1.2.3'), await begin('v9.9.9')];
+  for (const [kind, type] of [
+    ['sbom', 'application/spdx+json; charset=utf-8'],
+    ['provenance', 'application/vnd.dsse.envelope.v1+json; charset=utf-8'],
+  ] as const) {
+    const answer = await fetch(`${url}${operation}/${kind}`);
+    assert.deepEqual([answer.status, answer.headers.get('content-type')], [200, type]);
+    assert.equal(await answer.text(), `{"${kind}": "of v1.2.3"}`);
+    assertProblem(await api.get(`${removed}/${kind}`), 404, 'NOT_FOUND');
+  }
+});
+
 test('a rebuild that fails cuts its answer off, after it said why (simulated images)', async () => {
   await using harness = await serve({ house: simulateHouse({ fail: 'tryOut' }) });
   const sent = [...json, '-d', '{"entry":"v0.20.2"}', `${harness.url}/admin/images/rebuild`];

@@ -45,6 +45,8 @@ const calls: readonly (readonly [
   ['get', operation, { read: refused, build: refused, admin: 404 }],
   ['delete', operation, { read: refused, build: refused, admin: 404 }],
   ['post', `${operation}/resume`, { read: refused, build: refused, admin: 404 }],
+  ['get', `${operation}/sbom`, { read: refused, build: refused, admin: 404 }],
+  ['get', `${operation}/provenance`, { read: refused, build: refused, admin: 404 }],
   ['get', `${operation}/log`, { read: refused, build: refused, admin: 404 }],
   ['get', `${operation}/events`, { read: refused, build: refused, admin: 404 }],
   ['get', '/catalog', { read: 200, build: 200, admin: 200 }],

@@ -88,6 +88,8 @@ export function simulateHouse(
         [Symbol.asyncDispose]: async () => void alive.delete('vm-1'),
       } as unknown as WarmVm;
     },
+    readEvidence: async ({ version }, kind) => (version === 'v9.9.9' ? null : `{"${kind}": "of ${version}"}`),
+    sign: async () => ({ directory: '/nowhere', created: '2026-01-02T03:04:05Z' }),
     async publish({ entry, version }, { repo, images }) {
       failAt('publish');
       return images.map(({ kind, digest }) => {

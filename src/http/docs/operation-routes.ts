@@ -81,6 +81,27 @@ export function describeOperationRoutes(): readonly RouteDescription[] {
       responses: started,
     },
     {
+      ...{ id: 'getOperationSbom', method: 'get', path: '/admin/operations/{id}/sbom', role: 'admin' },
+      summary: 'What is in the images that a rebuild made',
+      description:
+        'SPDX 2.3: the Debian packages, BuildKit, runc, Go and every module of their programs. It is attached to what is published, too.',
+      errors: [...ofOperation],
+      responses: { 200: text('The bill of materials.', 'application/spdx+json') },
+    },
+    {
+      ...{
+        id: 'getOperationProvenance',
+        method: 'get',
+        path: '/admin/operations/{id}/provenance',
+        role: 'admin',
+      },
+      summary: 'How the images that a rebuild made came to be, signed by this installation',
+      description:
+        'A DSSE envelope of an in-toto statement with SLSA provenance v1: every file and image by its sha256, and what they were made of. `npm run kiln -- key` prints the key that it is checked by.',
+      errors: [...ofOperation],
+      responses: { 200: text('The envelope.', 'application/vnd.dsse.envelope.v1+json') },
+    },
+    {
       ...{ id: 'getOperationLog', method: 'get', path: '/admin/operations/{id}/log', role: 'admin' },
       summary: 'What its steps print',
       query: rangeQuery,

@@ -1,0 +1,66 @@
+import { readFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { findEntry, listEntries } from '../../catalog/catalog.ts';
+import { ensureSigningKey } from '../../evidence/signing-key.ts';
+import { provenanceName, sbomName } from '../../evidence/verify-evidence.ts';
+import type { EvidenceKind } from '../../model/operations.ts';
+import type { VmImage } from '../../model/vm-image.ts';
+import { ensureBase } from '../base.ts';
+import { ensureBinaries } from '../binaries.ts';
+import { ensureCtrImage, makingOf } from '../ctr-image.ts';
+import type { ImageRequest } from '../image-request.ts';
+import { ensureEvidence } from './write-evidence.ts';
+
+/** Who signs what is told of images: the installation, by the key in this folder. */
+export type Signing = { readonly installation: string; readonly keyDirectory: string };
+
+/** Where the evidence of a rebuild lies, and since when its images are there (RFC 3339). */
+export type Evidence = { readonly directory: string; readonly created: string };
+
+const vmFiles = ['kernel', 'initrd', 'disk.qcow2', 'versions.json', 'manifest.json'];
+
+/**
+ * The evidence of the images that a rebuild made, which this finds in the caches by the same request.
+ * @param images.dqd Digest of the dqd image's manifest, null where none was made.
+ * @throws KilnError INFRA; the signal's reason on abort
+ */
+export async function ensureRebuildEvidence(
+  request: ImageRequest & { readonly version: string },
+  images: { readonly vm: VmImage; readonly dqd: string | null },
+  { signing, operation }: { signing: Signing; operation: { readonly id: string; readonly started: string } },
+): Promise<Evidence> {
+  const { entry, version, args, noCache, sources, imagesDirectory, signal } = request;
+  // All of it is there: nobody needs to be told so again.
+  const quiet = { ...request, progress: () => undefined };
+  const { pins } = await makingOf(request);
+  const { source, ...ctr } = await ensureCtrImage(quiet);
+  const base = source === 'packages' ? await ensureBase(quiet, pins) : null;
+  const directory = dirname(images.vm.disk);
+  const found = findEntry(await listEntries(imagesDirectory), entry);
+  const { created } = await ensureEvidence(
+    {
+      ...{ version, directory, ctr, imagesDirectory },
+      installation: signing.installation,
+      key: await ensureSigningKey(signing.keyDirectory),
+      entry: { ...found, pins },
+      files: vmFiles,
+      distribution: images.vm.versions['distribution'] ?? '',
+      dqd: images.dqd,
+      binaries: await ensureBinaries(quiet, pins),
+      stages: base?.kind === 'layout' ? { base: base.digest } : {},
+      parameters: { args, noCache, sources, source },
+      operation: { ...operation, ended: new Date().toISOString() },
+    },
+    signal,
+  );
+  return { directory, created };
+}
+
+/** What lies in a folder of an image; null where it is not there. */
+export async function readEvidence(directory: string, kind: EvidenceKind): Promise<string | null> {
+  const name = kind === 'sbom' ? sbomName : provenanceName;
+  return readFile(join(directory, name), 'utf8').catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return null;
+    throw error;
+  });
+}
