@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import type { Pins } from '../catalog/pins.ts';
 import { runStep, type StepContext } from '../host/run-step.ts';
 import { cachedStep } from './cached-step.ts';
-import type { NamedContext } from './image-builder.ts';
+import type { LayoutContext } from './image-builder.ts';
 import type { ImageRequest } from './image-request.ts';
 import { readLayoutDigest, writeOciLayout } from './oci-layout.ts';
 
@@ -20,7 +20,7 @@ type Debian = {
 };
 
 /** The base of a VM. */
-export async function ensureBase(request: DebianRequest, pins: Pins): Promise<NamedContext> {
+export async function ensureBase(request: DebianRequest, pins: Pins): Promise<LayoutContext> {
   const packages = await readPackages(request, 'packages.txt');
   const include = [...packages, pins.DEBIAN_KERNEL_PACKAGE].join(',');
   const what = `Debian ${pins.DEBIAN_SUITE} with ${pins.DEBIAN_KERNEL_PACKAGE}`;
@@ -31,7 +31,7 @@ export async function ensureBase(request: DebianRequest, pins: Pins): Promise<Na
 }
 
 /** What dqd images have QEMU from. */
-export async function ensureQemuBase(request: DebianRequest): Promise<NamedContext> {
+export async function ensureQemuBase(request: DebianRequest): Promise<LayoutContext> {
   const include = (await readPackages(request, 'dqd/packages.txt')).join(',');
   return ensureDebian(
     {
@@ -50,7 +50,7 @@ async function readPackages({ imagesDirectory }: DebianRequest, name: string): P
 async function ensureDebian(
   { name, what, debian }: { name: string; what: string; debian: Debian },
   request: DebianRequest,
-): Promise<NamedContext> {
+): Promise<LayoutContext> {
   const layout = await cachedStep(
     {
       ...{ name, what, inputs: [debian.suite, debian.include, debian.compression, ...anew(request)] },

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Pins } from '../catalog/pins.ts';
+import type { StepContext } from '../host/run-step.ts';
 import { cachedStep } from './cached-step.ts';
 import { runGoStep, toolchainPins } from './go-step.ts';
 import type { ImageRequest } from './image-request.ts';
@@ -19,7 +20,10 @@ const keyPins = [
 ] as const satisfies readonly (keyof Pins)[];
 
 /** buildkitd, buildctl and runc, built from their Go modules. @returns a folder whose `out` holds them. */
-export async function ensureBinaries(request: ImageRequest, pins: Pins): Promise<string> {
+export async function ensureBinaries(
+  request: StepContext & Pick<ImageRequest, 'imagesDirectory' | 'cacheDirectory' | 'sharedCacheDirectory'>,
+  pins: Pins,
+): Promise<string> {
   const recipe = binariesRecipe.map((name) => join(request.imagesDirectory, name));
   const script = join(request.imagesDirectory, 'build-binaries.sh');
   return cachedStep(

@@ -1,10 +1,14 @@
 import type { ImageTarget } from '../model/operation.ts';
 
 /** What stands in for a stage of images/Dockerfile: a folder of files, or the one image of an OCI image layout. */
-export type NamedContext = { readonly stage: string; readonly path: string } & (
-  | { readonly kind: 'folder' }
-  | { readonly kind: 'layout'; readonly digest: string }
-);
+export type NamedContext = FolderContext | LayoutContext;
+type FolderContext = { readonly kind: 'folder'; readonly stage: string; readonly path: string };
+export type LayoutContext = {
+  readonly kind: 'layout';
+  readonly stage: string;
+  readonly path: string;
+  readonly digest: string;
+};
 
 /** One target of images/Dockerfile. */
 export type TargetBuild = {

@@ -68,9 +68,7 @@ export async function startDocker({ builder }: { builder: boolean }): Promise<Do
 /** Folder of buildkitd, buildctl and runc, made where they are not there. */
 async function findBinaries(): Promise<string> {
   const { pins } = findEntry(await listEntries(imagesDirectory), 'buildkit-v0.20.2');
-  const request = { ...stepContext, entry: 'buildkit-v0.20.2', version: null };
-  const how = { asRoot: true, buildkitHost: undefined, sources: 'auto', sealsDirectory: null } as const;
-  return join(await ensureBinaries({ ...request, ...how }, pins), 'out');
+  return join(await ensureBinaries(stepContext, pins), 'out');
 }
 
 /** What docker.io/library/registry:2 is, from Debian's build of the same program, as the image `kiln-test/registry`. */

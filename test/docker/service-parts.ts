@@ -22,11 +22,11 @@ const context = {
 export async function makeServiceParts(
   directory: string,
 ): Promise<Record<'modules' | 'network' | 'qemu', string>> {
-  const { layout, digest } = await ensureQemuBase({ ...context, imagesDirectory: join(root, 'images') });
+  const { path, digest } = await ensureQemuBase({ ...context, imagesDirectory: join(root, 'images') });
   return {
     modules: await ensureModules(),
     network: await copyNetworkPrograms(join(directory, 'network')),
-    qemu: `oci-layout://${layout}@${digest}`,
+    qemu: `oci-layout://${path}@${digest}`,
   };
 }
 
