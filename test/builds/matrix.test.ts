@@ -132,6 +132,33 @@ test('where the line has room for a part of a matrix only, none of it is there (
   assert.equal(await images(opened), 0);
 });
 
+test('a build that is run again has the same named contexts, in full; its record shows no query (simulated VMs)', async () => {
+  const given: (readonly string[])[] = [];
+  const script =
+    (then: 'lose' | 'end'): Script =>
+    (guest) => {
+      given.push(guest.words);
+      guest[then]();
+    };
+  await using opened = await open([script('lose'), script('end')]);
+  const { builds } = opened;
+  const context = await stage(builds);
+  await context.add('lib', { bytes: inChunks(tar(file('a'))), declared: null });
+  const source = 'https://h.test/a.git?sig=secret#main';
+  const request = { spec: parseSpec({ buildContexts: { src: source } }), context, dockerfile: null };
+  const { id } = await builds.start(localAdmin, request);
+  const range = { logOffset: 0, eventOffset: 0, follow: true, signal };
+  for await (const _item of await builds.watch(localAdmin, id, range));
+  await builds.drain();
+  const record = await builds.get(localAdmin, id);
+  assert.deepEqual([record.state, given.length], ['succeeded', 2]);
+  for (const words of given)
+    for (const word of ['--opt=context:lib=local:named-1', `--opt=context:src=${source}`])
+      assert.ok(words.includes(word), words.join(' '));
+  assert.doesNotMatch(JSON.stringify(record), /secret/);
+  assert.equal(await images(opened), 0);
+});
+
 test('a line of any length is compared, once: who looks again reads no log (simulated VMs)', async () => {
   await using opened = await open([says('1'.repeat(200_000)), says('2'.repeat(200_000))]);
   const { builds, buildsDirectory } = opened;

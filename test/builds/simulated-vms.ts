@@ -22,6 +22,8 @@ export type Guest = {
   /** Waits for the disk for the artifact, as build.sh does, and writes to its beginning. */
   writeArtifact(bytes: Buffer): Promise<void>;
   connect(destination: EgressDestination): void;
+  /** The arguments of buildctl, where no Dockerfile comes before them. */
+  readonly words: readonly string[];
   /** Aborts when the host gives the program up. */
   readonly signal: AbortSignal;
 };
@@ -109,7 +111,7 @@ function createVm(vm: {
     },
     ...{ capabilities, stepNetwork: 'vm' },
     program: {
-      send(_input, signal) {
+      send(input, signal) {
         const [stdout, stderr] = [new PassThrough(), new PassThrough()];
         const exit = Promise.withResolvers<number>();
         exit.promise.catch(() => undefined);
@@ -117,6 +119,7 @@ function createVm(vm: {
           script({
             signal,
             connect,
+            words: wordsOf(input),
             log: (text) => void stderr.write(text),
             say: (line) => void stdout.write(`${JSON.stringify(line)}\n`),
             lose: () => gone.resolve('it was killed'),
@@ -145,6 +148,12 @@ function createVm(vm: {
       vm.onEnd();
     },
   };
+}
+
+/** Of the input of build.sh. */
+function wordsOf(input: Buffer = Buffer.alloc(0)): string[] {
+  const [, , , ...rest] = input.toString().split('\n');
+  return rest.join('\n').split('\0').slice(0, -1);
 }
 
 async function* untilAbort(stream: PassThrough, signal: AbortSignal): AsyncGenerator<Buffer> {
