@@ -4,6 +4,7 @@ import { readinessSchema } from '../../src/http/docs/probe-schemas.ts';
 import { catalogSchema, matrixSchema, recordSchema } from '../../src/http/docs/schemas.ts';
 import type { BuildEvent } from '../../src/model/event.ts';
 import { build, startForFile } from './harness.ts';
+import { createArchives } from './named-contexts.ts';
 
 const old = 'buildkit-v0.12.5';
 const { service } = await startForFile({
@@ -104,19 +105,25 @@ test('catalog and readiness tell what this host has of each entry', async () => 
   assert.match(refused.body, /"code":"BUILDKIT_NOT_MADE"/);
 });
 
-test('one upload is built by both at once, and the difference is told', async () => {
-  const Dockerfile = 'FROM busybox\nCOPY a /\nRUN cat /a\nRUN cat /proc/sys/kernel/random/uuid\n';
+test('one upload, named contexts and all, is built by both at once, and the difference is told', async () => {
+  await using archives = await createArchives();
+  const Dockerfile = [
+    ...['FROM busybox', 'COPY a /', 'COPY --from=base /of-base /', 'COPY --from=lib /kept /'],
+    ...['RUN cat /a /of-base /kept', 'RUN cat /proc/sys/kernel/random/uuid'],
+  ].join('\n');
   const { exit, body, headers } = await build(
     service,
     { Dockerfile, a: 'the same for both\n' },
-    'buildkit=v0.20.2,v0.12.5',
+    ...['buildkit=v0.20.2,v0.12.5', `build-context.base=@${archives.layout}`],
+    `build-context.lib=@${archives.files}`,
   );
   assert.equal(exit, 0, body);
   for (const version of ['v0.20.2', 'v0.12.5'])
-    assert.match(
-      body,
-      new RegExp(`^${version.replaceAll('.', '\\.')} \\| #\\d+ \\d+\\.\\d+ the same for both$`, 'm'),
-    );
+    for (const line of ['the same for both', 'from the layout', 'from the folder'])
+      assert.match(
+        body,
+        new RegExp(`^${version.replaceAll('.', '\\.')} \\| #\\d+ \\d+\\.\\d+ ${line}$`, 'm'),
+      );
   assert.match(
     body,
     /^kiln: buildkit-v0\.12\.5: line \d+ of its log is not in that of buildkit-v0\.20\.2: #\d+ \d+\.\d+ [0-9a-f-]{36}$/m,

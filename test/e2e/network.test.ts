@@ -3,6 +3,7 @@ import { after, describe, test } from 'node:test';
 import type { EgressDestination } from '../../src/model/build.ts';
 import { localAdmin } from '../../src/model/caller.ts';
 import { build, startForFile } from './harness.ts';
+import { createArchives, readTar } from './named-contexts.ts';
 import { startOrigin } from './origin.ts';
 
 const origin = await startOrigin();
@@ -124,6 +125,34 @@ describe('builds with a network', { concurrency: 2 }, () => {
     assert.deepEqual(new Set(record.egress.map(({ reason }) => reason)), new Set(['network-none']));
     const alone = { Dockerfile: 'FROM scratch\nCOPY Dockerfile /\n' };
     assert.equal((await build(service, alone, 'network=none')).exit, 0);
+  });
+
+  test('named contexts: a layout is a base, a folder is copied from, an image is pulled, a repository and a file are fetched', async () => {
+    await using archives = await createArchives();
+    const copies = ['lib / /lib/', 'src /read-me /', 'one /hello /', 'pulled /bin/probe /'];
+    const Dockerfile = [
+      ...['FROM no-such.test/base AS base', 'FROM base'],
+      ...copies.map((copy) => `COPY --from=${copy}`),
+    ].join('\n');
+    const { exit, body, id } = await build(
+      service,
+      { Dockerfile },
+      ...[`build-context.base=@${archives.layout}`, `build-context.lib=@${archives.files}`],
+      ...[`build-context.src=${url}/repo.git#main`, `build-context.one=${url}/hello`],
+      ...['build-context.pulled=docker-image://busybox', 'output=local'],
+    );
+    assert.equal(exit, 0, body);
+    const { namedContexts } = await service.builds.get(localAdmin, id);
+    assert.deepEqual(
+      namedContexts.map(({ name, kind }) => `${name} ${kind}`),
+      ['base oci-layout', 'lib folder', 'src git', 'one http', 'pulled docker-image'],
+    );
+    const { probe, ...files } = await readTar((await service.builds.artifact(localAdmin, id)).path);
+    assert.ok(probe && probe.length > 1000, 'it is a program');
+    assert.deepEqual(files, {
+      ...{ 'of-base': 'from the layout\n', 'lib/kept': 'from the folder\n' },
+      ...{ 'lib/.dockerignore': 'ignored\n', 'read-me': 'from git\n', hello: 'hello from the origin\n' },
+    });
   });
 });
 
