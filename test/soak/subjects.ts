@@ -5,4 +5,5 @@ export const subjects: Readonly<Record<string, number>> = {
   entries: 90,
   'many-connections': 30,
   'real-programs': 60,
+  'killed-service': 60,
 };
