@@ -219,10 +219,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     accelerator: { name: accelerator.processor.accelerator, note: accelerator.note },
   };
   const builds = createBuilds({
-    store,
-    scheduler,
-    artifacts,
-    retention,
+    ...{ store, scheduler, artifacts, retention },
     buildsDirectory: folders.builds,
     stagingDirectory: folders.staging,
     disk,
@@ -230,7 +227,11 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     maxArtifactBytes: config.KILN_ARTIFACT_MAX_BYTES,
     maxLogBytes: config.KILN_LOG_MAX_BYTES,
     minFreeBytes: config.KILN_MIN_FREE_BYTES,
-    defaultTimeoutSeconds: config.KILN_BUILD_TIMEOUT_SECONDS,
+    timeouts: {
+      defaultSeconds: config.KILN_BUILD_TIMEOUT_SECONDS,
+      maxSeconds: config.KILN_BUILD_TIMEOUT_MAX_SECONDS,
+      noOutputSeconds: config.KILN_NO_OUTPUT_TIMEOUT_SECONDS,
+    },
     fleet,
     limits: {
       maxBytes: config.KILN_CONTEXT_MAX_BYTES,

@@ -108,7 +108,12 @@ export type SimulatedOptions = {
 /** Use-cases without VMs, for what an edge makes of them. There is one build, `record`, from the beginning. */
 export function simulateBuilds(options: SimulatedOptions = {}): SimulatedBuilds {
   const build = new SimulatedBuild(options.script ?? everyEvent);
-  const rules = { policy: { customFrontends: true }, builtinFrontend: false, findEntry };
+  const rules = {
+    policy: { customFrontends: true },
+    builtinFrontend: false,
+    maxTimeoutSeconds: 86_400,
+    findEntry,
+  };
   const logger = { info: () => undefined, warn: () => undefined, error: () => undefined };
   const receptions = new Receptions();
   const { promise: firstCancel, resolve } = Promise.withResolvers<void>();

@@ -14,6 +14,15 @@ export type AcceptedBuild = {
   readonly lease: Promise<Lease<WarmVm>>;
 };
 
+export type BuildTimeouts = {
+  /** Of a build that asks for no other. */
+  readonly defaultSeconds: number;
+  /** Most that a build may ask for. */
+  readonly maxSeconds: number;
+  /** How long a build may print nothing, where it asks for nothing else; 0 for as long as it likes. */
+  readonly noOutputSeconds: number;
+};
+
 export type RunDependencies = {
   readonly scheduler: Pick<Scheduler<WarmVm>, 'enterAgain'>;
   readonly artifacts: ArtifactStore;
@@ -22,7 +31,7 @@ export type RunDependencies = {
   /** Most that a build may write on its VM's own disk. */
   readonly vmDiskBytes: number;
   readonly maxArtifactBytes: number;
-  readonly defaultTimeoutSeconds: number;
+  readonly timeouts: BuildTimeouts;
   readonly logger: Logger;
   readonly retention: Pick<Retention, 'makeRoom'>;
   /** Aborts when the service ends its builds. */

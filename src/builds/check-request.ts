@@ -18,6 +18,8 @@ export type RequestRules = {
   readonly policy: DockerfilePolicy;
   /** Whether all builds use BuildKit's own frontend. */
   readonly builtinFrontend: boolean;
+  /** Most that a build may ask for. */
+  readonly maxTimeoutSeconds: number;
   /** @throws KilnError BUILDKIT_UNKNOWN, BUILDKIT_NOT_MADE */
   readonly findEntry: (asked: string | undefined) => BuildingEntry;
 };
@@ -59,6 +61,7 @@ export function checkWithoutContext(
   if (asked) checkEntries(asked, rules);
   const entries = (asked ?? [spec.entry]).map((entry) => rules.findEntry(entry));
   checkNamedContexts(spec, archives, entries);
+  checkTimeout(spec, rules);
   const policy = policyFor(spec, rules);
   checkFrontendArgument(spec.buildArgs, policy);
   return { frontend: dockerfile && checkDockerfileBytes(dockerfile, policy), entries };
@@ -103,6 +106,12 @@ export async function sealRequest(
     dockerfile,
     warnings: builtinFrontend && askedFrontend !== null ? [ignoredFrontend(askedFrontend)] : [],
   };
+}
+
+function checkTimeout({ timeoutSeconds = 0 }: BuildSpec, { maxTimeoutSeconds: limit }: RequestRules): void {
+  if (timeoutSeconds <= limit) return;
+  const message = `Builds may take ${limit} s here at most, and this one asks for ${timeoutSeconds} s.`;
+  throw new KilnError('PARAM_INVALID', message, { details: { field: 'timeout', limit } });
 }
 
 /** A frontend that is not used need not be forbidden. */

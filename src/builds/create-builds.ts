@@ -67,7 +67,7 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
   const { store, scheduler, fleet, artifacts, retention, buildsDirectory, logger } = options;
   const { policy, builtinFrontend } = options;
   const rules: RequestRules = {
-    ...{ policy, builtinFrontend },
+    ...{ policy, builtinFrontend, maxTimeoutSeconds: options.timeouts.maxSeconds },
     findEntry: (asked) => fleet.find(asked),
   };
   const active = new Map<string, ActiveBuild>();

@@ -43,8 +43,14 @@ async function findEnding(
   try {
     for (let coming = build.lease; ; ) {
       using limit = createTimeLimit(journal.record, deps);
-      const limited = AbortSignal.any([signal, limit.signal]);
-      const run = await runInVm(build, coming, { ...deps, onLease: () => limit.start() }, limited);
+      using silence = createSilenceLimit(journal.record, deps);
+      const limited = AbortSignal.any([signal, limit.signal, silence.signal]);
+      const onLease = (): void => {
+        limit.start();
+        silence.start();
+      };
+      const onOutput = (): void => silence.restart();
+      const run = await runInVm(build, coming, { ...deps, onLease, onOutput }, limited);
       used = { seconds: limit.usedMs / 1000, egress: run.egress };
       if (!('error' in run)) return { verdict: await settle(journal, run, deps, limited), ...used };
       if (run.error.code !== 'INFRA' || !mayRunAgain(journal.record)) throw run.error;
@@ -71,11 +77,20 @@ function lostVm({ message }: KilnError): { code: 'INFRA'; message: string } {
 
 /** Of all attempts together. Its clock runs while there is a VM: waiting for one is not the build's time. */
 function createTimeLimit({ spec, attempts }: BuildRecord, deps: RunDependencies): TimeLimit {
-  const seconds = spec.timeoutSeconds ?? deps.defaultTimeoutSeconds;
+  const seconds = spec.timeoutSeconds ?? deps.timeouts.defaultSeconds;
   const used = attempts.reduce((sum, attempt) => sum + (attempt.seconds ?? 0), 0);
   return new TimeLimit({
     ms: Math.max(0, seconds - used) * 1000,
     reason: () => new KilnError('TIMEOUT', `The build took longer than the ${seconds} s it was given.`),
+  });
+}
+
+/** It runs while nothing is printed. */
+function createSilenceLimit({ spec }: BuildRecord, deps: RunDependencies): TimeLimit {
+  const seconds = spec.noOutputTimeoutSeconds ?? deps.timeouts.noOutputSeconds;
+  return new TimeLimit({
+    ms: seconds === 0 ? Number.POSITIVE_INFINITY : seconds * 1000,
+    reason: () => new KilnError('TIMEOUT', `The build printed nothing for ${seconds} s.`),
   });
 }
 

@@ -32,7 +32,7 @@ export type FinishedRun = {
 export async function runInVm(
   build: AcceptedBuild,
   coming: Promise<Lease<WarmVm>>,
-  deps: RunDependencies & { readonly onLease: () => void },
+  deps: RunDependencies & { readonly onLease: () => void; readonly onOutput: () => void },
   signal: AbortSignal,
 ): Promise<VmRun> {
   const leased = await coming;
@@ -67,7 +67,7 @@ async function reserveRoom(
 async function runInGuest(
   build: AcceptedBuild,
   vm: WarmVm,
-  deps: RunDependencies,
+  deps: RunDependencies & { readonly onOutput: () => void },
   signal: AbortSignal,
 ): Promise<FinishedRun> {
   const { journal } = build;
@@ -83,7 +83,7 @@ async function runInGuest(
   const plugged = plugDisks(build, { vm, input, maxArtifactBytes: deps.maxArtifactBytes }, linked);
   plugged.catch((error: unknown) => over.abort(error));
   try {
-    const result = await runProgram(build, { vm, input, logger: deps.logger }, linked);
+    const result = await runProgram(build, { vm, input, ...deps }, linked);
     for (const warning of result.warnings) await journal.warn(warning);
     const artifactDisk = await plugged;
     await journal.reach('buildFinished', { imageDigest: result.imageDigest });
@@ -101,7 +101,7 @@ async function runInGuest(
 
 function runProgram(
   { journal }: AcceptedBuild,
-  { vm, input, logger }: { vm: WarmVm; input: BuildInput; logger: Logger },
+  { vm, input, logger, onOutput }: { vm: WarmVm; input: BuildInput; logger: Logger; onOutput: () => void },
   signal: AbortSignal,
 ): Promise<BuildctlResult> {
   const { spec } = journal.record;
@@ -120,7 +120,10 @@ function runProgram(
       artifactDisk: spec.output === 'none' ? null : artifactSerial,
       dockerfile,
       start: (command, linked) => vm.connection.start(command, linked),
-      onLog: (bytes) => journal.log(bytes),
+      onLog(bytes) {
+        onOutput();
+        return journal.log(bytes);
+      },
       onStatus: (status) => journal.status(status),
       onContextReady: () => journal.reach('contextReady'),
       onHistoryLost: (error) => reportLostHistory(logger, journal.record.id, error),

@@ -90,7 +90,11 @@ const settings = z.object({
   ),
   KILN_QUEUE_LIMIT: count(0, 100).describe('Builds that may wait for a VM; further ones get 503.'),
   KILN_BUILD_TIMEOUT_SECONDS: seconds(1, 3600).describe(
-    'Longest time a build may take in its VM, where it asks for no other.',
+    'Longest time a build may take in its VMs, all attempts together, where it asks for no other.',
+  ),
+  KILN_BUILD_TIMEOUT_MAX_SECONDS: seconds(1, 24 * 3600).describe('Most that a build may ask for.'),
+  KILN_NO_OUTPUT_TIMEOUT_SECONDS: seconds(0, 0).describe(
+    'How long a build may print nothing, where it asks for nothing else; 0 for as long as it likes.',
   ),
   KILN_UPLOAD_MAX_BYTES: count(1, 4 * gibibyte).describe('Largest upload.'),
   KILN_CONTEXT_MAX_BYTES: count(1, 8 * gibibyte).describe('Largest context, unpacked to a tar.'),
@@ -202,6 +206,12 @@ export function parseConfig(env: NodeJS.ProcessEnv, asRoot: boolean): Config {
     const [issue] = parsed.error.issues;
     throw new KilnError('CONFIG_INVALID', `${issue?.path.join('.')}: ${issue?.message}.`);
   }
+  const { KILN_BUILD_TIMEOUT_SECONDS: usual, KILN_BUILD_TIMEOUT_MAX_SECONDS: most } = parsed.data;
+  if (usual > most)
+    throw new KilnError(
+      'CONFIG_INVALID',
+      `KILN_BUILD_TIMEOUT_SECONDS (${usual}) is beyond KILN_BUILD_TIMEOUT_MAX_SECONDS (${most}).`,
+    );
   return {
     ...parsed.data,
     asRoot,

@@ -28,7 +28,9 @@ export async function withDeadline<T>(
   }
 }
 
-/** A time limit whose clock starts later than the work it ends, at the first call of `start`. */
+/**
+ * A time limit whose clock starts later than the work it ends, at the first call of `start`. One of `Infinity` ms ends nothing.
+ */
 export class TimeLimit implements Disposable {
   readonly #options: { readonly ms: number; readonly reason: () => Error };
   readonly #controller = new AbortController();
@@ -52,7 +54,12 @@ export class TimeLimit implements Disposable {
   start(): void {
     const { ms, reason } = this.#options;
     this.#started ??= performance.now();
-    this.#timer ??= setTimeout(() => this.#controller.abort(reason()), ms);
+    if (Number.isFinite(ms)) this.#timer ??= setTimeout(() => this.#controller.abort(reason()), ms);
+  }
+
+  /** All of the time is there again. */
+  restart(): void {
+    this.#timer?.refresh();
   }
 
   [Symbol.dispose](): void {

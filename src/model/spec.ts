@@ -131,7 +131,14 @@ export const specSchema = z
       .min(1, 'must be at least 1 second')
       .max(24 * 3600, 'must be at most 24 hours')
       .optional()
-      .meta({ description: 'Longest time the build may run in its VM.' }),
+      .meta({ description: 'Longest time the build may run in its VMs, all attempts together.' }),
+    noOutputTimeoutSeconds: z
+      .number()
+      .int('must be whole seconds')
+      .min(1, 'must be at least 1 second')
+      .max(24 * 3600, 'must be at most 24 hours')
+      .optional()
+      .meta({ description: 'How long the build may print nothing.' }),
   })
   .refine(({ buildArgs, labels }) => countBytes(buildArgs) + countBytes(labels) <= maxPairsBytes, {
     path: ['buildArgs'],

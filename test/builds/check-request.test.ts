@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { buildctlArguments } from '../../src/buildkit/buildctl-arguments.ts';
-import { type RequestRules, sealRequest } from '../../src/builds/check-request.ts';
+import { checkWithoutContext, type RequestRules, sealRequest } from '../../src/builds/check-request.ts';
 import { verdictOfExit } from '../../src/builds/verdict.ts';
 import { capabilitiesOf } from '../../src/catalog/capabilities.ts';
 import type { Version } from '../../src/catalog/version.ts';
@@ -15,6 +15,7 @@ import { capabilities } from '../fleet/fleet-of-one.ts';
 const rules: RequestRules = {
   policy: { customFrontends: true },
   builtinFrontend: false,
+  maxTimeoutSeconds: 600,
   findEntry: (asked = 'v1') => ({ name: `buildkit-${asked}`, capabilities }),
 };
 const forbidden = { ...rules, policy: { customFrontends: false } };
@@ -146,4 +147,11 @@ test('the verdict of a build whose frontend could not be pulled says so, and wha
   ])
     assert.ok(message.includes(word), message);
   assert.equal(verdictOfExit({ exitCode: 1, missingFrontend: null }).message, 'buildctl exited with 1.');
+});
+
+test('more time than this service gives a build is refused before its context is read', () => {
+  const ask = (timeoutSeconds: number): unknown =>
+    checkWithoutContext({ spec: parseSpec({ timeoutSeconds }), dockerfile: plain }, rules);
+  ask(600);
+  assert.throws(() => ask(601), { code: 'PARAM_INVALID', details: { field: 'timeout', limit: 600 } });
 });

@@ -7,7 +7,7 @@ import { endless, everyEvent, log, simulateBuilds } from '../simulated-builds.ts
 import { readiness } from '../simulated-service.ts';
 import { createFolder } from '../store/harness.ts';
 import { type Ending, type OpenedBuilds, testContract } from './contract.ts';
-import { openDataFolder } from './data-folder.ts';
+import { openDataFolder, timeouts } from './data-folder.ts';
 import { type Guest, simulateVms } from './simulated-vms.ts';
 
 const logger = { info: () => undefined, warn: () => undefined, error: () => undefined };
@@ -35,7 +35,7 @@ async function openReal(ending: Ending): Promise<OpenedBuilds> {
   const builds = createBuilds({
     ...{ store, artifacts, retention, scheduler, logger, buildsDirectory },
     ...{ stagingDirectory: path, fleet: await fleetOfOne() },
-    ...{ maxArtifactBytes: 1, maxLogBytes: 1024 * 1024, minFreeBytes: 0, defaultTimeoutSeconds: 60 },
+    ...{ maxArtifactBytes: 1, maxLogBytes: 1024 * 1024, minFreeBytes: 0, timeouts },
     ...{ disk: new DiskBudget({ directory: path, keepFreeBytes: 0 }), vmDiskBytes: 1 },
     policy: { customFrontends: true },
     builtinFrontend: false,

@@ -14,7 +14,7 @@ import { fleetOfOne } from '../fleet/fleet-of-one.ts';
 import { asleep } from '../scheduler/asleep.ts';
 import { type OneEntry, scheduleOne } from '../scheduler/schedule-one.ts';
 import { createFolder, queuedRecord, type TemporaryFolder, verdict } from '../store/harness.ts';
-import { openDataFolder } from './data-folder.ts';
+import { openDataFolder, timeouts } from './data-folder.ts';
 import { simulateVms } from './simulated-vms.ts';
 
 const signal = new AbortController().signal;
@@ -58,7 +58,7 @@ async function createParts(
       maxArtifactBytes: 1,
       maxLogBytes: 1024 * 1024,
       minFreeBytes,
-      defaultTimeoutSeconds: 1,
+      timeouts,
       policy: { customFrontends: true },
       builtinFrontend: false,
     },

@@ -5,6 +5,8 @@ import { Retention, type RetentionOptions } from '../../src/builds/retention.ts'
 import { type BuildStore, openBuildStore } from '../../src/store/build-store.ts';
 import { createMemoryLogger } from './memory-logger.ts';
 
+export const timeouts = { defaultSeconds: 60, maxSeconds: 86_400, noOutputSeconds: 0 };
+
 export type DataFolder = AsyncDisposable & {
   readonly store: BuildStore;
   readonly artifacts: ArtifactStore;

@@ -10,6 +10,7 @@ import { fleetOfOne } from '../fleet/fleet-of-one.ts';
 import { asleep } from '../scheduler/asleep.ts';
 import { scheduleOne } from '../scheduler/schedule-one.ts';
 import { readiness } from '../simulated-service.ts';
+import { timeouts } from './data-folder.ts';
 import { createMemoryLogger } from './memory-logger.ts';
 import { type Script, simulateVms } from './simulated-vms.ts';
 
@@ -47,7 +48,7 @@ export async function startDurable(
   const builds = createBuilds({
     ...{ store, artifacts, retention, logger, buildsDirectory, stagingDirectory },
     ...{ scheduler: line.scheduler, fleet: await fleetOfOne(), minFreeBytes: 0 },
-    ...{ maxArtifactBytes: 1e6, maxLogBytes: 1e6, defaultTimeoutSeconds: 60, vmDiskBytes: 1 },
+    ...{ maxArtifactBytes: 1e6, maxLogBytes: 1e6, timeouts, vmDiskBytes: 1 },
     disk: new DiskBudget({ directory: path, keepFreeBytes: 0 }),
     policy: { customFrontends: true },
     builtinFrontend: false,

@@ -14,17 +14,16 @@ import { startDurable } from './durable-service.ts';
 
 const program = join(import.meta.dirname, 'killed-service.ts');
 const buildsOfRun = 6;
+const maxDelayMs = 60;
 
 /**
  * Kills a service `kills` times, each time at another moment of its work, and starts it once more: then every build that was acknowledged has
  * ended, once, and nothing else is left of any. Its VMs are simulated.
- * @param windowMs Within how long of its being ready each is killed.
  */
-export async function killService(kills: number, windowMs = 250): Promise<{ acknowledged: number }> {
+export async function killService(kills: number): Promise<{ acknowledged: number }> {
   await using folder = await createFolder();
   const acknowledged: string[] = [];
-  for (let kill = 0; kill < kills; kill += 1)
-    acknowledged.push(...(await runAndKill(folder.path, Math.random() * windowMs)));
+  for (let kill = 0; kill < kills; kill += 1) acknowledged.push(...(await runAndKill(folder.path)));
 
   const service = await startDurable(folder.path, { script: briefly });
   const { builds, store, buildsDirectory, stagingDirectory } = service;
@@ -55,25 +54,25 @@ export async function killService(kills: number, windowMs = 250): Promise<{ ackn
   return { acknowledged: acknowledged.length };
 }
 
-/** @returns the builds that it acknowledged */
-async function runAndKill(path: string, afterMs: number): Promise<string[]> {
+/** Kills it soon after it has acknowledged some builds. @returns all that it acknowledged */
+async function runAndKill(path: string): Promise<string[]> {
   const child = spawn(...tied(process.execPath, [program, path], { signal: 'KILL' }), {
     stdio: ['pipe', 'pipe', 'inherit'],
   });
   child.stdin.on('error', () => undefined);
   const said: string[] = [];
+  const enough = Math.floor(Math.random() * (buildsOfRun + 1));
   const lines = createInterface({ input: child.stdout });
   const exit = once(child, 'exit');
   const read = (async () => {
     for await (const line of lines) {
-      said.push(line);
-      if (line !== 'ready') continue;
-      child.stdin.write('\n'.repeat(buildsOfRun));
-      void sleep(afterMs).then(() => child.kill('SIGKILL'));
+      if (line === 'ready') child.stdin.write('\n'.repeat(buildsOfRun));
+      else said.push(line);
+      if (said.length === enough) void sleep(Math.random() * maxDelayMs).then(() => child.kill('SIGKILL'));
     }
   })();
   const [code] = (await exit) as [number | null];
   await read;
   assert.equal(code, null, 'it ended by itself');
-  return said.filter((line) => line !== 'ready');
+  return said;
 }

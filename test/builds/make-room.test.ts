@@ -12,7 +12,7 @@ import { fleetOfOne } from '../fleet/fleet-of-one.ts';
 import { asleep } from '../scheduler/asleep.ts';
 import { scheduleOne } from '../scheduler/schedule-one.ts';
 import { createSmallDisk, fillDisk } from '../small-disk.ts';
-import { openDataFolder } from './data-folder.ts';
+import { openDataFolder, timeouts } from './data-folder.ts';
 import { createMemoryLogger } from './memory-logger.ts';
 import { type Script, simulateVms } from './simulated-vms.ts';
 
@@ -36,7 +36,7 @@ async function createService(path: string, scripts: readonly Script[]) {
   const builds = createBuilds({
     ...{ store, artifacts, retention, scheduler, logger, buildsDirectory, minFreeBytes },
     ...{ stagingDirectory: path, fleet: await fleetOfOne() },
-    ...{ maxArtifactBytes: MiB, maxLogBytes: 100 * MiB, defaultTimeoutSeconds: 60 },
+    ...{ maxArtifactBytes: MiB, maxLogBytes: 100 * MiB, timeouts },
     ...{ disk: new DiskBudget({ directory: path, keepFreeBytes: 0 }), vmDiskBytes: MiB },
     policy: { customFrontends: true },
     builtinFrontend: false,

@@ -14,7 +14,7 @@ import { fleetOfOne } from '../fleet/fleet-of-one.ts';
 import { asleep } from '../scheduler/asleep.ts';
 import { readiness } from '../simulated-service.ts';
 import { createFolder } from '../store/harness.ts';
-import { openDataFolder } from './data-folder.ts';
+import { openDataFolder, timeouts } from './data-folder.ts';
 import { createMemoryLogger } from './memory-logger.ts';
 import { type Script, simulateVms } from './simulated-vms.ts';
 
@@ -44,7 +44,7 @@ async function open(scripts: readonly Script[], { limit = 10 } = {}): Promise<Op
   undo.defer(() => scheduler.close());
   const builds = createBuilds({
     ...{ store, artifacts, retention, scheduler, logger, buildsDirectory, stagingDirectory },
-    ...{ fleet: await fleetOfOne('buildkit-v0.12.5'), minFreeBytes: 0, defaultTimeoutSeconds: 60 },
+    ...{ fleet: await fleetOfOne('buildkit-v0.12.5'), minFreeBytes: 0, timeouts },
     ...{ maxArtifactBytes: 1, maxLogBytes: 1024 * 1024, vmDiskBytes: 1, builtinFrontend: false },
     disk: new DiskBudget({ directory: path, keepFreeBytes: 0 }),
     policy: { customFrontends: true },

@@ -8,44 +8,22 @@ import { hasInput, keepInput } from '../../src/builds/build-input.ts';
 import { Journal } from '../../src/builds/journal.ts';
 import { runBuild } from '../../src/builds/run-build.ts';
 import { DiskBudget } from '../../src/host/disk-budget.ts';
-import type { BuildRecord, EgressDestination } from '../../src/model/build.ts';
+import type { EgressDestination } from '../../src/model/build.ts';
 import { KilnError } from '../../src/model/error.ts';
-import { type BuildSpecInput, parseSpec } from '../../src/model/spec.ts';
+import { parseSpec } from '../../src/model/spec.ts';
 import { openBuildStore } from '../../src/store/build-store.ts';
 import { asleep } from '../scheduler/asleep.ts';
 import { scheduleOne } from '../scheduler/schedule-one.ts';
 import { createFolder, queuedRecord } from '../store/harness.ts';
+import { timeouts } from './data-folder.ts';
 import { assertAttempts, readEvents, readLogs } from './journal-files.ts';
 import { assertSaid, createMemoryLogger } from './memory-logger.ts';
-import { type Guest, type Script, simulateVms } from './simulated-vms.ts';
+import type { Case } from './run-case.ts';
+import { type Script, simulateVms } from './simulated-vms.ts';
 
 const emptyTar = Buffer.alloc(1024);
 const cancelled = new KilnError('CANCELLED', 'enough');
 const draining = new KilnError('DRAINING', 'The service was stopped.');
-
-type Reach = { cancel(): void; stop(): void };
-
-type Case = {
-  readonly title: string;
-  /** What each VM's guest does. */
-  readonly guests: readonly ((guest: Guest, reach: Reach) => void | Promise<void>)[];
-  readonly spec?: BuildSpecInput;
-  /** What happens before it has a VM. */
-  readonly waiting?: (reach: Reach) => void;
-  readonly expected: {
-    readonly state: BuildRecord['state'];
-    readonly code?: string | null;
-    readonly vms: number;
-    readonly artifact?: boolean;
-    readonly warnings?: number;
-    readonly lostHistory?: boolean;
-    readonly egress?: readonly string[];
-    /** Whether it goes on after the next start. */
-    readonly paused?: boolean;
-    /** Of each attempt. */
-    readonly logs?: readonly string[];
-  };
-};
 
 const succeed: Script = (guest) => {
   guest.log('#1 done\n');
@@ -144,6 +122,20 @@ const cases: readonly Case[] = [
     spec: { timeoutSeconds: 1 },
     guests: [never],
     expected: { state: 'failed', code: 'TIMEOUT', vms: 1 },
+  },
+  {
+    title: 'it prints nothing for longer than it may; what it prints gives it time again',
+    spec: { noOutputTimeoutSeconds: 1 },
+    guests: [
+      async (guest) => {
+        for (let word = 0; word < 3; word += 1) {
+          guest.log('#1 a word\n');
+          await sleep(600);
+        }
+        await never();
+      },
+    ],
+    expected: { state: 'failed', code: 'TIMEOUT', vms: 1, logs: ['#1 a word\n'.repeat(3)] },
   },
   {
     title: 'the time it was given is that of all its VMs together',
@@ -256,7 +248,7 @@ for (const { title, guests, spec = {}, waiting, expected } of cases) {
       { journal, lease },
       {
         ...{ scheduler: pool.scheduler, artifacts, maxArtifactBytes: 1e6 },
-        ...{ defaultTimeoutSeconds: 60, stopping: stop.signal },
+        ...{ timeouts, stopping: stop.signal },
         disk: new DiskBudget({ directory: folder.path, keepFreeBytes: 0 }),
         ...{ vmDiskBytes: 1e6, logger },
         retention: { makeRoom: assert.fail },

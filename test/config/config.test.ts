@@ -51,6 +51,7 @@ test('zero is taken where it was written, and only where it means something', ()
     'KILN_POOL_SIZE',
     'KILN_POOL_FROZEN',
     'KILN_QUEUE_LIMIT',
+    'KILN_NO_OUTPUT_TIMEOUT_SECONDS',
     'KILN_MIN_FREE_BYTES',
     'KILN_SHUTDOWN_GRACE_SECONDS',
   ]);
@@ -79,3 +80,8 @@ for (const name of ['KILN_DATA_DIR', 'KILN_CACHE_DIR'] as const) {
     });
   });
 }
+
+test('a usual time beyond the most that a build may ask for is refused', () => {
+  const env = { KILN_BUILD_TIMEOUT_SECONDS: '600', KILN_BUILD_TIMEOUT_MAX_SECONDS: '300' };
+  assert.throws(() => parseConfig(env, false), { code: 'CONFIG_INVALID', message: /MAX_SECONDS \(300\)/ });
+});

@@ -32,7 +32,7 @@ test('every field arrives, and the last value of a name counts', () => {
         tags: ['demo:1'],
         output: 3,
         network: 2,
-        timeoutSeconds: 9,
+        ...{ retry: 2, timeoutSeconds: 9, noOutputTimeoutSeconds: 8 },
       },
     }),
   );
@@ -52,7 +52,7 @@ test('every field arrives, and the last value of a name counts', () => {
       tags: ['demo:1'],
       output: 'oci',
       network: 'none',
-      timeoutSeconds: 9,
+      ...{ retry: 'never', timeoutSeconds: 9, noOutputTimeoutSeconds: 8 },
     },
   });
 });

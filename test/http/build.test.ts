@@ -57,6 +57,7 @@ test('every spelling of an upload starts the same build (simulated builds)', asy
     tags: ['demo', 'other:1'],
     output: 'oci',
     network: 'none',
+    retry: 'infra',
     timeoutSeconds: 5400,
   };
   const more = ['builtin-frontend=true', 't=other:1', 'output=oci', 'network=none', 'timeout=1h30m'];

@@ -41,6 +41,7 @@ export const fieldInfos: Readonly<Record<string, FieldInfo>> = {
   network: { description: of('network') },
   retry: { description: of('retry') },
   timeout: { description: `${of('timeoutSeconds')} Seconds, or 10m, 1h30m.` },
+  'no-output-timeout': { description: `${of('noOutputTimeoutSeconds')} Seconds, or 10m, 1h30m.` },
   'on-failure': {
     description:
       'How the answer of a build that did not succeed ends: cut off, so that curl exits with 18 (cut, the default), or like any other (end).',
@@ -59,6 +60,7 @@ const fieldNames: Readonly<Record<string, string>> = {
     tags: 'tag',
     builtinFrontend: 'builtin-frontend',
     timeoutSeconds: 'timeout',
+    noOutputTimeoutSeconds: 'no-output-timeout',
   },
 };
 
@@ -111,7 +113,8 @@ export function parseFields(fields: Fields): ParsedFields {
       output: given('output'),
       network: given('network'),
       retry: given('retry'),
-      timeoutSeconds: parseDuration(given('timeout')),
+      timeoutSeconds: parseDuration('timeout', given('timeout')),
+      noOutputTimeoutSeconds: parseDuration('no-output-timeout', given('no-output-timeout')),
     }),
     fieldNames,
   );
@@ -190,14 +193,14 @@ function parseContexts(fields: Fields): Record<string, string> {
 }
 
 /** Seconds: `90`, `90s`, `10m`, `1h30m`. */
-function parseDuration(text: string | undefined): number | undefined {
+function parseDuration(name: string, text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   const [all, hours = '0', minutes = '0', seconds = '0'] =
     /^(?:(\d{1,4})h)?(?:(\d{1,6})m)?(?:(\d{1,8})s?)?$/.exec(text) ?? [];
   if (!all)
     throw new KilnError(
       'PARAM_INVALID',
-      `Field 'timeout' is '${printable(text)}'; it may be 90, 10m or 1h30m.`,
+      `Field '${name}' is '${printable(text)}'; it may be 90, 10m or 1h30m.`,
     );
   return Number(hours) * 3600 + Number(minutes) * 60 + Number(seconds);
 }
