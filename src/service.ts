@@ -220,9 +220,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   };
   const builds = createBuilds({
     ...{ store, scheduler, artifacts, retention },
-    buildsDirectory: folders.builds,
-    stagingDirectory: folders.staging,
-    disk,
+    ...{ buildsDirectory: folders.builds, stagingDirectory: folders.staging, disk },
     vmDiskBytes: config.KILN_VM_DISK_BYTES,
     maxArtifactBytes: config.KILN_ARTIFACT_MAX_BYTES,
     maxLogBytes: config.KILN_LOG_MAX_BYTES,
