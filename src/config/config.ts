@@ -146,9 +146,9 @@ const settings = z.object({
     .describe('What the VM image is made from: a container registry (Ubuntu) or Debian packages.'),
   KILN_IMAGE_BUILDER: z
     .enum(['auto', 'vm', 'host'], 'must be auto, vm or host')
-    .default('auto')
+    .default('host')
     .describe(
-      'What builds the images of a rebuild: VMs of this service, a buildkitd on this machine, or (auto) VMs where guests run on KVM, else the machine.',
+      'What builds the images of a rebuild: a buildkitd on this machine, VMs of this service, or (auto) VMs where guests run on KVM, else the machine.',
     ),
   KILN_REGISTRY_CONFIG: path().describe(
     'docker config.json with the accounts that rebuilds publish images by (its auths alone).',

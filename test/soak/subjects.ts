@@ -3,6 +3,7 @@ export const subjects: Readonly<Record<string, number>> = {
   names: 10,
   'whole-paths': 20,
   entries: 90,
+  rebuild: 60,
   'many-connections': 30,
   'real-programs': 60,
   'killed-service': 60,
