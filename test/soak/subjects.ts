@@ -7,4 +7,5 @@ export const subjects: Readonly<Record<string, number>> = {
   'many-connections': 30,
   'real-programs': 60,
   'killed-service': 60,
+  'compose-docker': 30,
 };
