@@ -4,6 +4,7 @@ import { syncFolder } from '../lib/files.ts';
 import { type BuildRecord, type EntrySummary, phases } from '../model/build.ts';
 import type { Lease } from '../pool/pool.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
+import type { Claim } from '../store/build-store.ts';
 import type { AcceptedBuild } from './accepted-build.ts';
 import { keepInput } from './build-input.ts';
 import type { SealedRequest } from './check-request.ts';
@@ -23,14 +24,15 @@ export type BegunBuild = AcceptedBuild & {
 /**
  * Begins a build by each of the entries: all of them or, where one cannot be had, none. What they were asked is on the disk, and they are
  * in the store and in the line, when this resolves. Owns the context from the call on.
+ * @returns null where another request has the same claim
  * @throws KilnError NO_CAPACITY, STORAGE_FULL
  */
 export async function acceptBuilds(
   request: AcceptedRequest,
   entries: readonly EntrySummary[],
   options: JournalOptions & { readonly scheduler: Pick<Scheduler<WarmVm>, 'enter'> },
-  stopping: AbortSignal,
-): Promise<BegunBuild[]> {
+  { claim, stopping }: { claim: Claim | null; stopping: AbortSignal },
+): Promise<BegunBuild[] | null> {
   await using undo = new AsyncDisposableStack();
   // Each build has a name of its own of the image.
   await using _context = request.context;
@@ -53,7 +55,9 @@ export async function acceptBuilds(
     builds.push({ journal, lease, cancel, signal });
   }
   // Last, and with nothing between: a build that is in the store has all its files, and the store has them in the order of the line.
-  await options.store.insert(...journals.map(({ record }) => record));
+  const records = journals.map(({ record }) => record);
+  if (!claim) await options.store.insert(...records);
+  else if (!(await options.store.insertClaimed(claim, records))) return null;
   undo.move();
   return builds;
 }

@@ -21,6 +21,7 @@ import { acceptBuilds, type BegunBuild } from './accept-builds.ts';
 import type { RunDependencies } from './accepted-build.ts';
 import { attendBuild } from './attend-build.ts';
 import { checkEntries, checkWithoutContext, type RequestRules, sealRequest } from './check-request.ts';
+import { claimOf, findClaimed } from './claim-builds.ts';
 import { createMatrixDescription } from './describe-matrix.ts';
 import type { Journal, JournalOptions } from './journal.ts';
 import { Receptions } from './receptions.ts';
@@ -112,10 +113,16 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
     await retention.makeRoom();
     const sealed = { ...(await sealRequest(request, rules)), tenant: caller.tenant, matrix };
     undo.move();
-    const begun = await acceptBuilds(sealed, summaries, options, stopping.signal);
+    await using _contexts = sealed.context;
+    const claim = claimOf(request, sealed, caller.tenant);
+    const earlier = claim && (await findClaimed(claim, store));
+    if (earlier) return earlier.map(asItIs);
+    const begun = await acceptBuilds(sealed, summaries, options, { claim, stopping: stopping.signal });
+    if (!begun) return ((claim && (await findClaimed(claim, store))) ?? []).map(asItIs);
     for (const build of begun) run(build);
     return begun.map(({ journal }) => journal.record);
   };
+  const asItIs = (record: BuildRecord): BuildRecord => active.get(record.id)?.journal.record ?? record;
   const run = ({ cancel, signal, ...build }: BegunBuild): void => {
     const { journal } = build;
     const { id } = journal.record;
@@ -140,7 +147,7 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
   const recordsOf = async ({ tenant }: Caller, matrix: string): Promise<BuildRecord[]> => {
     const stored = isUuid(matrix) ? await store.listMatrix(tenant, matrix) : [];
     if (stored.length === 0) throw new KilnError('NOT_FOUND', 'There is no matrix with this id.');
-    return stored.map((record) => active.get(record.id)?.journal.record ?? record);
+    return stored.map(asItIs);
   };
   const describe = createMatrixDescription(async ({ id, tenant }) => {
     const { log } = await filesOf({ tenant }, id);
@@ -173,8 +180,8 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
     },
 
     async startMatrix(caller, request) {
-      const id = uuid();
-      return describe(id, await startAll(caller, request, id));
+      const records = await startAll(caller, request, uuid());
+      return describe(records[0]?.matrix ?? '', records);
     },
     matrix: async (caller, id) => describe(id, await recordsOf(caller, id)),
     async cancelMatrix(caller, id, reason) {

@@ -38,6 +38,13 @@ export async function runBuildCall(
   else await sendBuild(accepted.record, builds, call);
 }
 
+/** @throws KilnError PARAM_INVALID */
+function checkIdempotencyKey(key: string): void {
+  if (/^[ -~]{1,255}$/.test(key)) return;
+  const message = 'The idempotency_key must be 1 to 255 printable ASCII characters, such as a UUID.';
+  throw new KilnError('PARAM_INVALID', message, { details: { field: 'idempotencyKey' } });
+}
+
 /** What the call asked for: one build, or a matrix. */
 type Accepted = { readonly record: BuildRecord } | { readonly matrix: Matrix };
 
@@ -52,7 +59,9 @@ async function accept(
   const spec = toSpec(start.spec);
   const dockerfile = start.dockerfile === undefined ? null : Buffer.from(start.dockerfile);
   if (dockerfile !== null && start.spec?.dockerfile !== undefined) throw twoDockerfiles();
-  const { detach, entries } = start;
+  const { entries, idempotencyKey } = start;
+  if (idempotencyKey !== undefined) checkIdempotencyKey(idempotencyKey);
+  const detach = start.detach || idempotencyKey !== undefined;
   const known = { spec, dockerfile, ...(entries.length > 0 && { entries }) };
   builds.check(caller, known);
   await using undo = new AsyncDisposableStack();
@@ -65,7 +74,7 @@ async function accept(
   }
   if (!context?.summary && dockerfile === null) throw nothingToBuild();
   undo.move();
-  const request = { spec, context, dockerfile };
+  const request = { spec, context, dockerfile, idempotencyKey };
   return entries.length > 0
     ? { accepted: { matrix: await builds.startMatrix(caller, { ...request, entries }) }, detach }
     : { accepted: { record: await builds.start(caller, request) }, detach };

@@ -7,6 +7,7 @@ import type { Matrix } from '../model/matrix.ts';
 import { type BuildAnswer, endAnswer, sendBuild } from './answer/build-answer.ts';
 import { watchClient } from './answer/client.ts';
 import { type MatrixAnswer, sendMatrix } from './answer/matrix-answer.ts';
+import { readIdempotencyKey } from './idempotency-key.ts';
 import { prefersAsync, sendAccepted } from './prefer.ts';
 import type { HttpSettings } from './settings.ts';
 import type { AnswerOptions } from './upload/fields.ts';
@@ -59,7 +60,9 @@ async function accept(
   const { caller } = asked;
   using place = edge.builds.receive(caller, progressOf(asked.request));
   const linked = AbortSignal.any([signal, place.signal]);
-  const { answer, entries, ...build } = await receiveBuild(asked, edge, linked);
+  const idempotencyKey = readIdempotencyKey(asked.request);
+  const { answer, entries, ...received } = await receiveBuild(asked, edge, linked);
+  const build = { ...received, idempotencyKey };
   if (!entries) return { accepted: { record: await edge.builds.start(caller, build) }, answer };
   return { accepted: { matrix: await edge.builds.startMatrix(caller, { ...build, entries }) }, answer };
 }
@@ -70,9 +73,11 @@ function progressOf(request: Request): UploadProgress {
   return () => (request.complete ? null : socket.bytesRead - before);
 }
 
-/** The client's leaving, however it shows, is the end of the build. */
+/** The client's leaving, however it shows, is the end of the build, unless its key says that it may come back. */
 async function followBuild(answer: BuildAnswer, edge: BuildEdge, signal: AbortSignal): Promise<void> {
-  await using _client = edge.builds.attend(answer.caller, answer.record.id);
+  await using client = new AsyncDisposableStack();
+  if (readIdempotencyKey(answer.request) === undefined)
+    client.use(edge.builds.attend(answer.caller, answer.record.id));
   const verdict = await sendBuild(answer, edge, signal);
   await endAnswer(answer, verdict, edge.settings.readerStallMs);
 }
@@ -83,7 +88,8 @@ async function followMatrix(
   signal: AbortSignal,
 ): Promise<void> {
   await using clients = new AsyncDisposableStack();
-  for (const { id } of answer.matrix.builds) clients.use(edge.builds.attend(answer.caller, id));
+  const stays = readIdempotencyKey(answer.request) === undefined;
+  for (const { id } of stays ? answer.matrix.builds : []) clients.use(edge.builds.attend(answer.caller, id));
   const { state } = await sendMatrix(answer, edge, signal);
   await endAnswer(answer, { state, exitCode: null }, edge.settings.readerStallMs);
 }

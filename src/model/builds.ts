@@ -33,7 +33,7 @@ export type Builds = {
   /**
    * Owns the contexts from the call on, also where it rejects, and queues the build; resolves as soon as it has a record.
    * At least one of a context of the build's own and `dockerfile` is given.
-   * @throws NO_CAPACITY, DRAINING, DOCKERFILE_MISSING, …
+   * @throws NO_CAPACITY, DRAINING, DOCKERFILE_MISSING, IDEMPOTENCY_KEY_REUSED, …
    */
   start(caller: Caller, request: BuildRequest): Promise<BuildRecord>;
   /**
@@ -91,6 +91,11 @@ export type BuildRequest = {
   readonly context: ContextStaging | null;
   /** The Dockerfile itself, where it was uploaded apart from the context; at most 1 MiB. */
   readonly dockerfile: Buffer | null;
+  /**
+   * A key of the sender's own, of this tenant: for 24 hours the same request with it is the same build, and another one is refused. Its client
+   * may come back to it, so that its going away does not end the build.
+   */
+  readonly idempotencyKey?: string | undefined;
 };
 
 /** What is known of a request before its contexts are there. */

@@ -77,6 +77,7 @@ export const errorKinds = {
   // The service
   NO_CAPACITY: 'unavailable',
   DRAINING: 'unavailable',
+  IDEMPOTENCY_KEY_REUSED: 'unprocessable',
   STORAGE_FULL: 'storage-full',
   VIRTUALIZATION_UNAVAILABLE: 'unavailable',
   IMAGE_CORRUPT: 'unavailable',

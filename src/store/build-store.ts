@@ -16,6 +16,13 @@ import { openDatabase, settle, type Tables } from './database.ts';
 export type BuildStore = AsyncDisposable & {
   /** All of them or none. */
   insert(...records: readonly BuildRecord[]): Promise<void>;
+  /**
+   * The same, for a request that came with a key; nothing is inserted where that key is another's already.
+   * @returns whether they were
+   */
+  insertClaimed(claim: Claim, records: readonly BuildRecord[]): Promise<boolean>;
+  /** What was inserted with this key; null where nothing was, or too long ago, or its records are gone. */
+  findClaimed(claim: Claim): Promise<{ readonly hash: string; readonly builds: BuildRecord[] } | null>;
   /** Replaces a record. @throws where the stored one has ended: a build ends once. */
   update(record: BuildRecord): Promise<void>;
   /** @throws KilnError NOT_FOUND */
@@ -46,6 +53,17 @@ export type BuildStore = AsyncDisposable & {
   forget(max: number): Promise<void>;
 };
 
+/** A request that came with a key of its sender's own. Times are RFC 3339. */
+export type Claim = {
+  readonly tenant: string;
+  readonly key: string;
+  /** Of what was asked. */
+  readonly hash: string;
+  readonly at: string;
+  /** Keys that came before this are forgotten. */
+  readonly since: string;
+};
+
 export type KeptFiles = {
   readonly id: string;
   readonly state: BuildState;
@@ -62,12 +80,9 @@ export async function openBuildStore(directory: string): Promise<BuildStore> {
 export function createBuildStore(db: Kysely<Tables>): BuildStore {
   return {
     async insert(...records) {
-      const rows = records.map((record) => {
-        const { id, tenant, matrix, times } = record;
-        return { id, tenant, matrix, created: times.queued ?? '', ...columnsOf(record) };
-      });
-      await settle(db.insertInto('build').values(rows).execute());
+      await settle(db.insertInto('build').values(records.map(rowOf)).execute());
     },
+    ...claimQueries(db),
     update: (record) => settle(update(db, record)),
     async get(id) {
       const row = await settle(
@@ -101,6 +116,44 @@ export function createBuildStore(db: Kysely<Tables>): BuildStore {
   };
 }
 
+function claimQueries(db: Kysely<Tables>): Pick<BuildStore, 'insertClaimed' | 'findClaimed'> {
+  return {
+    insertClaimed: (claim, records) =>
+      settle(
+        db.transaction().execute(async (transaction) => {
+          const known = transaction.selectFrom('build').select('id');
+          const { tenant, key, hash, at: created, since } = claim;
+          await transaction
+            .deleteFrom('claim')
+            .where((of) => of.or([of('created', '<', since), of('build', 'not in', known)]))
+            .execute();
+          const build = records[0]?.id ?? '';
+          const taken = await transaction
+            .insertInto('claim')
+            .values({ tenant, key, hash, created, build })
+            .onConflict((conflict) => conflict.doNothing())
+            .executeTakeFirst();
+          if (taken.numInsertedOrUpdatedRows !== 1n) return false;
+          await transaction.insertInto('build').values(records.map(rowOf)).execute();
+          return true;
+        }),
+      ),
+    async findClaimed({ tenant, key, since }) {
+      const claims = db.selectFrom('claim').select(['hash', 'build']).where('tenant', '=', tenant);
+      const claim = await settle(
+        claims.where('key', '=', key).where('created', '>=', since).executeTakeFirst(),
+      );
+      if (!claim) return null;
+      const first = db.selectFrom('build').select('matrix').where('id', '=', claim.build);
+      const rows = db.selectFrom('build').select('record').orderBy('id');
+      const found = await settle(
+        rows.where((of) => of.or([of('id', '=', claim.build), of('matrix', '=', first)])).execute(),
+      );
+      return found.length === 0 ? null : { hash: claim.hash, builds: found.map(parse) };
+    },
+  };
+}
+
 function keptQueries(
   db: Kysely<Tables>,
 ): Pick<BuildStore, 'listKept' | 'listHolders' | 'markRemoved' | 'forget'> {
@@ -130,6 +183,11 @@ function keptQueries(
       );
     },
   };
+}
+
+function rowOf(record: BuildRecord): Omit<Tables['build'], 'removed'> & { removed: null } {
+  const { id, tenant, matrix, times } = record;
+  return { id, tenant, matrix, created: times.queued ?? '', removed: null, ...columnsOf(record) };
 }
 
 function columnsOf(record: BuildRecord): Pick<Tables['build'], 'state' | 'record' | 'finished' | 'artifact'> {

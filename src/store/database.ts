@@ -21,6 +21,16 @@ export type Tables = {
     /** When its log, events and artifact were removed. */
     removed: string | null;
   };
+  /** Requests that came with an Idempotency-Key. */
+  claim: {
+    tenant: string;
+    key: string;
+    /** Of what was asked. */
+    hash: string;
+    created: string;
+    /** Id of its build or, of a matrix, of the first. */
+    build: string;
+  };
 };
 
 /** Never edit a migration that was released: add one. */
@@ -69,6 +79,19 @@ const migrations: Record<string, Migration> = {
     async up(db) {
       await db.schema.alterTable('build').addColumn('matrix', 'text').execute();
       await db.schema.createIndex('build_matrix').on('build').column('matrix').execute();
+    },
+  },
+  '006-claim': {
+    async up(db) {
+      await db.schema
+        .createTable('claim')
+        .addColumn('tenant', 'text', (column) => column.notNull())
+        .addColumn('key', 'text', (column) => column.notNull())
+        .addColumn('hash', 'text', (column) => column.notNull())
+        .addColumn('created', 'text', (column) => column.notNull())
+        .addColumn('build', 'text', (column) => column.notNull())
+        .addPrimaryKeyConstraint('claim_key', ['tenant', 'key'])
+        .execute();
     },
   },
 };

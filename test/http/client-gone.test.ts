@@ -70,3 +70,22 @@ test('a client that takes nothing is dropped and its build cancelled (simulated 
   socket.resume();
   await once(socket, 'close');
 });
+
+test('a client with an Idempotency-Key may go away and come back; a key that is none is refused (simulated builds)', async () => {
+  await using harness = await serve({ script: (signal) => endless([log('#1 begun\n')], signal) });
+  const post = (key: string): Promise<Response> =>
+    fetch(`${harness.url}/build`, { method: 'POST', body: archive, headers: { 'Idempotency-Key': key } });
+  for (const key of ['"a b"', 'c']) {
+    const response = await post(key);
+    await response.body?.cancel();
+  }
+  await waitFor(() => harness.logged.filter(({ status }) => status === 499).length === 2, 'both left');
+  assert.deepEqual(harness.builds.cancelled, []);
+  assert.deepEqual(
+    harness.builds.started.map(({ idempotencyKey }) => idempotencyKey),
+    ['a b', 'c'],
+  );
+  const refused = await post('grün');
+  assert.equal(refused.status, 422);
+  assert.match(await refused.text(), /"code":"PARAM_INVALID"/);
+});

@@ -140,6 +140,7 @@ test('records of the version before have their columns after the first start', a
       await db.schema.dropIndex(index).execute();
     for (const column of ['finished', 'artifact', 'removed', 'tenant', 'matrix'])
       await db.schema.alterTable('build').dropColumn(column).execute();
+    await db.schema.dropTable('claim').execute();
     await sql`DELETE FROM kysely_migration WHERE name >= '002-removed'`.execute(db);
     await sql`UPDATE build SET record = json_remove(record, '$.tenant', '$.matrix', '$.warnings', '$.spec.builtinFrontend')`.execute(
       db,

@@ -86,6 +86,8 @@ export const errorSentences: Readonly<Record<ErrorCode, string>> = {
   CANCELLED: 'The build or the operation was cancelled.',
   NO_CAPACITY:
     'Too many builds are waiting or being uploaded, too many archives are being unpacked, too many calls are open, or the disk is nearly full; try again after the time in Retry-After.',
+  IDEMPOTENCY_KEY_REUSED:
+    'The Idempotency-Key was sent with another build in the last 24 hours; each build has a key of its own.',
   DRAINING: 'The service is stopping; try again in a moment.',
   STORAGE_FULL: 'The disk of the service is full.',
   VIRTUALIZATION_UNAVAILABLE: 'No VM can be started here; /readyz says why.',

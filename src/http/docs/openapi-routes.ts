@@ -5,7 +5,7 @@ import { type ErrorCode, errorKinds } from '../../model/error.ts';
 import { archiveTypes } from '../upload/archive-types.ts';
 import { fieldInfos } from '../upload/fields.ts';
 import { probeSchema, versionSchema } from './probe-schemas.ts';
-import { listQuery, logQuery, rangeQuery } from './queries.ts';
+import { idempotencyHeaders, listQuery, logQuery, rangeQuery } from './queries.ts';
 import { catalogSchema, eventSchema, matrixSchema, pageSchema, recordSchema } from './schemas.ts';
 
 export type RouteDescription = Pick<
@@ -29,7 +29,7 @@ const ofBuild: ErrorCode[] = [...always, 'NOT_FOUND'];
 
 /** What comes of an upload: everything about the archive, the form and the state of the service. */
 const ofUpload = (Object.keys(errorKinds) as ErrorCode[]).filter((code) =>
-  /^(ENTRY|ARCHIVE|HARDLINK|DOCKER|FRONTEND|OCI|CONTENT|FILE|MULTIPART|PARAM|REF|PLATFORM|BUILDKIT|UPLOAD|NO_CAPACITY|DRAINING|STORAGE)/.test(
+  /^(ENTRY|ARCHIVE|HARDLINK|DOCKER|FRONTEND|OCI|CONTENT|FILE|MULTIPART|PARAM|REF|PLATFORM|BUILDKIT|UPLOAD|NO_CAPACITY|DRAINING|STORAGE|IDEMPOTENCY)/.test(
     code,
   ),
 );
@@ -159,6 +159,7 @@ function describePost(path: string, id: string): RouteDescription {
       'The log comes as it is printed; its last line says how the build ended. The answer of a build that did not succeed is cut off, so that curl exits with 18, unless on-failure=end. Leaving cancels the build.',
     query: z.object(fields),
     request: {
+      headers: idempotencyHeaders,
       body: {
         content: {
           'multipart/form-data': { schema: form },

@@ -1,6 +1,6 @@
 import { z } from 'zod';
 
-/** What may be asked in a URL. */
+/** What may be asked in a URL, and in headers. */
 
 const natural = (text: string) =>
   z
@@ -35,4 +35,11 @@ export const listQuery = z.strictObject({
     .uuid()
     .optional()
     .meta({ description: 'Where the page before ended; the Link header of an answer has it.' }),
+});
+
+export const idempotencyHeaders = z.object({
+  'Idempotency-Key': z.string().max(257).optional().meta({
+    description:
+      'A key of your own, such as a UUID: for 24 hours the same request with it is the same build, and another one is refused (422). Such a build goes on when its client goes away; DELETE ends it.',
+  }),
 });
