@@ -113,7 +113,8 @@ test('a container that is removed behind our back: a warm one is replaced within
   await waitFor(async () => service.pool.status.warm === 0, 'they are missed', 3000);
   console.log(`missed after ${Math.round(performance.now() - begun)} ms`);
   await untilWarm();
-  const building = build(service, { Dockerfile: 'FROM busybox\nRUN echo started && sleep 300\n' });
+  const endless = { Dockerfile: 'FROM busybox\nRUN echo started && sleep 300\n' };
+  const building = build(service, endless, 'retry=never');
   await waitFor(isRunning, 'the build runs');
   await engine.docker('rm', '-f', ...(await containers()));
   const { exit, body } = await building;

@@ -94,7 +94,8 @@ test('a VM that freezes before its build has said a word is replaced, and the bu
   const { exit, body, id } = await build(service, { Dockerfile: 'FROM scratch\nCOPY Dockerfile /\n' });
   assert.equal(exit, 0, body);
   assert.match(body, /kiln: attempt 2: The VM of this build went away.* Trying once more in another one\.\n/);
-  assert.equal(body.match(/^#1 \[internal\] load build definition/gm)?.length, 1);
+  const log = await (await fetch(`${service.httpUrl}/v1/builds/${id}/log`)).text();
+  assert.equal(log.match(/^#1 \[internal\] load build definition/gm)?.length, 1);
   assert.notEqual((await service.builds.get(localAdmin, id)).vm?.id, next);
 });
 
