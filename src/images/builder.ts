@@ -1,6 +1,7 @@
 import { mkdtemp, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { holdLock } from '../host/hold-lock.ts';
 import type { StepContext } from '../host/run-step.ts';
 import { openStepLog } from '../host/step-log.ts';
 import { removeQuietly } from '../lib/files.ts';
@@ -18,7 +19,7 @@ const pollMs = 100;
 /** Takes with it the steps it runs, wherever they hide, and what they have mounted. */
 const contained = ['--pid', '--mount', '--mount-proc', '--fork', '--kill-child=KILL', '--'];
 
-/** What a run that was killed left behind; its buildkitd ended with it. Kilns that share a cache make images one at a time, under a lock. */
+/** What a run that was killed left behind; its buildkitd ended with it. Only for who holds the lock: the folder of one that runs looks no different. */
 async function removeStale(cacheDirectory: string): Promise<void> {
   const stale = (await readdir(cacheDirectory)).filter((name) => name.startsWith(prefix));
   await Promise.all(stale.map((name) => removeQuietly(join(cacheDirectory, name))));
@@ -29,14 +30,25 @@ export function useBuilder(address: string): Builder {
   return { address, [Symbol.asyncDispose]: async () => undefined };
 }
 
-/** Starts a buildkitd of the binaries in `bins`, as root, reachable through a socket in a folder of its own only. It ends with kiln. */
+/**
+ * Starts a buildkitd of the binaries in `bins`, as root, reachable through a socket in a folder of its own only. It ends with kiln.
+ * There is one at a time in a cache, whichever entries, targets and kilns want one: a further one waits for its end.
+ */
 export async function startBuilder(
   bins: string,
   context: StepContext & { cacheDirectory: string; path: string },
 ): Promise<Builder> {
+  await using undo = new AsyncDisposableStack();
+  undo.use(
+    await holdLock(join(context.cacheDirectory, 'builder.lock'), {
+      onWait: () => context.progress('builder  another image is being built, waiting for that'),
+      signal: context.signal,
+    }),
+  );
   await removeStale(context.cacheDirectory);
   await using log = await openStepLog(context.logDirectory, 'buildkitd');
   const directory = await mkdtemp(join(context.cacheDirectory, prefix));
+  undo.defer(() => removeQuietly(directory));
   const address = `unix://${directory}/buildkitd.sock`;
   const program = [join(bins, 'buildkitd'), '--root', join(directory, 'root'), '--addr', address];
   const workers = ['--containerd-worker=false', '--oci-worker-snapshotter=overlayfs'];
@@ -44,20 +56,10 @@ export async function startBuilder(
   const daemon = startLogged({ command: 'unshare', args: [...contained, ...program, ...workers] }, log.fd, {
     env: { PATH: `${bins}:${context.path}` },
   });
-  const builder: Builder = {
-    address,
-    async [Symbol.asyncDispose]() {
-      await daemon.kill();
-      await removeQuietly(directory);
-    },
-  };
-  try {
-    await waitUntilReady({ bins, address, daemon, logFile: log.file }, context.signal);
-    return builder;
-  } catch (error) {
-    await builder[Symbol.asyncDispose]();
-    throw error;
-  }
+  undo.defer(async () => void (await daemon.kill()));
+  await waitUntilReady({ bins, address, daemon, logFile: log.file }, context.signal);
+  const running = undo.move();
+  return { address, [Symbol.asyncDispose]: () => running.disposeAsync() };
 }
 
 async function waitUntilReady(

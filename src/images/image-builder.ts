@@ -15,7 +15,7 @@ export type TargetBuild = {
   readonly target: ImageTarget;
   readonly contexts: readonly NamedContext[];
   readonly args: Readonly<Record<string, string>>;
-  readonly output: /** An OCI image layout, whose layers are compressed by zstd. */
+  readonly output: /** An OCI image layout in a folder. */
     | { readonly kind: 'layout'; readonly directory: string }
     /** These files of the target's root, which must be there. */
     | { readonly kind: 'files'; readonly directory: string; readonly names: readonly string[] }
