@@ -251,7 +251,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
       registryConfig: config.KILN_REGISTRY_CONFIG ?? null,
       signing: { installation, keyDirectory: config.dataDirectory },
       builderOf: chooseBuilder({
-        ...{ setting: config.KILN_IMAGE_BUILDER, builds },
+        ...{ setting: config.KILN_IMAGE_BUILDER, builds, maxSeconds: config.KILN_BUILD_TIMEOUT_MAX_SECONDS },
         accelerator: accelerator.processor.accelerator,
         capabilities: fleet.find(undefined).capabilities,
       }),

@@ -14,6 +14,8 @@ type Choice = {
   /** Of the standard entry, which builds them in a VM. */
   readonly capabilities: Pick<Capabilities, 'namedContexts' | 'ociLayouts'>;
   readonly builds: Builds;
+  /** Most that a build may ask for. */
+  readonly maxSeconds: number;
 };
 
 /**
@@ -25,6 +27,7 @@ export function chooseBuilder({
   accelerator,
   capabilities,
   builds,
+  maxSeconds,
 }: Choice): (caller: Caller) => ImageRequest['openBuilder'] {
   const capable = capabilities.namedContexts && capabilities.ociLayouts;
   // Emulation takes ten times as long, and isolates nothing that this host would be kept safe from.
@@ -36,6 +39,6 @@ export function chooseBuilder({
         'REQUIREMENT_MISSING',
         'KILN_IMAGE_BUILDER=vm: the first of KILN_ENTRIES must be v0.11.0 or newer; older ones cannot build images.',
       );
-    return createVmBuilder({ builds, caller }, request);
+    return createVmBuilder({ builds, caller, maxSeconds }, request);
   };
 }

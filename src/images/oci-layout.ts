@@ -8,11 +8,13 @@ import { z } from 'zod';
 import { hashFile } from '../lib/hash.ts';
 import { runTool } from '../lib/process/run-tool.ts';
 
-const indexSchema = z.object({ manifests: z.tuple([z.object({ digest: z.string() })]) });
+/** It becomes part of paths and names, and may come out of a VM. */
+const digestSchema = z.string().regex(/^sha256:[0-9a-f]{64}$/);
+const indexSchema = z.object({ manifests: z.tuple([z.object({ digest: digestSchema })]) });
 
 const indexName = 'index.json';
 
-/** The digest of the one image of an OCI image layout. @param layout Its folder. */
+/** The digest of the one image of an OCI image layout. @param layout Its folder. @throws Error where it does not name exactly one */
 export async function readLayoutDigest(layout: string): Promise<string> {
   return digestOf(await readFile(join(layout, indexName), 'utf8'));
 }

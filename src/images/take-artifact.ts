@@ -6,6 +6,7 @@ import { extract, type Header } from 'tar-stream';
 import { hashFile } from '../lib/hash.ts';
 import { printable } from '../lib/text.ts';
 import { KilnError } from '../model/error.ts';
+import { readLayoutDigest } from './oci-layout.ts';
 
 /** Far more than the layers of an image and its manifests. */
 const maxMembers = 1000;
@@ -27,7 +28,7 @@ export async function takeFiles(
   if (missing !== undefined) throw invalid(`has no file ${missing}`);
 }
 
-/** An OCI image layout out of such a tar; each blob is what its name says. @throws KilnError ARTIFACT_INVALID */
+/** An OCI image layout out of such a tar, of one image that is in it; each blob is what its name says. @throws KilnError ARTIFACT_INVALID */
 export async function takeLayout(tar: string, directory: string, signal: AbortSignal): Promise<void> {
   const taken = await take(tar, { directory, wanted: (name) => layoutName.test(name) }, signal);
   for (const name of ['oci-layout', 'index.json']) if (!taken.includes(name)) throw invalid(`has no ${name}`);
@@ -36,6 +37,11 @@ export async function takeLayout(tar: string, directory: string, signal: AbortSi
     if (hash !== undefined && (await hashFile(join(directory, name), signal)) !== hash)
       throw invalid(`holds a blob that is not what its name says: ${hash}`);
   }
+  const digest = await readLayoutDigest(directory).catch((cause: unknown) => {
+    throw invalid('has an index.json that does not name one image', cause);
+  });
+  if (!taken.includes(`blobs/${digest.replace(':', '/')}`))
+    throw invalid(`does not hold its image ${digest}`);
 }
 
 async function take(

@@ -13,6 +13,8 @@ type Client = {
   readonly builds: Pick<Builds, 'stageContexts' | 'start' | 'attend' | 'watch' | 'get' | 'artifact'>;
   /** Whose builds these are. */
   readonly caller: Caller;
+  /** Most that a build may ask for. */
+  readonly maxSeconds: number;
 };
 
 /** Of all of an image under emulation, a base of half a gigabyte among it. */
@@ -37,7 +39,7 @@ async function buildTarget(
   client: Client,
   request: ImageRequest,
 ): Promise<void> {
-  const { builds, caller } = client;
+  const { builds, caller, maxSeconds } = client;
   const { imagesDirectory, progress, signal } = request;
   const staging = await builds.stageContexts(caller, signal);
   const add = async (stage: string | null, folder: string): Promise<void> =>
@@ -49,8 +51,11 @@ async function buildTarget(
     await staging[Symbol.asyncDispose]();
     throw error;
   }
+  const seconds = Math.min(buildSeconds, maxSeconds);
   const spec = specOf({
-    ...{ target, output: outputs[output.kind], timeoutSeconds: buildSeconds },
+    ...{ target, output: outputs[output.kind] },
+    // A disk is written without a word.
+    ...{ timeoutSeconds: seconds, noOutputTimeoutSeconds: seconds },
     buildArgs: { ...args },
     tags: output.kind === 'docker' ? [output.reference] : [],
   });
@@ -68,7 +73,7 @@ async function buildTarget(
 /** Its log goes where that of the step goes. Leaving it cancels it. */
 async function follow(
   id: string,
-  { builds, caller, target }: Client & { target: string },
+  { builds, caller, target }: Omit<Client, 'maxSeconds'> & { target: string },
   { progress, output, signal }: ImageRequest,
 ): Promise<BuildRecord> {
   await using _attended = builds.attend(caller, id);
@@ -89,7 +94,7 @@ async function follow(
 
 /** Without an output nothing is pulled but the image's description. */
 async function lookUp(image: string, client: Client, request: ImageRequest): Promise<string | null> {
-  const spec = specOf({ timeoutSeconds: lookUpSeconds });
+  const spec = specOf({ timeoutSeconds: Math.min(lookUpSeconds, client.maxSeconds) });
   const dockerfile = Buffer.from(`FROM ${image}\n`);
   const record = await client.builds.start(client.caller, { spec, context: null, dockerfile });
   const ended = await follow(record.id, { ...client, target: 'source' }, request);

@@ -68,20 +68,32 @@ test('what is no tar at all is refused', () =>
     await assert.rejects(takeFiles(tar, { directory, names }, signal), { code: 'ARTIFACT_INVALID' });
   }));
 
-test('the blobs of a layout are what their names say', async () => {
+test('a layout is of one image that it holds, and its blobs are what their names say', async () => {
   const blob = createHash('sha256').update('blob').digest('hex');
-  const layout = (content: string, name = blob) =>
+  const indexOf = (...digests: string[]) =>
+    JSON.stringify({ manifests: digests.map((digest) => ({ digest })) });
+  const layout = (content: string, name = blob, index = indexOf(`sha256:${blob}`)) =>
     [
       [{ name: 'blobs/', type: 'directory' }],
       [{ name: `blobs/sha256/${name}` }, content],
-      [{ name: 'index.json' }, '{}'],
+      [{ name: 'index.json' }, index],
       [{ name: 'oci-layout' }, '{}'],
     ] as const;
   await withTar(layout('blob'), async (tar, directory) => {
     await takeLayout(tar, directory, signal);
     assert.equal(await readFile(join(directory, 'blobs/sha256', blob), 'utf8'), 'blob');
   });
-  for (const members of [layout('other'), layout('blob', '../../../etc/x')])
+  const indexes = [
+    ...['no JSON', '{}', indexOf(), indexOf(`sha256:${blob}`, `sha256:${blob}`)],
+    // It would become part of a path.
+    indexOf('../../../../../etc:passwd'),
+    indexOf(`sha256:${'0'.repeat(64)}`),
+  ];
+  const refused = [
+    ...[layout('other'), layout('blob', '../../../etc/x')],
+    ...indexes.map((index) => layout('blob', blob, index)),
+  ];
+  for (const members of refused)
     await withTar(members, async (tar, directory) => {
       await assert.rejects(takeLayout(tar, directory, signal), { code: 'ARTIFACT_INVALID' });
     });

@@ -71,7 +71,7 @@ async function withBuilder(
         printed += bytes.toString();
       },
     });
-    const builder = createVmBuilder({ builds, caller: localAdmin }, request);
+    const builder = createVmBuilder({ builds, caller: localAdmin, maxSeconds: 3000 }, request);
     await work({ builder, noted, directory, printed: () => printed });
   } finally {
     await rm(directory, { recursive: true });
@@ -93,6 +93,8 @@ test("a target is a build like any other: contexts are uploads, its log is the s
       [asked?.spec.target, asked?.spec.output, asked?.spec.buildArgs, asked?.spec.builtinFrontend],
       ['vm', 'local', { BASE_IMAGE: 'ubuntu' }, true],
     );
+    // No more than this service lets a build ask for, and silence is no fault.
+    assert.deepEqual([asked?.spec.timeoutSeconds, asked?.spec.noOutputTimeoutSeconds], [3000, 3000]);
     assert.equal(await readFile(join(out, 'kernel'), 'utf8'), 'the kernel');
     assert.deepEqual(await readdir(out), ['kernel']);
     assert.equal(printed(), '#1 built\n');
