@@ -1,6 +1,6 @@
-import { parseFamiliarName } from '@swimlane/docker-reference';
 import { printable } from '../lib/text.ts';
 import { KilnError } from './error.ts';
+import { parseImageReference } from './image-reference.ts';
 
 /**
  * Named contexts: what a Dockerfile may name in FROM, COPY --from and RUN --mount beside its stages, and what takes the place of a
@@ -23,8 +23,8 @@ const meantOtherwise: readonly string[] = ['scratch', 'context'];
 export function findNameProblem(name: string): string | null {
   if (name.length > maxNameLength) return `is longer than ${maxNameLength} characters`;
   if (meantOtherwise.includes(name)) return 'means something else in every Dockerfile';
-  if (parseReference(name)) return null;
-  return parseReference(name.toLowerCase())
+  if (parseImageReference(name)) return null;
+  return parseImageReference(name.toLowerCase())
     ? 'must be in lower case, as BuildKit looks for it'
     : 'is neither that of a stage nor that of an image';
 }
@@ -35,7 +35,7 @@ export function findNameProblem(name: string): string | null {
  */
 export function normalizeName(name: string): string {
   const problem = findNameProblem(name);
-  const reference = problem === null ? parseReference(name) : null;
+  const reference = problem === null ? parseImageReference(name) : null;
   if (!reference) throw refuse(`A named context's name, '${printable(name, 100)}', ${problem}.`);
   const { domain, repository = '', tag, digest } = reference;
   const familiar =
@@ -63,7 +63,7 @@ export function findSourceProblem(source: string): string | null {
   if (source.length > maxSourceLength) return `is longer than ${maxSourceLength} characters`;
   if (/[^\x21-\x7e]/.test(source)) return 'has blanks, or characters that no URL has';
   if (source.startsWith(imageScheme))
-    return parseReference(source.slice(imageScheme.length)) ? null : 'is not a valid image reference';
+    return parseImageReference(source.slice(imageScheme.length)) ? null : 'is not a valid image reference';
   if (/^(?:ssh:|git@)/.test(source))
     return 'needs an ssh key, and kiln has none; name the repository by https://';
   if (!/^(?:https?|git):\/\/[^/]/.test(source) || !URL.canParse(source))
@@ -87,14 +87,6 @@ export function showSource(source: string): string {
 }
 
 const imageScheme = 'docker-image://';
-
-function parseReference(text: string): ReturnType<typeof parseFamiliarName> | null {
-  try {
-    return parseFamiliarName(text);
-  } catch {
-    return null;
-  }
-}
 
 function refuse(message: string): KilnError {
   return new KilnError('PARAM_INVALID', message, { details: { field: 'buildContexts' } });

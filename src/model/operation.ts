@@ -1,6 +1,6 @@
-import { parseFamiliarName } from '@swimlane/docker-reference';
 import { z } from 'zod';
 import type { TerminalState, Verdict } from './build.ts';
+import { parseImageReference } from './image-reference.ts';
 
 const word = (pattern: RegExp, rule: string) => z.string().regex(pattern, rule);
 const debianPackage = word(/^[a-z0-9][a-z0-9+.-]{0,127}$/, 'must be the name of a Debian package');
@@ -148,10 +148,6 @@ export type Operation = {
 };
 
 function isRepository(text: string): boolean {
-  try {
-    const { digest, tag } = parseFamiliarName(text);
-    return digest === undefined && tag === undefined;
-  } catch {
-    return false;
-  }
+  const reference = parseImageReference(text);
+  return reference !== null && reference.digest === undefined && reference.tag === undefined;
 }

@@ -1,7 +1,7 @@
-import { parseFamiliarName } from '@swimlane/docker-reference';
 import { z } from 'zod';
 import { printable } from '../lib/text.ts';
 import { type ErrorCode, KilnError } from './error.ts';
+import { parseImageReference } from './image-reference.ts';
 import { findNameProblem, findSourceProblem, maxNamedContexts } from './named-context.ts';
 
 /**
@@ -189,9 +189,6 @@ function countBytes(record: Readonly<Record<string, string>>): number {
 }
 
 function isReference(text: string): boolean {
-  try {
-    return parseFamiliarName(text).digest === undefined;
-  } catch {
-    return false;
-  }
+  const reference = parseImageReference(text);
+  return reference !== null && reference.digest === undefined;
 }

@@ -1,7 +1,7 @@
-import { parseFamiliarName } from '@swimlane/docker-reference';
 import { isLoopback } from '../lib/loopback.ts';
 import { printable } from '../lib/text.ts';
 import { KilnError } from '../model/error.ts';
+import { parseImageReference } from '../model/image-reference.ts';
 
 /** Where images are published: one name in one registry. */
 export type Repository = {
@@ -36,10 +36,6 @@ export function nameOf({ host, path }: Repository): string {
 }
 
 function parseName(text: string): { domain: string; path: string } | null {
-  try {
-    const { type, domain, repository: path } = parseFamiliarName(text);
-    return type === 'repository' && domain && path ? { domain, path } : null;
-  } catch {
-    return null;
-  }
+  const { type, domain, repository: path } = parseImageReference(text) ?? {};
+  return type === 'repository' && domain && path ? { domain, path } : null;
 }
