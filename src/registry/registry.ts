@@ -48,6 +48,8 @@ export type Registry = {
 export type RegistryOptions = Pick<Retries, 'say'> & {
   /** As of `Retries`; three tries by default. */
   readonly waitsMs?: readonly number[];
+  /** How long it may say nothing while an answer is waited for. Default: five minutes, as it hashes a layer before it answers. */
+  readonly silenceMs?: number;
   /** Path of the program of ./program. */
   readonly program: string;
   readonly repository: Repository;
@@ -60,12 +62,13 @@ const attachedSchema = z.object({ digest: z.string() });
 const referrersSchema = z.array(z.object({ digest: z.string(), artifactType: z.string() }));
 
 export function openRegistry(options: RegistryOptions): Registry {
-  const { program, repository, config, say, waitsMs = standardWaitsMs } = options;
+  const { program, repository, config, say, waitsMs = standardWaitsMs, silenceMs = 300_000 } = options;
   const ask = (
     request: object,
     { what, signal, ...rest }: { what: string; signal: AbortSignal; onProgress?: (at: PushProgress) => void },
   ): Promise<unknown> => {
-    const where = { repository: nameOf(repository), plainHttp: repository.plainHttp, config: config ?? '' };
+    const { plainHttp } = repository;
+    const where = { repository: nameOf(repository), plainHttp, config: config ?? '', silenceMs };
     const work = (): Promise<unknown> => runProgram(program, { ...where, ...request }, { ...rest, signal });
     return withRetries(work, { host: repository.host, what }, { waitsMs, say, signal });
   };

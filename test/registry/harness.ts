@@ -29,14 +29,16 @@ export type OpenOptions = {
   readonly host: string;
   readonly config?: string | null;
   readonly waitsMs?: readonly number[];
+  readonly silenceMs?: number;
   readonly lines?: string[];
 };
 
-export function openTestRegistry({ program, host, config = null, waitsMs, lines }: OpenOptions): Registry {
+export function openTestRegistry(options: OpenOptions): Registry {
+  const { program, host, config = null, waitsMs = [10, 10], silenceMs, lines } = options;
   return openRegistry({
     ...{ program, config },
     repository: parseRepository(`${host}/archive/kiln`),
-    waitsMs: waitsMs ?? [10, 10],
+    ...{ waitsMs, ...(silenceMs !== undefined && { silenceMs }) },
     say: (line) => void lines?.push(line),
   });
 }
@@ -137,5 +139,13 @@ export function breakOff(afterBytes = 0): Fault {
       if (bytes >= afterBytes) request.destroy();
     });
     request.on('end', () => request.destroy());
+  };
+}
+
+/** The registry begins its answer, and then says nothing more. */
+export function fallSilent(status: number, headers: Readonly<Record<string, string>> = {}): Fault {
+  return (request, response) => {
+    request.resume();
+    response.writeHead(status, headers).write('{');
   };
 }

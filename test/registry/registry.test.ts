@@ -8,6 +8,7 @@ import {
   breakOff,
   createLayout,
   ensureProgram,
+  fallSilent,
   getManifest,
   openTestRegistry,
   signal,
@@ -111,6 +112,31 @@ test('after three tries it is unavailable, and the error says what is kept', asy
     message: /^reading v1 failed 3 times, as 127\.0\.0\.1:\d+ is away or overloaded \(GET .* 500 .*; resume/,
   });
   assert.equal(proxy.requests.length, 3);
+});
+
+test('a registry that falls silent in the middle of an answer, or of a refusal, is not waited for endlessly', async () => {
+  await using image = await createLayout();
+  for (const [status, code] of [
+    [200, 'REGISTRY_UNAVAILABLE'],
+    [500, 'REGISTRY_UNAVAILABLE'],
+    [401, 'REGISTRY_AUTH'],
+  ] as const) {
+    await using proxy = await startProxy(real, (line) =>
+      line.startsWith('HEAD') ? null : fallSilent(status),
+    );
+    const registry = openTestRegistry({ program, host: proxy.host, waitsMs: [], silenceMs: 1000 });
+    await assert.rejects(
+      registry.digestOf('v1', AbortSignal.timeout(60_000)),
+      { code },
+      `reading, ${status}`,
+    );
+    if (status !== 200)
+      await assert.rejects(
+        registry.push(image, 'pushing', AbortSignal.timeout(60_000)),
+        { code },
+        `${status}`,
+      );
+  }
 });
 
 test('a registry that is not there is unavailable', async () => {

@@ -4,6 +4,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"sync/atomic"
@@ -38,6 +40,7 @@ func describe(err error) failure {
 	var answer *errcode.ErrorResponse
 	var certificate *tls.CertificateVerificationError
 	var transport *url.Error
+	var connection net.Error
 	switch {
 	case errors.As(err, &local):
 		return failure{Kind: "local", Message: err.Error()}
@@ -56,6 +59,9 @@ func describe(err error) failure {
 		return failure{Kind: "other", Message: certificate.Error()}
 	case errors.As(err, &transport):
 		return failure{Kind: "network", Message: fmt.Sprintf("%s %s: %v", transport.Op, pathOf(transport.URL), transport.Err)}
+	case errors.As(err, &connection), errors.Is(err, io.ErrUnexpectedEOF):
+		// In the middle of an answer.
+		return failure{Kind: "network", Message: err.Error()}
 	}
 	return failure{Kind: "other", Message: err.Error()}
 }

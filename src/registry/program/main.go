@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"time"
 
 	"oras.land/oras-go/v2/registry/remote"
 	"oras.land/oras-go/v2/registry/remote/auth"
@@ -21,6 +22,8 @@ type request struct {
 	PlainHTTP  bool   `json:"plainHttp"`
 	// A docker config.json, of which the `auths` are read; empty for none.
 	Config string `json:"config"`
+	// How long the registry may say nothing while an answer is waited for; longer than it may take nothing of what is sent.
+	SilenceMs int64 `json:"silenceMs"`
 
 	Push      *pushRequest      `json:"push"`
 	Manifest  *manifestRequest  `json:"manifest"`
@@ -82,7 +85,7 @@ func open(asked request) (*remote.Repository, error) {
 	if err != nil {
 		return nil, err
 	}
-	client := &auth.Client{Client: newHTTPClient(), Cache: auth.NewCache(), ClientID: "kiln"}
+	client := &auth.Client{Client: newHTTPClient(time.Duration(asked.SilenceMs) * time.Millisecond), Cache: auth.NewCache(), ClientID: "kiln"}
 	client.SetUserAgent("kiln")
 	if asked.Config != "" {
 		store, err := credentials.NewFileStore(asked.Config)

@@ -12,14 +12,12 @@ const (
 	connectDeadline = 20 * time.Second
 	// How long a registry may take nothing of what is sent to it.
 	stallDeadline = 60 * time.Second
-	// A registry hashes a layer before it answers.
-	answerDeadline = 5 * time.Minute
 )
 
 var loopbackAllowed = []netip.Prefix{netip.MustParsePrefix("169.254.0.0/16"), netip.MustParsePrefix("fe80::/10")}
 
-// Sends each request once: it is tried again by whoever runs this.
-func newHTTPClient() *http.Client {
+// Sends each request once: it is tried again by whoever runs this. A registry that is silent for longer than told has broken off.
+func newHTTPClient(silence time.Duration) *http.Client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	dialer := net.Dialer{Timeout: connectDeadline}
 	transport.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
@@ -27,18 +25,28 @@ func newHTTPClient() *http.Client {
 		if err != nil {
 			return nil, err
 		}
-		return impatient{connection}, nil
+		return impatient{connection, silence}, nil
 	}
-	transport.ResponseHeaderTimeout = answerDeadline
+	transport.ResponseHeaderTimeout = silence
 	return &http.Client{Transport: watchful{transport}}
 }
 
-// A connection on which nothing is waited for endlessly that is to be written.
-type impatient struct{ net.Conn }
+// A connection on which nothing is waited for endlessly, neither what is to be written nor the rest of an answer.
+type impatient struct {
+	net.Conn
+	silence time.Duration
+}
 
 func (c impatient) Write(bytes []byte) (int, error) {
 	c.SetWriteDeadline(time.Now().Add(stallDeadline))
+	// A registry says nothing while it is sent a layer: that read waits already.
+	c.SetReadDeadline(time.Now().Add(c.silence))
 	return c.Conn.Write(bytes)
+}
+
+func (c impatient) Read(into []byte) (int, error) {
+	c.SetReadDeadline(time.Now().Add(c.silence))
+	return c.Conn.Read(into)
 }
 
 // Notes when a registry that has too much to do wants to be asked again.
