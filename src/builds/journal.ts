@@ -217,7 +217,8 @@ export class Journal {
     await this.event({ type: 'attempt', attempt: attempts.length + 1, code, message });
     await this.event({ type: 'state', state: 'queued' });
     await this.change({
-      ...{ state: 'queued', vm: null },
+      // What it built before it was lost, another attempt builds anew, or fails to.
+      ...{ state: 'queued', vm: null, imageDigest: null, artifact: null },
       attempts: endAttempt(attempts, { seconds, error: { code, message } }),
       times: { ...times, leased: null, contextReady: null, buildFinished: null },
       egress: [...this.#record.egress, ...egress],

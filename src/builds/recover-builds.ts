@@ -1,4 +1,5 @@
 import { join } from 'node:path';
+import { exists } from '../lib/files.ts';
 import type { Logger } from '../lib/logger.ts';
 import { endBuildFiles, findLastWrite } from '../logs/build-files.ts';
 import { type BuildRecord, isTerminal, type Verdict } from '../model/build.ts';
@@ -44,9 +45,15 @@ export async function recoverBuilds(options: RecoverOptions): Promise<LeftBuild[
   }
   const seen = new Set(unfinished.map(({ id }) => id));
   for await (const record of listRecent(options.store))
-    if (!seen.has(record.id) && isTerminal(record.state)) await endEvents(record, at, options);
+    if (!seen.has(record.id) && isTerminal(record.state) && (await hasFiles(record, options)))
+      await endEvents(record, at, options);
   const { ran, waited } = Object.groupBy(left, ({ lost }) => (lost ? 'ran' : 'waited'));
   return [...(ran ?? []), ...(waited ?? [])];
+}
+
+/** Those of old builds are removed to make room. */
+function hasFiles({ id }: BuildRecord, { buildsDirectory }: RecoverOptions): Promise<boolean> {
+  return exists(join(buildsDirectory, id));
 }
 
 /** Builds of earlier kilns left no input; nor did those whose files a power failure took. */

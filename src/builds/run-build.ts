@@ -1,5 +1,5 @@
 import { TimeLimit } from '../lib/abort.ts';
-import type { BuildRecord, Verdict } from '../model/build.ts';
+import { type BuildRecord, isTerminal, type Verdict } from '../model/build.ts';
 import { KilnError } from '../model/error.ts';
 import type { AcceptedBuild, RunDependencies } from './accepted-build.ts';
 import { removeInput } from './build-input.ts';
@@ -27,8 +27,12 @@ export async function runBuild(
     await journal.pause(describePause(journal.record));
     return;
   }
-  await finishBuild(journal, ending, deps);
-  await removeInput(journal.directory);
+  try {
+    await finishBuild(journal, ending, deps);
+  } finally {
+    // Also where its log is not all on the disk. One whose end could not be written is run again.
+    if (isTerminal(journal.record.state)) await removeInput(journal.directory);
+  }
   reportEnd(deps.logger, journal.record);
 }
 
@@ -44,15 +48,17 @@ async function findEnding(
     for (let coming = build.lease; ; ) {
       using limit = createTimeLimit(journal.record, deps);
       using silence = createSilenceLimit(journal.record, deps);
-      const limited = AbortSignal.any([signal, limit.signal, silence.signal]);
+      const inTime = AbortSignal.any([signal, limit.signal]);
+      // Of what is left to do once buildctl has ended nothing prints.
+      const talking = AbortSignal.any([inTime, silence.signal]);
       const onLease = (): void => {
         limit.start();
         silence.start();
       };
       const onOutput = (): void => silence.restart();
-      const run = await runInVm(build, coming, { ...deps, onLease, onOutput }, limited);
+      const run = await runInVm(build, coming, { ...deps, onLease, onOutput }, talking);
       used = { seconds: limit.usedMs / 1000, egress: run.egress };
-      if (!('error' in run)) return { verdict: await settle(journal, run, deps, limited), ...used };
+      if (!('error' in run)) return { verdict: await settle(journal, run, deps, inTime), ...used };
       if (run.error.code !== 'INFRA' || !mayRunAgain(journal.record)) throw run.error;
       reportRetry(deps.logger, journal.record.id, run.error);
       await journal.tryAgain(lostVm(run.error), used);

@@ -1,6 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { openArtifactStore } from '../../src/artifacts/artifact-store.ts';
+import { type ArtifactStore, openArtifactStore } from '../../src/artifacts/artifact-store.ts';
 import { createBuilds, type RunningBuilds } from '../../src/builds/create-builds.ts';
 import { recoverBuilds } from '../../src/builds/recover-builds.ts';
 import { Retention } from '../../src/builds/retention.ts';
@@ -26,10 +26,21 @@ export type DurableService = {
 /**
  * The use-cases as a start of the service puts them together, on whatever an earlier one left in this folder; only the VMs are simulated.
  * @param script What the guest of each VM does.
+ * @param keep In place of the artifact store's own.
  */
 export async function startDurable(
   path: string,
-  { script, vms: max = 2, limit = 1000 }: { script: Script; vms?: number; limit?: number },
+  {
+    script,
+    vms: max = 2,
+    limit = 1000,
+    keep,
+  }: {
+    script: Script;
+    vms?: number;
+    limit?: number;
+    keep?: (store: ArtifactStore) => ArtifactStore['keep'];
+  },
 ): Promise<DurableService> {
   const logger = createMemoryLogger();
   const store = await openBuildStore(path);
@@ -38,7 +49,8 @@ export async function startDurable(
   ) as [string, string, string];
   for (const folder of [buildsDirectory, stagingDirectory, vmsDirectory])
     await mkdir(folder, { recursive: true });
-  const artifacts = await openArtifactStore(join(path, 'artifacts'));
+  const opened = await openArtifactStore(join(path, 'artifacts'));
+  const artifacts = { ...opened, ...(keep && { keep: keep(opened) }) };
   const limits = { maxBuilds: 10_000, maxBytes: 1e12, maxRecords: 10_000 };
   const room = { minFreeBytes: 0, buildRoomBytes: 0 };
   const retention = await Retention.open({ store, artifacts, buildsDirectory, logger, limits, ...room });

@@ -77,6 +77,14 @@ test('what an earlier run left unfinished is interrupted, also where its files a
   );
 });
 
+test('nothing is said at a start of builds whose files were removed to make room', async () => {
+  await using folder = await createFolder();
+  await using store = await openBuildStore(folder.path);
+  const logger = { info: assert.fail, warn: assert.fail, error: assert.fail };
+  await store.insert(endRecord(queuedRecord(), verdict, '2026-01-02T03:04:06.000Z'));
+  assert.deepEqual(await recoverBuilds({ store, retention, buildsDirectory: folder.path, logger }), []);
+});
+
 test('however large records are, few of them are in memory at once; none is left out', async () => {
   await using folder = await createFolder();
   await using store = await openBuildStore(folder.path);

@@ -77,9 +77,10 @@ test('builds that waited run after the next start in their order, those that ran
   };
   assert.equal(await log({}), '#1 again\n');
   assert.equal(await log({ attempt: 1 }), '#1 first\n');
+  // A follower hears the verdict a moment before that.
+  await second.stop();
   for (const id of [ran, ...waited])
     assert.ok(!(await readdir(join(second.buildsDirectory, id))).includes('input'), 'its input is gone');
-  await second.stop();
 });
 
 test('a build that ran twice, or is to run at most once, ends as interrupted, once (simulated VMs)', async () => {

@@ -95,7 +95,8 @@ export const errorSentences: Readonly<Record<ErrorCode, string>> = {
     'The VM image or its template is damaged; the log of the service names the file, and what is to be done.',
   CONFIG_INVALID: 'The service has a setting it cannot use.',
   REQUIREMENT_MISSING: 'The machine lacks a program that the service needs.',
-  TIMEOUT: 'The build took longer than it was given; set the field timeout.',
+  TIMEOUT:
+    'The build took longer, or printed nothing for longer, than it was given; set the field timeout or no-output-timeout.',
   INFRA: 'The VM of the build failed; send the build again.',
   TRANSFER_STALLED: 'The client read nothing of what was sent to it for too long; read on with WatchBuild.',
   ARTIFACT_INVALID: 'What the build put out is not the tar it should be.',
