@@ -31,7 +31,7 @@ export function renderCommands(): string {
   const lines = commands.map(
     ({ name, takes, summary }) => `  ${`${name} ${takes}`.trimEnd()}\n    ${summary}`,
   );
-  return `npm run kiln -- COMMAND works on this machine's kiln: tokens in its data folder (KILN_DATA_DIR), also while that runs; all else by its API, with KILN_TOKEN\nwhere tokens are needed. --url URL calls another.\n\n${lines.join('\n')}`;
+  return `npm run kiln -- COMMAND works on this machine's kiln: tokens and key in its data folder (KILN_DATA_DIR), also while that runs; all else by its API, with KILN_TOKEN\nwhere tokens are needed. --url URL calls another.\n\n${lines.join('\n')}`;
 }
 
 function readArguments(command: Command, args: readonly string[]): CommandArguments {

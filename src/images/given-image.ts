@@ -22,7 +22,7 @@ export function givenFolder({
  * Puts the files of a VM image that was given into a folder, where there is one: they are the same files by another name, so that
  * whoever gives another image later puts new ones in their place.
  * @returns false where none was given
- * @throws KilnError CONFIG_INVALID for the image of another entry
+ * @throws KilnError CONFIG_INVALID for the image of another entry, or a part of one
  */
 export async function takeGivenImage(
   request: Pick<ImageRequest, 'cacheDirectory' | 'entry' | 'progress'>,
@@ -38,6 +38,11 @@ export async function takeGivenImage(
       'CONFIG_INVALID',
       `${folder} holds another VM image than that of ${request.entry}: its versions.json must name BuildKit ${pins.BUILDKIT_VERSION} and runc ${pins.RUNC_VERSION}.`,
     );
+  }
+  for (const name of vmFiles) {
+    if (await exists(join(folder, name))) continue;
+    const message = `${folder} has no ${name}; copy all there that the target vm of images/Dockerfile made: ${vmFiles.join(', ')}.`;
+    throw new KilnError('CONFIG_INVALID', message);
   }
   request.progress(`source  ${folder}`);
   for (const name of vmFiles) await linkOrCopy(join(folder, name), join(directory, name));

@@ -1,9 +1,11 @@
 import { copyFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { BuildRecord } from '../model/build.ts';
 import type { Builds } from '../model/builds.ts';
 import type { Caller } from '../model/caller.ts';
 import { KilnError } from '../model/error.ts';
 import { type BuildSpec, type BuildSpecInput, parseSpec } from '../model/spec.ts';
+import { checkDisk } from './disk-header.ts';
 import { folderTar } from './folder-tar.ts';
 import type { ImageBuilder, TargetBuild } from './image-builder.ts';
 import type { ImageRequest } from './image-request.ts';
@@ -66,8 +68,12 @@ async function buildTarget(
     throw new KilnError('INFRA', `Build ${record.id} of ${target} ${ended.state}: ${ended.verdict?.message}`);
   const { path } = await builds.artifact(caller, record.id);
   if (output.kind === 'layout') await takeLayout(path, output.directory, signal);
-  else if (output.kind === 'files') await takeFiles(path, output, signal);
-  else await copyFile(path, output.tar);
+  else if (output.kind === 'docker') await copyFile(path, output.tar);
+  else {
+    await takeFiles(path, output, signal);
+    const disks = output.names.filter((name) => name.endsWith('.qcow2'));
+    for (const disk of disks) await checkDisk(join(output.directory, disk));
+  }
 }
 
 /** Its log goes where that of the step goes. Leaving it cancels it. */

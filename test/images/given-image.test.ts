@@ -67,3 +67,13 @@ test('the image of another entry, and a folder that says nothing of itself, are 
     });
   }
 });
+
+test('a part of an image is refused, and said what is missing of it', async () => {
+  await using cache = await createCache();
+  await give(cache.given, 'a part');
+  await rm(join(cache.given, 'initrd'));
+  await assert.rejects(ensureVmImage(cache.request), {
+    code: 'CONFIG_INVALID',
+    message: new RegExp(`^${cache.given} has no initrd; `),
+  });
+});

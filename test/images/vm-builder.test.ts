@@ -112,3 +112,15 @@ test('a build that fails is the step that fails; an image that cannot be had is 
     assert.equal(await builder.lookUp('ubuntu:24.04'), 'no such image');
     assert.equal(noted.asked[1]?.dockerfile?.toString(), 'FROM ubuntu:24.04\n');
   }));
+
+test('a disk that is none is not taken out of a VM (simulated builds)', () =>
+  withBuilder({ state: 'succeeded', message: '' }, async ({ builder, directory }) => {
+    const archive = pack();
+    archive.entry({ name: 'disk.qcow2' }, 'of another kind');
+    archive.finalize();
+    await writeFile(join(directory, 'artifact'), await buffer(archive));
+    const output = { kind: 'files', directory, names: ['disk.qcow2'] } as const;
+    await assert.rejects(builder.build({ target: 'vm', contexts: [], args: {}, output }), {
+      code: 'ARTIFACT_INVALID',
+    });
+  }));
