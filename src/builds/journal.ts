@@ -225,8 +225,13 @@ export class Journal {
     });
   }
 
-  /** Leaves the build as it is, for the next start of the service. Never rejects, as nobody could do anything about it. */
-  async pause(message: string): Promise<void> {
+  /**
+   * Leaves the build as it is, for the next start of the service, which learns from the record where it connected to. Never rejects, as
+   * nobody could do anything about it.
+   */
+  async pause(message: string, { egress }: Pick<Used, 'egress'>): Promise<void> {
+    const known = { egress: [...this.#record.egress, ...egress] };
+    if (egress.length > 0) await this.change(known).catch(() => undefined);
     this.#ending = true;
     this.#paused = true;
     await this.#append({ type: 'paused', message }).catch(() => undefined);

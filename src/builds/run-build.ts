@@ -2,6 +2,7 @@ import { TimeLimit } from '../lib/abort.ts';
 import { type BuildRecord, isTerminal, type Verdict } from '../model/build.ts';
 import { KilnError } from '../model/error.ts';
 import type { AcceptedBuild, RunDependencies } from './accepted-build.ts';
+import type { Used } from './attempts.ts';
 import { removeInput } from './build-input.ts';
 import { type Ending, finishBuild } from './finish-build.ts';
 import type { Journal } from './journal.ts';
@@ -22,9 +23,9 @@ export async function runBuild(
 ): Promise<void> {
   const { journal } = build;
   const ending = await findEnding(build, deps, signal);
-  if (ending === 'paused') {
+  if (!('verdict' in ending)) {
     reportPause(deps.logger, journal.record);
-    await journal.pause(describePause(journal.record));
+    await journal.pause(describePause(journal.record), ending);
     return;
   }
   try {
@@ -36,14 +37,14 @@ export async function runBuild(
   reportEnd(deps.logger, journal.record);
 }
 
-/** Never rejects: whatever goes wrong is a verdict, too, but for the end of the service, which a build outlives. */
+/** Never rejects: whatever goes wrong is a verdict, too, but for the end of the service, which a build outlives: that is none. */
 async function findEnding(
   build: AcceptedBuild,
   deps: RunDependencies,
   signal: AbortSignal,
-): Promise<Ending | 'paused'> {
+): Promise<Ending | Used> {
   const { journal } = build;
-  let used = { seconds: 0, egress: [] as Ending['egress'] };
+  let used: Used = { seconds: 0, egress: [] };
   try {
     for (let coming = build.lease; ; ) {
       using limit = createTimeLimit(journal.record, deps);
@@ -66,7 +67,7 @@ async function findEnding(
       coming = deps.scheduler.enterAgain(requestFor(journal, signal));
     }
   } catch (error) {
-    if (KilnError.from(error).code === 'DRAINING' && outlivesService(journal.record)) return 'paused';
+    if (KilnError.from(error).code === 'DRAINING' && outlivesService(journal.record)) return used;
     reportFailure(deps.logger, journal.record.id, error);
     return { verdict: verdictOfError(error), ...used };
   }

@@ -97,8 +97,13 @@ const cases: readonly Case[] = [
   },
   {
     title: 'the service stops while it runs: it is left to the next start',
-    guests: [(_guest, reach) => reach.stop()],
-    expected: { state: 'running', vms: 1, paused: true },
+    guests: [
+      (guest, reach) => {
+        guest.connect(to('a.example'));
+        reach.stop();
+      },
+    ],
+    expected: { state: 'running', vms: 1, paused: true, egress: ['a.example'] },
   },
   {
     title: 'the service stops while it waits: it is left to the next start',
