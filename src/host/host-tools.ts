@@ -18,14 +18,19 @@ export const goTools: readonly HostTool[] = [
   { find: '/etc/ssl/certs/ca-certificates.crt', package: 'ca-certificates' },
 ];
 
-export const imageTools: readonly HostTool[] = [
+/** What BuildKit and runc are built by. */
+export const binaryTools: readonly HostTool[] = [
   ...goTools,
-  { find: 'mmdebstrap', package: 'mmdebstrap' },
   { find: 'gcc', package: 'gcc' },
   { find: '/usr/include/stdlib.h', package: 'libc6-dev' },
   { find: '/usr/include/seccomp.h', package: 'libseccomp-dev' },
   { find: 'pkg-config', package: 'pkg-config' },
 ];
+
+/** What a base is made by of Debian packages. */
+export const baseTools: readonly HostTool[] = [{ find: 'mmdebstrap', package: 'mmdebstrap' }];
+
+export const imageTools: readonly HostTool[] = [...binaryTools, ...baseTools];
 
 /**
  * Finds the tools, installing their Debian packages where kiln is root.

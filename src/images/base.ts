@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Pins } from '../catalog/pins.ts';
+import { baseTools, ensureHostTools } from '../host/host-tools.ts';
 import { runStep, type StepContext } from '../host/run-step.ts';
 import { cachedStep } from './cached-step.ts';
 import type { LayoutContext } from './image-builder.ts';
@@ -8,7 +9,7 @@ import type { ImageRequest } from './image-request.ts';
 import { readLayoutDigest, writeOciLayout } from './oci-layout.ts';
 
 type DebianRequest = StepContext &
-  Pick<ImageRequest, 'imagesDirectory' | 'cacheDirectory' | 'sharedCacheDirectory'> &
+  Pick<ImageRequest, 'imagesDirectory' | 'cacheDirectory' | 'sharedCacheDirectory' | 'asRoot' | 'path'> &
   Partial<Pick<ImageRequest, 'entry' | 'version' | 'noCache'>>;
 
 /** A stage of the Dockerfile from Debian packages alone. */
@@ -70,6 +71,7 @@ async function makeBase(
   { request, name, suite, include, compression }: Debian & { request: DebianRequest; name: string },
   directory: string,
 ): Promise<void> {
+  await ensureHostTools(baseTools, request);
   const tar = join(directory, 'base.tar');
   const options = ['--variant=minbase', `--include=${include}`, '--dpkgopt=path-exclude=/usr/share/man/*'];
   const env = { TMPDIR: directory };

@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Pins } from '../catalog/pins.ts';
+import { binaryTools, ensureHostTools } from '../host/host-tools.ts';
 import type { StepContext } from '../host/run-step.ts';
 import { cachedStep } from './cached-step.ts';
 import { runGoStep, toolchainPins } from './go-step.ts';
@@ -19,11 +20,15 @@ const keyPins = [
   ...toolchainPins,
 ] as const satisfies readonly (keyof Pins)[];
 
-/** buildkitd, buildctl and runc, built from their Go modules. @returns a folder whose `out` holds them. */
-export async function ensureBinaries(
-  request: StepContext & Pick<ImageRequest, 'imagesDirectory' | 'cacheDirectory' | 'sharedCacheDirectory'>,
-  pins: Pins,
-): Promise<string> {
+type BinariesRequest = StepContext &
+  Pick<ImageRequest, 'imagesDirectory' | 'cacheDirectory' | 'sharedCacheDirectory' | 'asRoot' | 'path'>;
+
+/**
+ * buildkitd, buildctl and runc, built from their Go modules.
+ * @returns a folder whose `out` holds them.
+ * @throws KilnError REQUIREMENT_MISSING, INFRA
+ */
+export async function ensureBinaries(request: BinariesRequest, pins: Pins): Promise<string> {
   const recipe = binariesRecipe.map((name) => join(request.imagesDirectory, name));
   const script = join(request.imagesDirectory, 'build-binaries.sh');
   return cachedStep(
@@ -34,8 +39,11 @@ export async function ensureBinaries(
         ...(await Promise.all(recipe.map((file) => readFile(file)))),
         ...keyPins.map((name) => pins[name]),
       ],
-      make: (directory) =>
-        runGoStep({ name: 'binaries', script, args: [join(directory, 'out')], pins, directory }, request),
+      async make(directory) {
+        await ensureHostTools(binaryTools, request);
+        const args = [join(directory, 'out')];
+        await runGoStep({ name: 'binaries', script, args, pins, directory }, request);
+      },
     },
     request,
   );

@@ -25,6 +25,7 @@ const stepContext = {
     signal,
     path,
     imagesDirectory,
+    asRoot: true,
   },
   progress: (line: string) => console.log(line),
 };
@@ -55,7 +56,7 @@ export async function startDocker({ builder }: { builder: boolean }): Promise<Do
     return (await run(program, args, options)).stdout.trim();
   };
   if (builder) {
-    // In a folder of its own: in the one that kilns share, each would remove the other's.
+    // In a folder of its own: in the one that kilns share, each would wait for the other.
     const buildkit = undo.use(
       await startBuilder(await findBinaries(), { ...stepContext, cacheDirectory: directory }),
     );

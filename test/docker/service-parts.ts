@@ -12,6 +12,7 @@ const { signal } = new AbortController();
 const progress = (line: string): void => console.log(line);
 const context = {
   ...{ cacheDirectory, sharedCacheDirectory: null, logDirectory: `${cacheDirectory}/logs`, signal, progress },
+  ...{ asRoot: true, path: process.env['PATH'] ?? '' },
 };
 
 /**

@@ -31,6 +31,18 @@ before(async () => {
 });
 after(() => rm(directory, { recursive: true }));
 
+test('whoever builds binaries is told which programs that takes', async () => {
+  await writeFile(script(), 'echo "go: not found" >&2; exit 127\n');
+  const request = imageRequest({
+    ...{ cacheDirectory: join(directory, 'cache'), imagesDirectory: join(directory, 'images') },
+    ...{ asRoot: false, path: '/nowhere' },
+  });
+  await assert.rejects(ensureBinaries(request, pins), {
+    code: 'REQUIREMENT_MISSING',
+    message: /^Missing on this machine: go, .* sudo apt-get install .* golang-go /,
+  });
+});
+
 test('binaries are built once; a changed pin, hash or script builds them anew', async () => {
   await writeFile(script(), stub);
   const first = await ensure(pins);
@@ -92,13 +104,6 @@ function ensure(
   progress: (line: string) => void = () => undefined,
 ): Promise<string> {
   const imagesDirectory = join(directory, 'images');
-  const request = imageRequest({
-    imagesDirectory,
-    cacheDirectory: directory,
-    asRoot: false,
-    path: '',
-    progress,
-    signal,
-  });
+  const request = imageRequest({ imagesDirectory, cacheDirectory: directory, progress, signal });
   return ensureBinaries(request, chosen);
 }
