@@ -38,13 +38,22 @@ export async function openVmImage(
   if (damage !== null) throw corruptImage(entry, directory, damage);
   return {
     entry: manifest.entry,
-    digest: `sha256:${createHash('sha256').update(text).digest('hex')}`,
+    digest: digestOf(text),
     versions: manifest.versions,
     kernel: join(directory, 'kernel'),
     initrd: join(directory, 'initrd'),
     disk: join(directory, 'disk.qcow2'),
     sealed,
   };
+}
+
+/** The digest of the image of a folder, whatever its files look like; null where there is none. */
+export async function readImageDigest(directory: string): Promise<string | null> {
+  return readFile(join(directory, 'manifest.json'), 'utf8').then(digestOf, () => null);
+}
+
+function digestOf(manifest: string): string {
+  return `sha256:${createHash('sha256').update(manifest).digest('hex')}`;
 }
 
 function parseManifest(text: string): z.infer<typeof manifestSchema> | null {

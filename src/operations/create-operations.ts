@@ -147,8 +147,8 @@ export function createOperations({ directory, house, fleet, logger }: Operations
     },
     async evidence(caller, id, kind) {
       requireRole(caller, 'admin');
-      const { request } = await find(id);
-      const text = await house.readEvidence(request, kind);
+      const { request, image } = await find(id);
+      const text = image && (await house.readEvidence({ ...request, digest: image.digest }, kind));
       if (text !== null) return text;
       const message = `Nothing is told of ${request.entry} ${request.version} here: it was not made to its end, or was removed.`;
       throw new KilnError('NOT_FOUND', message);

@@ -58,8 +58,11 @@ export type ImageHouse = {
   checks(): Promise<readonly CheckBuild[]>;
   /** Tells, beside the VM image and signed, what the images are made of. Of what is published already it stays as it is. */
   sign(making: Making, images: Signed): Promise<Evidence>;
-  /** What was so told of a version of an entry; null where nothing was, or it was removed. */
-  readEvidence(image: { entry: string; version: string }, kind: EvidenceKind): Promise<string | null>;
+  /** What was so told of the VM image of this digest; null where nothing was, or it was removed. */
+  readEvidence(
+    image: { entry: string; version: string; digest: string },
+    kind: EvidenceKind,
+  ): Promise<string | null>;
   /** In this repository, under the version and under the entry's aliases. @throws KilnError as `publishImages` */
   publish(making: Making, images: Publishing): Promise<readonly PublishedImage[]>;
   /** Builds run on it from now on, also after a restart. */
@@ -157,10 +160,16 @@ export function createImageHouse(options: ImageHouseOptions): ImageHouse {
       const asked = { ...requestOf(making), version: making.version };
       return ensureRebuildEvidence(asked, { vm: image, dqd }, { signing: options.signing, operation });
     },
-    async readEvidence({ entry, version }, kind) {
+    async readEvidence({ entry, version, digest }, kind) {
       const images = await made.list();
-      const image = images.find((one) => one.kind === 'vm' && one.entry === entry && one.version === version);
-      return image ? readEvidence(image.directory, kind) : null;
+      const same = images.filter(
+        (one) => one.kind === 'vm' && one.entry === entry && one.version === version,
+      );
+      return readEvidence(
+        same.map(({ directory }) => directory),
+        digest,
+        kind,
+      );
     },
     async publish({ entry, version, ...context }, { repo, images, evidence }) {
       const say = (line: string): void => context.progress(`publish  ${line}`);

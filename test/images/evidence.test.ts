@@ -16,6 +16,7 @@ import {
   verifyEvidence,
 } from '../../src/evidence/verify-evidence.ts';
 import { attachEvidence } from '../../src/images/evidence/attach-evidence.ts';
+import { readEvidence } from '../../src/images/evidence/rebuild-evidence.ts';
 import {
   type EvidenceRequest,
   ensureEvidence,
@@ -212,4 +213,22 @@ test('whoever has a published image finds its evidence in the registry, by its d
   const envelope = await fetch(`${real.url}/v2/archive/kiln/blobs/${layers[0]?.digest}`);
   const { subject } = readStatement(await envelope.text(), request.key.publicKey);
   assert.ok(subject.some(({ digest }) => `sha256:${digest.sha256}` === request.ctr.digest));
+});
+
+test('of two images of one version, as where an operation failed, each has its own evidence', async () => {
+  await using one = await createMade();
+  await using other = await createMade();
+  const digests: string[] = [];
+  for (const { request } of [one, other]) {
+    const manifest = `the manifest in ${request.directory}`;
+    await writeFile(join(request.directory, 'manifest.json'), manifest);
+    digests.push(`sha256:${createHash('sha256').update(manifest).digest('hex')}`);
+    await writeEvidence(request, signal);
+  }
+  const directories = [one, other].map(({ request }) => request.directory);
+  for (const [at, directory] of directories.entries()) {
+    const told = await readEvidence(directories, digests[at] ?? '', 'provenance');
+    assert.equal(told, await readFile(join(directory, provenanceName), 'utf8'));
+  }
+  assert.equal(await readEvidence(directories, `sha256:${'0'.repeat(64)}`, 'sbom'), null);
 });

@@ -115,6 +115,7 @@ test('a dry run says what it would do and does nothing (simulated images)', asyn
     await logOf(operations, ended),
     /the root file system v0\.1\.0 of buildkit-v0\.20\.2 would be made/,
   );
+  await assert.rejects(operations.evidence(localAdmin, ended.id, 'sbom'), { code: 'NOT_FOUND' });
 });
 
 test('a version means one image: it is not made again, not even after it was rolled back (simulated images)', async () => {

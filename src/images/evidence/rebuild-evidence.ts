@@ -9,6 +9,7 @@ import { ensureBase } from '../base.ts';
 import { ensureBinaries } from '../binaries.ts';
 import { ensureCtrImage, makingOf } from '../ctr-image.ts';
 import type { ImageRequest } from '../image-request.ts';
+import { readImageDigest } from '../vm-image-files.ts';
 import { ensureEvidence } from './write-evidence.ts';
 
 /** Who signs what is told of images: the installation, by the key in this folder. */
@@ -56,11 +57,22 @@ export async function ensureRebuildEvidence(
   return { directory, created };
 }
 
-/** What lies in a folder of an image; null where it is not there. */
-export async function readEvidence(directory: string, kind: EvidenceKind): Promise<string | null> {
+/**
+ * What lies in the folder of the image of this digest; null where it is not there.
+ * @param directories Of all that may be that image. An operation that did not succeed leaves its version to the next one.
+ */
+export async function readEvidence(
+  directories: readonly string[],
+  digest: string,
+  kind: EvidenceKind,
+): Promise<string | null> {
   const name = kind === 'sbom' ? sbomName : provenanceName;
-  return readFile(join(directory, name), 'utf8').catch((error: NodeJS.ErrnoException) => {
-    if (error.code === 'ENOENT') return null;
-    throw error;
-  });
+  for (const directory of directories) {
+    if ((await readImageDigest(directory)) !== digest) continue;
+    return readFile(join(directory, name), 'utf8').catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'ENOENT') return null;
+      throw error;
+    });
+  }
+  return null;
 }
