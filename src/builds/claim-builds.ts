@@ -23,7 +23,7 @@ export function claimOf(
   const asked = {
     ...{ spec, entries, sources },
     context: context?.summary?.digest,
-    named: context?.named.map(({ name, summary }) => [name, summary.digest]),
+    named: context && Object.fromEntries(context.named.map(({ name, summary }) => [name, summary.digest])),
     dockerfile: dockerfile?.toString('base64'),
   };
   return {

@@ -81,3 +81,19 @@ test('a key is forgotten after a day, and with the record of its build (simulate
   assert.notEqual(await send(builds, { text: 'other' }), id);
   await stop();
 });
+
+test('a request is the same in whatever order its named contexts come (simulated VMs)', async () => {
+  await using folder = await createFolder();
+  const { builds, stop } = await startDurable(folder.path, { script: briefly });
+  const sendNamed = async (names: readonly string[], text = ''): Promise<string> => {
+    const context = await builds.stageContexts(localAdmin, signal);
+    for (const name of names)
+      await context.add(name, { bytes: inChunks(tar(file('a', `${name}${text}`))), declared: null });
+    const dockerfile = Buffer.from('FROM scratch\n');
+    return (await builds.start(localAdmin, { spec: parseSpec({}), context, dockerfile, idempotencyKey })).id;
+  };
+  const id = await sendNamed(['lib', 'base']);
+  assert.equal(await sendNamed(['base', 'lib']), id);
+  await assert.rejects(sendNamed(['base', 'lib'], 'other'), { code: 'IDEMPOTENCY_KEY_REUSED' });
+  await stop();
+});
