@@ -63,6 +63,12 @@ test('the document is well formed: references, parameters and operation ids', ()
   }
 });
 
+test('what is cancelled while the service stops may outlive it, which the document says', () => {
+  const cancels = operations.filter(({ operationId }) => /^cancel(Build|Matrix)$/.test(operationId));
+  assert.equal(cancels.length, 2);
+  for (const { responses } of cancels) assert.match(responses['503']?.description ?? '', /DRAINING/);
+});
+
 test('the document and its pages name every code a request can get', () => {
   const named = new Set(
     operations.flatMap(({ responses }) =>

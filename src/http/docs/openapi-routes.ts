@@ -54,12 +54,14 @@ export function describeRoutes(): readonly RouteDescription[] {
     {
       ...{ id: 'cancelBuild', method: 'delete', path: '/v1/builds/{id}', role: 'build' },
       summary: 'Cancel a build; answers when its VM is gone',
-      errors: [...ofBuild, 'BUILD_TERMINAL', 'STORAGE_FULL'],
+      errors: [...ofBuild, 'BUILD_TERMINAL', 'STORAGE_FULL', 'DRAINING'],
       responses: { 200: json('The record.', recordSchema) },
     },
     {
       ...{ id: 'getLog', method: 'get', path: '/v1/builds/{id}/log', role: 'read' },
       summary: 'The plain log',
+      description:
+        'Of one attempt: with follow it ends with that one, which another may follow; the events tell.',
       query: logQuery,
       errors: [...ofBuild, 'GONE', 'OFFSET_INVALID', 'PARAM_INVALID', 'OUT_OF_RANGE'],
       responses: { 200: text('The bytes of buildctl, exactly.', 'text/plain') },
@@ -95,7 +97,7 @@ export function describeRoutes(): readonly RouteDescription[] {
     {
       ...{ id: 'cancelMatrix', method: 'delete', path: '/v1/matrices/{id}', role: 'build' },
       summary: 'Cancel the builds of a matrix that have not ended',
-      errors: [...ofBuild, 'BUILD_TERMINAL', 'STORAGE_FULL'],
+      errors: [...ofBuild, 'BUILD_TERMINAL', 'STORAGE_FULL', 'DRAINING'],
       responses: { 200: json('The matrix.', matrixSchema) },
     },
     {
@@ -156,7 +158,7 @@ function describePost(path: string, id: string): RouteDescription {
   return {
     ...{ id, method: 'post', path, role: 'build', summary: 'Build: the archive in, the plain log out' },
     description:
-      'The log comes as it is printed; its last line says how the build ended. The answer of a build that did not succeed is cut off, so that curl exits with 18, unless on-failure=end. Leaving cancels the build.',
+      'The log comes as it is printed; its last line says how the build ended. The answer of a build that did not succeed is cut off, so that curl exits with 18, unless on-failure=end. Leaving cancels the build, unless it has an Idempotency-Key.',
     query: z.object(fields),
     request: {
       headers: idempotencyHeaders,
