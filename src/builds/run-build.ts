@@ -79,7 +79,7 @@ function describePause({ id, state }: BuildRecord): string {
 }
 
 function lostVm({ message }: KilnError): { code: 'INFRA'; message: string } {
-  return { code: 'INFRA', message: `${message} Trying once more in another one.` };
+  return { code: 'INFRA', message: `${message.replace(/\.?$/, '.')} Trying once more in another one.` };
 }
 
 /** Of all attempts together. Its clock runs while there is a VM: waiting for one is not the build's time. */
