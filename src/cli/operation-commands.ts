@@ -32,12 +32,7 @@ export const operationCommands: readonly Command[] = [
     flags: ['no-cache', 'dry-run'],
     words: 1,
     async run(given, context) {
-      const client = connect(given, context);
-      await followBegun(
-        client,
-        context,
-        client.call('POST', '/admin/images/rebuild', context.signal, readRebuild(given)),
-      );
+      await beginAndFollow(given, context, '/admin/images/rebuild', readRebuild(given));
     },
   },
   {
@@ -72,12 +67,7 @@ export const operationCommands: readonly Command[] = [
     options: ['url'],
     words: 1,
     async run(given, context) {
-      const client = connect(given, context);
-      await followBegun(
-        client,
-        context,
-        client.call('POST', `/admin/operations/${idOf(given)}/resume`, context.signal),
-      );
+      await beginAndFollow(given, context, `/admin/operations/${idOf(given)}/resume`);
     },
   },
   {
@@ -122,12 +112,14 @@ function readArgument(text: string): [name: string, value: string] {
   return [name, value.join('=')];
 }
 
-async function followBegun(
-  client: ServiceClient,
+async function beginAndFollow(
+  given: CommandArguments,
   context: CommandContext,
-  begun: Promise<unknown>,
+  path: string,
+  body?: object,
 ): Promise<void> {
-  const { id, request } = operationSchema.parse(await begun);
+  const client = connect(given, context);
+  const { id, request } = operationSchema.parse(await client.call('POST', path, context.signal, body));
   context.say(`kiln: operation ${id}: ${terminalText(`${request.entry} ${request.version}`)}`);
   await follow(client, context, id);
 }

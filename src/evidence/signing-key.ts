@@ -8,6 +8,7 @@ import {
 } from 'node:crypto';
 import { link, open, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { readIfThere } from '../lib/files.ts';
 import { KilnError } from '../model/error.ts';
 
 /** What an installation signs with. */
@@ -53,27 +54,20 @@ function parseKey(text: string, path: string): SigningKey {
   }
 }
 
-async function readIfThere(path: string): Promise<string | null> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null;
-    throw error;
-  }
-}
-
 /** Whole or not at all, also where the power fails. Where two make one at once, both get the one that came first. */
 async function createKey(path: string): Promise<string> {
   const pem = generateKeyPairSync('ed25519').privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
   const unfinished = `${path}.${randomUUID()}`;
-  {
+  try {
     await using file = await open(unfinished, 'wx', 0o600);
     await file.writeFile(pem);
     await file.sync();
+    await link(unfinished, path).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EEXIST') throw error;
+    });
+  } finally {
+    // No part of a key stays, also where the disk is full.
+    await rm(unfinished, { force: true });
   }
-  await link(unfinished, path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EEXIST') throw error;
-  });
-  await rm(unfinished);
   return readFile(path, 'utf8');
 }

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { chmod, mkdir, open, readFile, rename, stat } from 'node:fs/promises';
+import { chmod, mkdir, open, rename, stat } from 'node:fs/promises';
 import { dirname, join, resolve } from 'node:path';
-import { removeQuietly } from '../lib/files.ts';
+import { readIfThere, removeQuietly } from '../lib/files.ts';
 import { KilnError } from '../model/error.ts';
 
 /** Where each kind of data lies, below the data folder. */
@@ -81,7 +81,7 @@ export async function prepareDataFolders(data: string): Promise<DataFolders> {
  */
 export async function ensureInstallationId(data: string): Promise<string> {
   const path = join(data, 'installation-id');
-  const [id = '', madeFor] = (await readIfThere(path)).split('\n');
+  const [id = '', madeFor] = ((await readIfThere(path)) ?? '').split('\n');
   // A file that a power failure left empty names nothing.
   if (id !== '' && madeFor === (await identify(path))) return id;
   return makeId(path);
@@ -104,13 +104,4 @@ async function makeId(path: string): Promise<string> {
 async function identify(path: string): Promise<string> {
   const { dev, ino } = await stat(path, { bigint: true });
   return `${dev}:${ino}`;
-}
-
-async function readIfThere(path: string): Promise<string> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return '';
-    throw error;
-  }
 }

@@ -1,7 +1,6 @@
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { replaceFile } from '../lib/files.ts';
+import { readIfThere, replaceFile } from '../lib/files.ts';
 import { KilnError } from '../model/error.ts';
 
 const refSchema = z.strictObject({ version: z.string(), directory: z.string() });
@@ -24,10 +23,7 @@ export class ServedImages {
   /** Null for an entry of which no other image was ever made. @throws KilnError INTERNAL for a file that is damaged */
   async read(entry: string): Promise<Served | null> {
     const path = this.#path(entry);
-    const text = await readFile(path, 'utf8').catch((error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT') return null;
-      throw error;
-    });
+    const text = await readIfThere(path);
     if (text === null) return null;
     try {
       return recordSchema.parse(JSON.parse(text));

@@ -1,4 +1,4 @@
-import { access, open, rename, rm, writeFile } from 'node:fs/promises';
+import { access, open, readFile, rename, rm, writeFile } from 'node:fs/promises';
 
 /**
  * Removes a file or a folder with all it holds. Never rejects, as whoever tidies up must not fail by it: what stays is told as a
@@ -25,6 +25,16 @@ export async function exists(path: string): Promise<boolean> {
     () => true,
     () => false,
   );
+}
+
+/** The text of a file; null where there is none. */
+export async function readIfThere(path: string): Promise<string | null> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null;
+    throw error;
+  }
 }
 
 /** Resolves when the names in a folder are on the disk: those of new files are lost with the power until then. */

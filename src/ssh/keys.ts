@@ -1,6 +1,7 @@
-import { readFile, rename, writeFile } from 'node:fs/promises';
+import { rename, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import ssh2 from 'ssh2';
+import { readIfThere } from '../lib/files.ts';
 import { KilnError } from '../model/error.ts';
 
 /** The key pair of one installation: the only one its guests accept. */
@@ -22,15 +23,6 @@ export async function ensureKeyPair(directory: string): Promise<SshKeyPair> {
       `${path} is no private key (${parsed.message}); remove it, and kiln makes another.`,
     );
   return { privateKey, publicKey: publicKeyOf(parsed) };
-}
-
-async function readIfThere(path: string): Promise<string | null> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null;
-    throw error;
-  }
 }
 
 /** Whole or not at all: a start that is cut short here leaves no half of a key. */

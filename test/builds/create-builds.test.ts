@@ -24,8 +24,11 @@ const logger = { info: () => undefined, warn: () => undefined, error: () => unde
 type Parts = { readonly builds: RunningBuilds; readonly buildsDirectory: string; readonly store: BuildStore };
 
 /** A line for one VM, which does nothing; `taken` is its lease. */
-async function takeOnly(limit: number): Promise<{ line: OneEntry<WarmVm>; taken: Lease<WarmVm> }> {
-  const vms = await simulateVms([() => undefined, () => undefined]);
+async function takeOnly(
+  { path }: TemporaryFolder,
+  limit: number,
+): Promise<{ line: OneEntry<WarmVm>; taken: Lease<WarmVm> }> {
+  const vms = await simulateVms([() => undefined, () => undefined], path);
   const line = scheduleOne({ size: 0, frozen: 0, max: 1, limit, create: asleep(vms.create), logger });
   return { line, taken: await line.acquire(signal) };
 }
@@ -80,7 +83,7 @@ async function assertNothingLeft(directory: string): Promise<void> {
 
 test('a build that is refused because the line is full leaves no file and no open file', async () => {
   await using folder = await createFolder();
-  const { line, taken } = await takeOnly(0);
+  const { line, taken } = await takeOnly(folder, 0);
   await using _taken = taken;
   const { builds, buildsDirectory, store } = await createParts(folder, line);
   await using _store = store;
@@ -90,7 +93,7 @@ test('a build that is refused because the line is full leaves no file and no ope
 
 test('a full line refuses a context before a byte of it is read', async () => {
   await using folder = await createFolder();
-  const { line, taken } = await takeOnly(0);
+  const { line, taken } = await takeOnly(folder, 0);
   await using _taken = taken;
   const { builds, store } = await createParts(folder, line);
   await using _store = store;
@@ -121,7 +124,7 @@ test('a build that cannot be recorded gives its slot back and leaves nothing', a
 
 test('a waiting build that cannot be recorded leaves the line', async () => {
   await using folder = await createFolder();
-  const { line, taken } = await takeOnly(1);
+  const { line, taken } = await takeOnly(folder, 1);
   await using _taken = taken;
   const { builds, buildsDirectory, store } = await createParts(folder, line);
   await store[Symbol.asyncDispose]();
@@ -167,7 +170,7 @@ test('a service that is stopped while a build is being accepted leaves it to the
 
 test('a build that waits says first that it is queued, then at which place', async () => {
   await using folder = await createFolder();
-  const { line, taken } = await takeOnly(1);
+  const { line, taken } = await takeOnly(folder, 1);
   await using _taken = taken;
   const { builds, store } = await createParts(folder, line);
   await using _store = store;

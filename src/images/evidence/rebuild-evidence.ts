@@ -1,8 +1,8 @@
-import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { findEntry, listEntries } from '../../catalog/catalog.ts';
 import { ensureSigningKey } from '../../evidence/signing-key.ts';
 import { provenanceName, sbomName } from '../../evidence/verify-evidence.ts';
+import { readIfThere } from '../../lib/files.ts';
 import type { EvidenceKind } from '../../model/operations.ts';
 import type { VmImage } from '../../model/vm-image.ts';
 import { ensureBase } from '../base.ts';
@@ -69,10 +69,7 @@ export async function readEvidence(
   const name = kind === 'sbom' ? sbomName : provenanceName;
   for (const directory of directories) {
     if ((await readImageDigest(directory)) !== digest) continue;
-    return readFile(join(directory, name), 'utf8').catch((error: NodeJS.ErrnoException) => {
-      if (error.code === 'ENOENT') return null;
-      throw error;
-    });
+    return readIfThere(join(directory, name));
   }
   return null;
 }
