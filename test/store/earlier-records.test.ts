@@ -37,7 +37,7 @@ const first = {
   spec,
   vm: { id: 'vm-1', accelerator: 'tcg' },
   egress: [
-    { host: 'pypi.org', port: 443, address: '151.101.0.223', allowed: true, connections: 3 },
+    { host: 'pkg.example.org', port: 443, address: '151.101.0.223', allowed: true, connections: 3 },
     { host: 'gone.test', port: 80, address: null, allowed: true, connections: 1 },
     { host: 'db.test', port: 5432, address: null, allowed: false, connections: 2 },
     { host: '169.254.169.254', port: 80, address: null, allowed: false, connections: 1 },
@@ -59,7 +59,7 @@ const today: BuildRecord = {
   attempts: [],
   namedContexts: [],
   egress: [
-    { ...nothing, name: 'pypi.org', port: 443, address: '151.101.0.223', allowed: true, connections: 3 },
+    { ...nothing, name: 'pkg.example.org', port: 443, address: '151.101.0.223', allowed: true, connections: 3 },
     {
       ...nothing,
       name: 'gone.test',
