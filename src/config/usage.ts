@@ -30,7 +30,7 @@ export function renderUsage(): string {
   npm start                 sets everything up and serves builds until Ctrl-C
   npm start -- --help       this text
   npm start -- --version    the version of kiln
-  npm run kiln -- --help    commands beside it: tokens
+  npm run kiln -- --help    commands beside it: tokens, rebuilds
 
 It is set by environment variables, shown with their defaults:
 

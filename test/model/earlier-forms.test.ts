@@ -7,14 +7,14 @@ const at = '2026-01-02T03:04:05.678Z';
 
 test('an event of the first release names its destination as today', () => {
   const destination = {
-    host: 'pypi.org',
+    host: 'pkg.example.org',
     port: 443,
     address: '151.101.0.223',
     allowed: true,
     connections: 1,
   };
   const expected: EgressDestination = {
-    ...{ name: 'pypi.org', address: '151.101.0.223', port: 443, announced: null },
+    ...{ name: 'pkg.example.org', address: '151.101.0.223', port: 443, announced: null },
     ...{ allowed: true, reason: null, connections: 1, bytesIn: 0, bytesOut: 0 },
   };
   const read = readEvent(JSON.stringify({ at, type: 'egress', destination }));

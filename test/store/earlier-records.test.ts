@@ -59,7 +59,14 @@ const today: BuildRecord = {
   attempts: [],
   namedContexts: [],
   egress: [
-    { ...nothing, name: 'pkg.example.org', port: 443, address: '151.101.0.223', allowed: true, connections: 3 },
+    {
+      ...nothing,
+      name: 'pkg.example.org',
+      port: 443,
+      address: '151.101.0.223',
+      allowed: true,
+      connections: 3,
+    },
     {
       ...nothing,
       name: 'gone.test',
