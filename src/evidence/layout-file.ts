@@ -7,26 +7,35 @@ import { createGunzip, createZstdDecompress } from 'node:zlib';
 import { extract } from 'tar-stream';
 import { z } from 'zod';
 
+/** The folder of an OCI image layout, and the digest of a manifest in it. */
+type LayoutImage = { readonly layout: string; readonly digest: string };
+
 const manifestSchema = z.object({
   layers: z.array(z.object({ mediaType: z.string(), digest: z.string().regex(/^sha256:[0-9a-f]{64}$/) })),
 });
 
+/** The layers of an image in an OCI image layout, lowest first. */
+export async function readLayers({
+  layout,
+  digest,
+}: LayoutImage): Promise<readonly { readonly mediaType: string; readonly digest: string }[]> {
+  return manifestSchema.parse(JSON.parse(await readFile(pathOf(layout, digest), 'utf8'))).layers;
+}
+
 /**
  * One file of an image in an OCI image layout, as its last layer that has it leaves it. The layers are streamed and never unpacked.
- * @param image The layout's folder, and the digest of a manifest in it.
  * @param name Such as `var/lib/dpkg/status`.
  * @returns null where no layer has it
  * @throws Error where the file is larger than `maxBytes`, or a layer is none; the signal's reason on abort
  */
 export async function readLayoutFile(
-  { layout, digest }: { layout: string; digest: string },
+  image: LayoutImage,
   { name, maxBytes }: { name: string; maxBytes: number },
   signal: AbortSignal,
 ): Promise<Buffer | null> {
-  const { layers } = manifestSchema.parse(JSON.parse(await readFile(pathOf(layout, digest), 'utf8')));
   let found: Buffer | null = null;
-  for (const { mediaType, digest: layer } of layers) {
-    const stream = createReadStream(pathOf(layout, layer));
+  for (const { mediaType, digest: layer } of await readLayers(image)) {
+    const stream = createReadStream(pathOf(image.layout, layer));
     found = (await findInTar(stream, decoderOf(mediaType), { name, maxBytes }, signal)) ?? found;
   }
   return found;

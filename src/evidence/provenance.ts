@@ -14,8 +14,12 @@ export type Subject = {
   readonly kind: 'file' | 'image';
 };
 
+/** What was made on the way: a program, or a layer of an image. */
+export type Byproduct = { readonly name: string; readonly sha256: string };
+
 export type ProvenanceRequest = {
   readonly subjects: readonly Subject[];
+  readonly byproducts: readonly Byproduct[];
   /** What was asked for. */
   readonly parameters: Readonly<Record<string, unknown>>;
   readonly dependencies: readonly Dependency[];
@@ -31,7 +35,7 @@ export const statementType = 'https://in-toto.io/Statement/v1';
 
 /** How an image was made: an in-toto Statement v1 with SLSA provenance v1 (https://slsa.dev/spec/v1.0/provenance). */
 export function createProvenance(request: ProvenanceRequest): object {
-  const { subjects, parameters, dependencies, installation, operation, started, ended } = request;
+  const { subjects, byproducts, parameters, dependencies, installation, operation, started, ended } = request;
   return {
     _type: statementType,
     subject: subjects.map(({ name, sha256, kind }) => ({
@@ -51,6 +55,7 @@ export function createProvenance(request: ProvenanceRequest): object {
       runDetails: {
         builder: { id: `urn:kiln:installation:${installation}` },
         metadata: { invocationId: `urn:kiln:operation:${operation}`, startedOn: started, finishedOn: ended },
+        byproducts: byproducts.map(({ name, sha256 }) => ({ name, digest: { sha256 } })),
       },
     },
   };

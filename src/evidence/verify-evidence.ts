@@ -12,17 +12,16 @@ import { isFile, statementType } from './provenance.ts';
 export const sbomName = 'sbom.spdx.json';
 export const provenanceName = 'provenance.dsse.json';
 
+const namedSchema = z.object({ name: z.string(), digest: z.object({ sha256: z.string() }) });
 const statementSchema = z.looseObject({
   _type: z.literal(statementType),
-  subject: z.array(
-    z.object({
-      name: z.string(),
-      digest: z.object({ sha256: z.string() }),
-      uri: z.string().optional(),
-    }),
-  ),
+  subject: z.array(namedSchema.extend({ uri: z.string().optional() })),
   predicate: z.looseObject({
-    runDetails: z.looseObject({ metadata: z.looseObject({ finishedOn: z.string() }) }),
+    buildDefinition: z.looseObject({ resolvedDependencies: z.array(z.unknown()) }),
+    runDetails: z.looseObject({
+      metadata: z.looseObject({ finishedOn: z.string() }),
+      byproducts: z.array(namedSchema).default([]),
+    }),
   }),
 });
 export type Statement = z.infer<typeof statementSchema>;
@@ -60,7 +59,8 @@ export function readStatement(envelope: string, publicKey: KeyObject): Statement
   }
 }
 
-async function readEnvelope(directory: string): Promise<string> {
+/** Of the folder that it lies in. @throws KilnError EVIDENCE_INVALID, also where there is none */
+export async function readEnvelope(directory: string): Promise<string> {
   return readFile(join(directory, provenanceName), 'utf8').catch((cause: unknown) => {
     throw invalid(`There is no ${provenanceName} beside the image.`, cause);
   });

@@ -1,11 +1,13 @@
 import { dirname } from 'node:path';
 import type { Entry } from '../catalog/catalog.ts';
+import { ensureSigningKey } from '../evidence/signing-key.ts';
 import type { Fleet } from '../fleet/fleet.ts';
 import { createFrozenVm, type WarmVm, type WarmVmOptions } from '../guest/warm-vm.ts';
 import { type CtrImage, ensureCtrImage } from '../images/ctr-image.ts';
 import { type DqdImage, ensureDqdImage } from '../images/dqd-image.ts';
 import { ensureVmImage, openMadeImage } from '../images/ensure-vm-image.ts';
 import { attachEvidence } from '../images/evidence/attach-evidence.ts';
+import { compareImages } from '../images/evidence/compare-images.ts';
 import {
   type Evidence,
   ensureRebuildEvidence,
@@ -158,7 +160,15 @@ export function createImageHouse(options: ImageHouseOptions): ImageHouse {
     },
     async sign(making, { vm: { image }, dqd, operation }) {
       const asked = { ...requestOf(making), version: making.version };
-      return ensureRebuildEvidence(asked, { vm: image, dqd }, { signing: options.signing, operation });
+      const { signing } = options;
+      const evidence = await ensureRebuildEvidence(asked, { vm: image, dqd }, { signing, operation });
+      const before = (await served.read(making.entry))?.served;
+      if (before && before.directory !== evidence.directory) {
+        const { publicKey } = await ensureSigningKey(signing.keyDirectory);
+        const folders = { before: before.directory, now: evidence.directory };
+        for (const line of await compareImages(folders, publicKey)) making.progress(`compare  ${line}`);
+      }
+      return evidence;
     },
     async readEvidence({ entry, version, digest }, kind) {
       const images = await made.list();

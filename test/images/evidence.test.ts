@@ -16,6 +16,7 @@ import {
   verifyEvidence,
 } from '../../src/evidence/verify-evidence.ts';
 import { attachEvidence } from '../../src/images/evidence/attach-evidence.ts';
+import { compareImages } from '../../src/images/evidence/compare-images.ts';
 import { readEvidence } from '../../src/images/evidence/rebuild-evidence.ts';
 import {
   type EvidenceRequest,
@@ -157,6 +158,32 @@ test('the bill of materials has every Debian package, the pins and the modules o
   assert.equal(sbom.relationships.length, ids.length);
   const bash = sbom.packages[names.indexOf('bash')];
   assert.match(bash.externalRefs[0].referenceLocator, /^pkg:deb\/debian\/bash@\S+\?arch=amd64$/);
+});
+
+test('a rebuild is compared with the image that serves: what differs and why, layers and programs too', async () => {
+  await using one = await createMade();
+  await using other = await createMade();
+  const { key, directory } = one.request;
+  const request = { ...other.request, key, version: 'v0.2.0' };
+  const compare = () => compareImages({ before: directory, now: request.directory }, key.publicKey);
+  await writeEvidence(one.request, signal);
+  assert.deepEqual(await compare(), ['nothing is told of the image that serves now: not compared']);
+  await writeFile(join(request.directory, 'disk.qcow2'), 'another disk');
+  await writeFile(
+    join(request.binaries, 'out', 'runc'),
+    await readFile(program).then((go) => Buffer.concat([go, Buffer.from('x')])),
+  );
+  await writeEvidence({ ...request, ctr: one.request.ctr }, signal);
+  const lines = await compare();
+  const expected = [
+    /^binary runc differs .* should not: /,
+    /^disk\.qcow2 differs .* as it may: /,
+    /^sbom\.spdx\.json differs /,
+  ];
+  assert.equal(lines.length, expected.length, lines.join('\n'));
+  for (const [at, pattern] of expected.entries()) assert.match(lines[at] ?? '', pattern);
+  await writeEvidence({ ...request, stages: {} }, signal);
+  assert.match((await compare()).join(), /was made from other pins, or by another recipe: not compared$/);
 });
 
 test('the same rebuild is told of in the same bytes', async () => {

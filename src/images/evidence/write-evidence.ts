@@ -3,8 +3,8 @@ import type { Entry } from '../../catalog/catalog.ts';
 import { parseDpkgStatus } from '../../evidence/debian-packages.ts';
 import { inTotoPayloadType, signEnvelope } from '../../evidence/dsse.ts';
 import { readGoModules } from '../../evidence/go-modules.ts';
-import { readLayoutFile } from '../../evidence/layout-file.ts';
-import { createProvenance, type Subject } from '../../evidence/provenance.ts';
+import { readLayers, readLayoutFile } from '../../evidence/layout-file.ts';
+import { type Byproduct, createProvenance, type Subject } from '../../evidence/provenance.ts';
 import type { SigningKey } from '../../evidence/signing-key.ts';
 import { createSbom } from '../../evidence/spdx.ts';
 import { provenanceName, sbomName, verifyEvidence } from '../../evidence/verify-evidence.ts';
@@ -89,6 +89,7 @@ export async function writeEvidence(request: EvidenceRequest, signal: AbortSigna
   });
   const statement = createProvenance({
     subjects: [...(await Promise.all(files)), ...imagesOf(request)],
+    byproducts: await byproductsOf(request, signal),
     parameters: { entry: entry.name, version, ...request.parameters },
     dependencies: await resolveDependencies(entry, {
       imagesDirectory: request.imagesDirectory,
@@ -107,6 +108,20 @@ function imagesOf({ entry, version, ctr, dqd }: EvidenceRequest): Subject[] {
     kind: 'image',
   });
   return [image('ctr', ctr.digest), ...(dqd === null ? [] : [image('dqd', dqd)])];
+}
+
+/** What two rebuilds of the same pins should have in common, by the names that `compareRebuilds` knows. */
+async function byproductsOf(
+  { binaries, ctr }: EvidenceRequest,
+  signal: AbortSignal,
+): Promise<readonly Byproduct[]> {
+  const built = programs.map(async (name) => {
+    return { name: `binary ${name}`, sha256: await hashFile(join(binaries, 'out', name), signal) };
+  });
+  const layers = (await readLayers(ctr)).map(({ digest }, index) => {
+    return { name: `ctr layer ${index + 1}`, sha256: digest.replace('sha256:', '') };
+  });
+  return [...(await Promise.all(built)), ...layers];
 }
 
 async function describeContents(
