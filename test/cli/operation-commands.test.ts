@@ -12,7 +12,7 @@ type Run = { readonly printed: () => string; readonly said: () => string; readon
 function start(
   url: string,
   args: readonly string[],
-  signal = AbortSignal.timeout(30_000),
+  signal = AbortSignal.timeout(60_000),
   token = null,
 ): Run {
   let printed = '';

@@ -60,7 +60,7 @@ test('after SIGKILL no VM lives on, and the next start runs once more what ran; 
     );
     first.child.kill('SIGKILL');
     await once(first.child, 'exit');
-    await waitFor(async () => (await countVms()) === 0, 'its VMs end with it', 3000);
+    await waitFor(async () => (await countVms()) === 0, 'its VMs end with it');
 
     const second = await startProcess();
     assert.equal(decoy.exitCode, null, 'a decoy with a similar name was swept');
@@ -119,7 +119,7 @@ test('SIGTERM lets the running build finish and keeps the others for the next st
   const waiting = send(first.httpUrl, endless.archive);
   await waitFor(async () => waiting.text.includes('place 1 in the queue'), 'the second build waits');
   first.child.kill('SIGTERM');
-  await waitFor(async () => (await fetch(`${first.httpUrl}/readyz`)).status === 503, 'not ready', 1000);
+  await waitFor(async () => (await fetch(`${first.httpUrl}/readyz`)).status === 503, 'not ready');
   const refused = await curl('-F', `context=@${endless.archive}`, `${first.httpUrl}/build`);
   assert.match(refused.body, /"code":"DRAINING"/);
   assert.equal(await waiting.ended, 18);
@@ -156,7 +156,7 @@ test('SIGTERM lets the running build finish and keeps the others for the next st
   const ended = send(second.httpUrl, endless.archive, 'retry=never');
   await waitFor(async () => ended.text.includes(' started'), 'a build runs');
   second.child.kill('SIGINT');
-  await waitFor(async () => (await fetch(`${second.httpUrl}/readyz`)).status === 503, 'not ready', 1000);
+  await waitFor(async () => (await fetch(`${second.httpUrl}/readyz`)).status === 503, 'not ready');
   second.child.kill('SIGINT');
   assert.deepEqual(await once(second.child, 'exit'), [0, null]);
   assert.equal(await ended.ended, 18);

@@ -70,7 +70,7 @@ async function checkPublished({
   for (const { reference, alias, digest } of published)
     for (const name of [reference, alias]) {
       const inspect = ['inspect', '--tls-verify=false', '--format={{.Digest}}', `docker://${name}`];
-      assert.equal((await runTool('skopeo', inspect, AbortSignal.timeout(30_000))).trim(), digest);
+      assert.equal((await runTool('skopeo', inspect, AbortSignal.timeout(120_000))).trim(), digest);
     }
 }
 
@@ -90,7 +90,7 @@ async function checkEvidence(id: string, { published }: Pick<Operation, 'publish
       '--tls-verify=false',
       `docker://${repo}:${digest.replace(':', '-')}`,
     ];
-    const { manifests } = JSON.parse(await runTool('skopeo', inspect, AbortSignal.timeout(30_000)));
+    const { manifests } = JSON.parse(await runTool('skopeo', inspect, AbortSignal.timeout(120_000)));
     assert.equal(manifests.length, 2);
   }
   const sbom = JSON.parse(await get('sbom'));

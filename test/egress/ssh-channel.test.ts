@@ -24,7 +24,7 @@ async function connectGuest({ gateway }: TestGateway) {
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
-  const signal = AbortSignal.timeout(10_000);
+  const signal = AbortSignal.timeout(60_000);
   const hostKey = `ssh-ed25519 ${publicKey}`;
   const open = async () => connect(port, '127.0.0.1');
   const ssh = await connectSsh({ open, hostKey, privateKey }, signal);

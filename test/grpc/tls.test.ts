@@ -8,7 +8,7 @@ import { build, context, items, serve, start } from './harness.ts';
 
 const get = (client: BuildServiceClient): Promise<ServiceError | null> =>
   new Promise((resolve) =>
-    client.getBuild({ id: record.id }, new Metadata(), { deadline: Date.now() + 3000 }, resolve),
+    client.getBuild({ id: record.id }, new Metadata(), { deadline: Date.now() + 60_000 }, resolve),
   );
 
 test('a build goes over TLS as it does without; a client without TLS gets nothing (simulated builds)', async () => {

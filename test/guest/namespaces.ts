@@ -66,7 +66,7 @@ export async function createGuestNetwork(gateway: EgressGateway | null): Promise
     const relay = stay('nsenter', [...inside('vm'), join(programs, 'relay'), socket]);
     const queues = async (): Promise<string> =>
       (await run('nsenter', [...inside('vm'), 'cat', '/proc/self/net/netfilter/nfnetlink_queue'])).stdout;
-    await waitFor(async () => /^\s*61\s/m.test(await queues()), 'the relay is ready', 10_000);
+    await waitFor(async () => /^\s*61\s/m.test(await queues()), 'the relay is ready');
     return relay;
   };
   let relay = await startRelay();
@@ -143,7 +143,7 @@ function stay(command: string, args: readonly string[]): Staying {
 
 /** The first line of it. */
 function begins(program: Staying): Promise<void> {
-  return waitFor(async () => program.printed().includes('\n'), 'a program has begun', 10_000);
+  return waitFor(async () => program.printed().includes('\n'), 'a program has begun');
 }
 
 async function serveWayOut(gateway: EgressGateway, path: string): Promise<AsyncDisposable> {

@@ -14,7 +14,7 @@ import { startDockerEngine, type TestEngine } from '../docker-engine.ts';
 
 /** A dqd image as people run it by hand, where nothing of kiln is: two VMs, as it comes and with its network opened. */
 const run = promisify(execFile);
-const signal = AbortSignal.timeout(200_000);
+const signal = AbortSignal.timeout(900_000);
 const bridge = 'kiln-dqd0';
 const keys = generateKeyPair();
 const publicKey = `ssh-ed25519 ${keys.publicKey} somebody@home`;
@@ -72,7 +72,7 @@ before(
     });
     [closed, open] = await Promise.all([connectTo('closed'), connectTo('open')]);
   },
-  { timeout: 240_000 },
+  { timeout: 900_000 },
 );
 after(async () => {
   await closed?.[Symbol.asyncDispose]();

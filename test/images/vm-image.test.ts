@@ -74,7 +74,7 @@ const facts = [
   { command: "grep -o -w -m1 -E 'sse4_2|avx2' /proc/cpuinfo | sort -u", says: /sse4_2/ },
 ];
 
-const signal = AbortSignal.timeout(600_000);
+const signal = AbortSignal.timeout(900_000);
 const answers = new Map<string, string>();
 let image: VmImage;
 let directory: string;
@@ -90,7 +90,7 @@ before(
     image = await ensureVmImage(firstImage());
     await bootAndAsk(image);
   },
-  { timeout: 600_000 },
+  { timeout: 900_000 },
 );
 after(() => rm(directory, { recursive: true, force: true }));
 

@@ -55,7 +55,7 @@ test('an output that nobody reads any more ends nobody', async () => {
       : `2>${target}`;
     const script = `"$0" --input-type=module --eval "$1" ${redirect}`;
     const { promise, resolve } = Promise.withResolvers<number | null>();
-    const child = execFile('bash', ['-c', script, process.execPath, program], { timeout: 20_000 });
+    const child = execFile('bash', ['-c', script, process.execPath, program], { timeout: 60_000 });
     child.once('exit', resolve);
     assert.equal(await promise, 7, target);
   }

@@ -18,7 +18,7 @@ test('an operation that finds the disk full has its end once there is room: reco
   const { operations } = opened;
   const release = house.hold();
   const { id } = await operations.rebuild(localAdmin, asked);
-  const range = { offset: 0, follow: true, signal: AbortSignal.timeout(30_000) };
+  const range = { offset: 0, follow: true, signal: AbortSignal.timeout(60_000) };
   const following = Array.fromAsync(await operations.events(localAdmin, id, range));
   const ballast = join(disk.path, 'ballast');
   await fillDisk(ballast);
@@ -40,7 +40,7 @@ test('a service that stops while the disk is full lets go of whoever follows', a
   const { operations, directory } = opened;
   const release = house.hold();
   const { id } = await operations.rebuild(localAdmin, asked);
-  const range = { offset: 0, follow: true, signal: AbortSignal.timeout(30_000) };
+  const range = { offset: 0, follow: true, signal: AbortSignal.timeout(60_000) };
   const following = Array.fromAsync(await operations.events(localAdmin, id, range));
   await fillDisk(join(disk.path, 'ballast'));
   release();
@@ -81,7 +81,7 @@ test('the log of the service tells what changed the images, and for whom', async
   await using opened = await openOperations();
   const { operations, logger } = opened;
   const { id } = await operations.rebuild(localAdmin, asked);
-  const range = { offset: 0, follow: true, signal: AbortSignal.timeout(30_000) };
+  const range = { offset: 0, follow: true, signal: AbortSignal.timeout(60_000) };
   for await (const _event of await operations.events(localAdmin, id, range));
   await operations.rollBack(localAdmin, 'v0.20.2');
   await operations.prune(localAdmin, { dryRun: false });

@@ -101,7 +101,7 @@ export async function serveSsh(
     sshd.kill('SIGTERM');
     await exited;
   });
-  await waitFor(() => answers(port), 'sshd answers', 10_000);
+  await waitFor(() => answers(port), 'sshd answers');
   const resources = undo.move();
   return {
     port,

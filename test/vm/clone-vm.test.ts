@@ -71,7 +71,7 @@ test('a folder of a VM that cannot be removed is told of, keeps its user, and go
   // What is mounted in the folder keeps it there.
   const program = join(base, 'mounts');
   await writeFile(program, '#!/bin/sh\nmkdir busy && mount -t tmpfs none busy\nexit 1\n', { mode: 0o755 });
-  const warned = once(process, 'warning', { signal: AbortSignal.timeout(10_000) });
+  const warned = once(process, 'warning', { signal: AbortSignal.timeout(60_000) });
   await assert.rejects(harness.clone(program), { code: 'INFRA' });
   const [name = ''] = await readdir(vmsDirectory);
   const folder = join(vmsDirectory, name);
