@@ -44,21 +44,21 @@ const rank = (file: string): number => (longest.includes(relative(root, file)) ?
 
 const groups = [
   {
-    ...{ title: 'test files without VMs', concurrency: 2, timeoutMs: 300_000, needsImage: false },
+    ...{ title: 'test files without VMs', concurrency: 2, timeoutMs: 600_000, needsImage: false },
     holds: (file: string) => !usesVms(file) && !usesOwnVms(file),
   },
   {
     ...{
       title: 'test files with VMs, one at a time',
       concurrency: 1,
-      timeoutMs: 1_200_000,
+      timeoutMs: 1_800_000,
       needsImage: true,
     },
     holds: usesVms,
   },
   {
     ...{ title: 'test files with VMs of their own, two at a time', concurrency: 2 },
-    ...{ timeoutMs: 1_200_000, needsImage: true },
+    ...{ timeoutMs: 1_800_000, needsImage: true },
     holds: usesOwnVms,
   },
 ];

@@ -19,7 +19,7 @@ before(
     client = await mkdtemp(join(tmpdir(), 'kiln-compose-'));
     await installDockerPlugins(client);
   },
-  { timeout: 900_000 },
+  { timeout: 1_500_000 },
 );
 after(() => rm(client, { recursive: true }));
 

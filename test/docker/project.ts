@@ -85,7 +85,7 @@ export async function startProject({
 async function loadVmImage({ engine }: Docker): Promise<void> {
   const config = parseConfig({}, true);
   const progress = (line: string): void => console.log(line);
-  const options = { path: process.env['PATH'] ?? '', progress, signal: AbortSignal.timeout(600_000) };
+  const options = { path: process.env['PATH'] ?? '', progress, signal: AbortSignal.timeout(1_200_000) };
   const { made } = await prepareHost(config, { ...options, sealsDirectory: null });
   const { reference, tar } = await prepareDqdImage(config, options, made[0]);
   await engine.docker('load', '-q', '-i', tar);

@@ -13,7 +13,7 @@ before(
   async () => {
     project = await startProject({ service: 'kiln', data });
   },
-  { timeout: 900_000 },
+  { timeout: 1_500_000 },
 );
 after(() => project?.[Symbol.asyncDispose]());
 

@@ -85,13 +85,13 @@ export async function startForFile(
 }
 
 export async function waitUntilReady({ httpUrl }: { httpUrl: string }): Promise<void> {
-  await waitFor(async () => (await fetch(`${httpUrl}/readyz`)).status === 200, 'the service is ready');
+  await waitFor(async () => (await fetch(`${httpUrl}/readyz`)).status === 200, 'the service is ready', 900_000);
 }
 
 export async function waitFor(
   condition: () => Promise<boolean>,
   what: string,
-  limitMs = 120_000,
+  limitMs = 240_000,
 ): Promise<void> {
   const deadline = performance.now() + limitMs;
   while (!(await condition())) {
