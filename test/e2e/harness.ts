@@ -85,7 +85,11 @@ export async function startForFile(
 }
 
 export async function waitUntilReady({ httpUrl }: { httpUrl: string }): Promise<void> {
-  await waitFor(async () => (await fetch(`${httpUrl}/readyz`)).status === 200, 'the service is ready', 900_000);
+  await waitFor(
+    async () => (await fetch(`${httpUrl}/readyz`)).status === 200,
+    'the service is ready',
+    900_000,
+  );
 }
 
 export async function waitFor(
