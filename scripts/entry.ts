@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { listEntries } from '../src/catalog/catalog.ts';
+import { listArchive } from '../src/catalog/catalog.ts';
 import { addEntry } from './entry/add-entry.ts';
 import { catalogTable } from './entry/catalog-table.ts';
 import { removeRepositories } from './entry/source.ts';
@@ -18,7 +18,7 @@ const images = join(import.meta.dirname, '../images');
 const [command, ...names] = process.argv.slice(2);
 
 if (command === 'list' && names.length === 0) await list();
-else if (command === 'table' && names.length === 0) console.log(catalogTable(await listEntries(images)));
+else if (command === 'table' && names.length === 0) console.log(catalogTable(await listArchive(images)));
 else if (command === 'add' && names.length > 0) await addAll();
 else {
   const asked = command === '--help' || command === 'help';
@@ -27,7 +27,7 @@ else {
 }
 
 async function list(): Promise<void> {
-  for (const { name, state, pins } of await listEntries(images)) {
+  for (const { name, state, pins } of await listArchive(images)) {
     const versions = `runc ${pins.RUNC_VERSION}`.padEnd(18) + pins.GO_TOOLCHAIN.padEnd(12);
     console.log(`${name.padEnd(20)}${versions}${state}`);
   }

@@ -1,6 +1,7 @@
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type Entry, listEntries } from './catalog/catalog.ts';
+import type { Entry } from './catalog/catalog.ts';
+import { listEntries } from './catalog/list-entries.ts';
 import type { Config } from './config/config.ts';
 import { parseKeptEntries } from './fleet/kept-entries.ts';
 import { ensureHostTools, vmTools } from './host/host-tools.ts';
@@ -43,8 +44,8 @@ type Seals = { readonly sealsDirectory: string | null };
  * @throws KilnError REQUIREMENT_MISSING, CONFIG_INVALID
  */
 export async function prepareHost(config: Config, options: HostOptions & Seals): Promise<HostSetup> {
-  const request = imageRequest(config, options);
-  const catalog = await listEntries(request.imagesDirectory);
+  const request = await imageRequest(config, options);
+  const { catalog } = request;
   const standard = { warm: config.KILN_POOL_SIZE, frozen: config.KILN_POOL_FROZEN };
   const kept = parseKeptEntries(config.KILN_ENTRIES, catalog, standard);
   // Before the tools: the one command that this prints to who is not root installs them, too.
@@ -68,30 +69,36 @@ async function ensureImages(
 /** Of `prepareHost`, the folder of the relay and the CNI plugins alone. */
 export async function prepareNetworkPrograms(config: Config, options: HostOptions): Promise<string> {
   const relay = fileURLToPath(new URL('./guest/relay', import.meta.url));
-  const request = imageRequest(config, { ...options, sealsDirectory: null });
+  const request = await imageRequest(config, { ...options, sealsDirectory: null });
   return join(await ensureNetworkPrograms(request, relay), 'out');
 }
 
 /** The program that speaks to container registries, made where it is not there. @returns its path */
-export function prepareRegistryProgram(config: Config, options: HostOptions): Promise<string> {
-  return ensureRegistryProgram(imageRequest(config, { ...options, sealsDirectory: null }));
+export async function prepareRegistryProgram(config: Config, options: HostOptions): Promise<string> {
+  return ensureRegistryProgram(await imageRequest(config, { ...options, sealsDirectory: null }));
 }
 
 /** The dqd image of one of this host's VM images: made where it is not there, which takes minutes. */
-export function prepareDqdImage(config: Config, options: HostOptions, image: VmImage): Promise<DqdImage> {
-  const request = imageRequest(config, { ...options, sealsDirectory: null });
+export async function prepareDqdImage(
+  config: Config,
+  options: HostOptions,
+  image: VmImage,
+): Promise<DqdImage> {
+  const request = await imageRequest(config, { ...options, sealsDirectory: null });
   return ensureDqdImage(firstImageOf(image.entry, request), image);
 }
 
-function imageRequest(config: Config, options: HostOptions & Seals): HostSetup['request'] {
+async function imageRequest(config: Config, options: HostOptions & Seals): Promise<HostSetup['request']> {
   const { asRoot, cacheDirectory, sharedCacheDirectory } = config;
   const { path, progress, signal, sealsDirectory } = options;
+  const imagesDirectory = fileURLToPath(new URL('../images', import.meta.url));
   return {
     ...{ path, progress, signal, sealsDirectory },
     ...{ asRoot, cacheDirectory, sharedCacheDirectory },
     logDirectory: join(cacheDirectory, 'logs'),
     openBuilder: openHostBuilder,
-    imagesDirectory: fileURLToPath(new URL('../images', import.meta.url)),
+    imagesDirectory,
+    catalog: await listEntries(imagesDirectory, config.KILN_ENTRIES_DIR ?? null),
     sources: config.KILN_IMAGE_SOURCES,
     buildkitHost: config.BUILDKIT_HOST,
   };

@@ -6,11 +6,11 @@ const imageDigest = `sha256:${'a'.repeat(64)}` as const;
 
 export const catalog: readonly CatalogItem[] = [
   {
-    ...{ entry: 'buildkit-v0.20.2', state: 'checked', standard: true },
+    ...{ entry: 'buildkit-v0.20.2', state: 'checked', standard: true, derivedFrom: null },
     ...{ pins: { BUILDKIT_VERSION: 'v0.20.2' }, image: { imageDigest, versions } },
   },
   {
-    ...{ entry: 'buildkit-v0.21.0', state: 'unbuilt', standard: false },
+    ...{ entry: 'buildkit-v0.21.0', state: 'unbuilt', standard: false, derivedFrom: null },
     ...{ pins: { BUILDKIT_VERSION: 'v0.21.0' }, image: null },
   },
 ];

@@ -14,15 +14,27 @@ export type Entry = {
   readonly state: EntryState;
   readonly pins: Pins;
   readonly capabilities: Capabilities;
+  /** How it goes on from another one, whose pins and capabilities it has; null for an entry of the archive. */
+  readonly derivation: Derivation | null;
+};
+
+/** An entry's own Dockerfile, which goes on from the ctr image of an entry of the archive. */
+export type Derivation = {
+  /** The name of that entry, such as `buildkit-v0.20.2`. */
+  readonly base: string;
+  /** What its `FROM` says: `ctr_buildkit-v0.20.2`, which is the one that kiln makes, or one in a registry. */
+  readonly reference: string;
+  /** Of the Dockerfile, and its context. */
+  readonly directory: string;
 };
 
 const nearestShown = 3;
 
 /**
- * The catalog: the folders `buildkit/vX.Y.Z` of the project's images/ folder, oldest BuildKit first.
+ * The archive: the folders `buildkit/vX.Y.Z` of the project's images/ folder, oldest BuildKit first.
  * @throws KilnError CONFIG_INVALID where a folder is not named by its version or its `.env` is not whole
  */
-export async function listEntries(imagesDirectory: string): Promise<Entry[]> {
+export async function listArchive(imagesDirectory: string): Promise<Entry[]> {
   const family = join(imagesDirectory, 'buildkit');
   const folders = (await readdir(family, { withFileTypes: true })).filter((item) => item.isDirectory());
   const entries = await Promise.all(folders.map(({ name }) => readEntry(join(family, name), name)));
@@ -34,7 +46,9 @@ export async function listEntries(imagesDirectory: string): Promise<Entry[]> {
  * @throws KilnError BUILDKIT_UNKNOWN with the entries that are nearest
  */
 export function findEntry(entries: readonly Entry[], asked: string): Entry {
-  const found = entries.find(({ name, pins }) => asked === name || asked === pins.BUILDKIT_VERSION);
+  const found = entries.find(
+    ({ name, pins, derivation }) => asked === name || (!derivation && asked === pins.BUILDKIT_VERSION),
+  );
   if (found) return found;
   const nearest = nearestTo(entries, asked).map(({ name }) => name);
   throw new KilnError(
@@ -58,19 +72,26 @@ async function readEntry(folder: string, folderName: string): Promise<Entry> {
     name: `buildkit-${folderName}`,
     ...{ version, state, pins },
     capabilities: capabilitiesOf(version),
+    derivation: null,
   };
 }
 
-/** For what is no version at all: the newest. */
+/** For what is no version at all: those that have other names, and the newest. */
 function nearestTo(entries: readonly Entry[], asked: string): Entry[] {
   const version = parseVersion(asked.replace(/^buildkit-/, '').replace(/^v?/, 'v'));
-  if (!version) return entries.slice(-nearestShown).reverse();
+  const [archive, derived] = [entries.filter(isOfArchive), entries.filter((entry) => !isOfArchive(entry))];
+  if (!version)
+    return [...derived.slice(0, nearestShown - 1), ...archive.toReversed()].slice(0, nearestShown);
   const distance = (other: Version): Version => [
     Math.abs(other[0] - version[0]),
     Math.abs(other[1] - version[1]),
     Math.abs(other[2] - version[2]),
   ];
-  return entries
+  return archive
     .toSorted((a, b) => compareVersions(distance(a.version), distance(b.version)))
     .slice(0, nearestShown);
+}
+
+function isOfArchive({ derivation }: Entry): boolean {
+  return derivation === null;
 }

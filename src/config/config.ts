@@ -76,6 +76,9 @@ const settings = z.object({
   KILN_ENTRIES: list('buildkit-v0.20.2').describe(
     'BuildKits to keep ready, made at the start where they are not there: v0.20.2,v0.12.5=1,… The first is that of builds that ask for none; a number says how many warm VMs, in place of KILN_POOL_SIZE. Any other that this host has a VM image of starts when a build asks for it.',
   ),
+  KILN_ENTRIES_DIR: path().describe(
+    'Folder of entries of your own, read at the start: each is a folder whose Dockerfile goes on from the ctr image of an archive entry (FROM ctr_buildkit-v0.20.2), and whose name is the name of the entry.',
+  ),
   KILN_POOL_SIZE: count(0, 2).describe(
     'Warm VMs kept ready of each entry in KILN_ENTRIES that gives no number of its own.',
   ),

@@ -115,8 +115,9 @@ export class Fleet {
   /** The whole catalog, oldest first; an entry whose image is damaged has none. */
   async list(): Promise<CatalogItem[]> {
     const { catalog, standard } = this.#options;
-    const describe = async ({ name, state, pins }: Entry): Promise<CatalogItem> => ({
+    const describe = async ({ name, state, pins, derivation }: Entry): Promise<CatalogItem> => ({
       ...{ entry: name, state, pins, standard: name === standard },
+      derivedFrom: derivation?.base ?? null,
       image: this.#made.has(name) ? await this.#summaryUnlessDamaged(name) : null,
     });
     return Promise.all(catalog.map(describe));

@@ -22,9 +22,10 @@ export function toOperation({ request, state, verdict, image, ...operation }: mo
   };
 }
 
-export function toCatalogEntry({ entry, state, standard, pins, image }: CatalogItem): CatalogEntry {
+export function toCatalogEntry({ entry, state, image, ...item }: CatalogItem): CatalogEntry {
   return {
-    ...{ name: entry, checked: state === 'checked', standard, pins: toPairs(pins) },
+    ...{ name: entry, checked: state === 'checked', standard: item.standard, pins: toPairs(item.pins) },
+    derivedFrom: item.derivedFrom ?? undefined,
     image: image ? toImage({ digest: image.imageDigest, versions: image.versions }) : undefined,
   };
 }

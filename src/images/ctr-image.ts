@@ -1,16 +1,19 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { findEntry, listEntries } from '../catalog/catalog.ts';
+import type { Derivation } from '../catalog/catalog.ts';
 import type { Pins } from '../catalog/pins.ts';
-import type { RebuildArgs } from '../model/operation.ts';
+import { KilnError } from '../model/error.ts';
 import { ensureBase } from './base.ts';
 import { ensureBinaries } from './binaries.ts';
 import { cachedStep } from './cached-step.ts';
 import { chooseSource } from './choose-source.ts';
+import { folderDigest } from './folder-digest.ts';
 import type { ImageRequest } from './image-request.ts';
+import { entryOf, makingOf, nameOf } from './making.ts';
 import { readLayoutDigest } from './oci-layout.ts';
-import { ctrInputs, type Making, readRecipe } from './recipe.ts';
+import { aliasOf } from './publish/tags.ts';
+import { ctrInputs, readRecipe } from './recipe.ts';
 
 /** The root file system of a VM as a container image. */
 export type CtrImage = {
@@ -19,26 +22,40 @@ export type CtrImage = {
   /** Of its manifest, `sha256:…`. */
   readonly digest: string;
   readonly source: 'registry' | 'packages';
+  /** What else it is made of, by digest (`sha256:…`): `base`, and of a derived entry `ctr` and `dockerfile`, its folder. */
+  readonly materials: Readonly<Record<string, string>>;
   /** Its folder in the cache. */
   readonly directory: string;
 };
 
-const recordSchema = z.object({ source: z.enum(['registry', 'packages']) });
+const recordSchema = z.object({
+  source: z.enum(['registry', 'packages']),
+  // Earlier kilns did not write them.
+  materials: z.record(z.string(), z.string()).default({}),
+});
 const recordName = 'ctr.json';
 const layoutName = 'layout';
 
 /**
- * The ctr image of an archive entry, made where it is not there: binaries from their Go modules, a base, and the Dockerfile.
+ * The ctr image of an entry, made where it is not there: of binaries from their Go modules, a base, and the Dockerfile; that of a derived
+ * entry of such an image and its own Dockerfile.
  * @throws KilnError BUILDKIT_UNKNOWN, REQUIREMENT_MISSING, INFRA
  */
 export async function ensureCtrImage(request: ImageRequest): Promise<CtrImage> {
   const making = await makingOf(request);
+  const { derivation } = entryOf(request);
   const directory = await cachedStep(
     {
-      name: 'ctr',
+      // One of its own, as the image that it goes on from is made within it.
+      name: derivation ? 'derived' : 'ctr',
       what: nameOf(request),
       inputs: ctrInputs(await readRecipe(request), making),
-      make: (unfinished) => makeCtr(request, making.pins, unfinished),
+      async make(unfinished) {
+        const made = derivation
+          ? await makeDerived(request, derivation, unfinished)
+          : await makeCtr(request, making.pins, unfinished);
+        await writeFile(join(unfinished, recordName), `${JSON.stringify(made)}\n`);
+      },
     },
     request,
   );
@@ -47,33 +64,54 @@ export async function ensureCtrImage(request: ImageRequest): Promise<CtrImage> {
   return { ...record, layout, digest: await readLayoutDigest(layout), directory };
 }
 
-/** What the images of this request are made of besides the recipe. */
-export async function makingOf(request: ImageRequest): Promise<Making> {
-  const { version, args, noCache, entry, imagesDirectory } = request;
-  const { pins } = findEntry(await listEntries(imagesDirectory), entry);
-  return { version, args, noCache, pins: { ...pins, ...given(args) } };
-}
+/** What it is made from besides pins and recipe; of a derived entry, the ctr image that it goes on from, too. */
+type MadeFrom = Pick<CtrImage, 'source' | 'materials'>;
 
-/** What of the arguments takes the place of pins. */
-function given({ QEMU_IMAGE: _ofDqd, ...args }: RebuildArgs): Partial<Pins> {
-  return Object.fromEntries(Object.entries(args).filter(([, value]) => value !== undefined));
-}
-
-/** An image, as people are told of it. */
-export function nameOf({ entry, version }: Pick<ImageRequest, 'entry' | 'version'>): string {
-  return [entry, version].filter((word) => word !== null).join(' ');
-}
-
-async function makeCtr(request: ImageRequest, pins: Pins, directory: string): Promise<void> {
+async function makeCtr(request: ImageRequest, pins: Pins, directory: string): Promise<MadeFrom> {
   await using builder = await request.openBuilder(request, 'ctr');
   const bins = await ensureBinaries(request, pins);
   const source = await chooseSource(request, pins.BASE_IMAGE, builder);
-  const base = source === 'packages' ? [await ensureBase(request, pins)] : [];
+  const base = source === 'packages' ? await ensureBase(request, pins) : null;
   await builder.build({
-    target: 'ctr',
-    contexts: [{ stage: 'bins', kind: 'folder', path: bins }, ...base],
+    ...{ target: 'ctr', own: null },
+    contexts: [{ stage: 'bins', kind: 'folder', path: bins }, ...(base ? [base] : [])],
     args: pins,
     output: { kind: 'layout', directory: join(directory, layoutName) },
   });
-  await writeFile(join(directory, recordName), `${JSON.stringify({ source })}\n`);
+  return { source, materials: base ? { base: base.digest } : {} };
+}
+
+async function makeDerived(
+  request: ImageRequest,
+  { base, reference, directory: own }: Derivation,
+  directory: string,
+): Promise<MadeFrom> {
+  const dockerfile = await folderDigest(own);
+  // Before the builder, which there is one of: this may need it, too.
+  const ctr = reference === aliasOf('ctr', base) ? await ensureCtrImage(baseOf(request, base)) : null;
+  await using builder = await request.openBuilder(request, 'ctr');
+  await builder.build({
+    ...{ target: 'ctr', own, args: {} },
+    contexts: ctr ? [{ stage: reference, kind: 'layout', path: ctr.layout, digest: ctr.digest }] : [],
+    output: { kind: 'layout', directory: join(directory, layoutName) },
+  });
+  if ((await folderDigest(own)) !== dockerfile)
+    throw new KilnError('INFRA', `${own} was changed while the image was made of it; make it again.`);
+  return {
+    source: ctr?.source ?? 'registry',
+    materials: {
+      ...ctr?.materials,
+      ...(ctr ? { ctr: ctr.digest } : {}),
+      dockerfile: `sha256:${dockerfile}`,
+    },
+  };
+}
+
+/** All that derive from an entry go on from its first image, unless packages are to be fetched anew: then it is made for this image alone. */
+function baseOf(request: ImageRequest, base: string): ImageRequest {
+  return {
+    ...request,
+    entry: base,
+    version: request.noCache ? `${request.version} of ${request.entry}` : null,
+  };
 }

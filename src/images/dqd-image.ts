@@ -6,8 +6,8 @@ import type { VmImage } from '../model/vm-image.ts';
 import { ensureQemuBase } from './base.ts';
 import { cachedStep, contentKey } from './cached-step.ts';
 import { chooseSource } from './choose-source.ts';
-import { makingOf, nameOf } from './ctr-image.ts';
 import type { ImageRequest } from './image-request.ts';
+import { makingOf, nameOf } from './making.ts';
 
 /** A container image of QEMU and a VM image, as a tar that a Docker engine loads. */
 export type DqdImage = {
@@ -62,7 +62,7 @@ async function makeDqdImage(
   // Whatever the stages that are replaced would need, the Dockerfile must be whole.
   const { pins } = await makingOf(request);
   await builder.build({
-    target: 'dqd',
+    ...{ target: 'dqd', own: null },
     contexts: [{ stage: 'made-vm', kind: 'folder', path: dirname(image.kernel) }, ...base],
     args: { ...pins, QEMU_IMAGE: qemu },
     output: { kind: 'docker', reference, tar },

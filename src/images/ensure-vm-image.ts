@@ -3,9 +3,10 @@ import type { Entry } from '../catalog/catalog.ts';
 import type { Pins } from '../catalog/pins.ts';
 import type { VmImage } from '../model/vm-image.ts';
 import { cachedStep, findResult } from './cached-step.ts';
-import { ensureCtrImage, makingOf, nameOf } from './ctr-image.ts';
+import { ensureCtrImage } from './ctr-image.ts';
 import { takeGivenImage, vmFiles } from './given-image.ts';
 import { firstImageOf, type HostImageRequest, type ImageRequest, type ImageSource } from './image-request.ts';
+import { makingOf, nameOf } from './making.ts';
 import { readRecipe, vmInputs } from './recipe.ts';
 import { openVmImage, writeManifest } from './vm-image-files.ts';
 
@@ -45,10 +46,10 @@ export async function findVmImages(
 ): Promise<Map<string, (signal: AbortSignal) => Promise<VmImage>>> {
   const recipe = await readRecipe(host);
   const found = new Map<string, (signal: AbortSignal) => Promise<VmImage>>();
-  for (const { name, pins } of catalog) {
+  for (const { name } of catalog) {
     const request = firstImageOf(name, host);
     const directory = await findResult(
-      { name: stepName, inputs: vmInputs(recipe, { ...request, pins }) },
+      { name: stepName, inputs: vmInputs(recipe, await makingOf(request)) },
       request,
     );
     if (directory !== null) found.set(name, (signal) => openMadeImage(directory, { ...request, signal }));
@@ -78,7 +79,7 @@ async function buildImage(request: ImageRequest, pins: Pins, directory: string):
   const { layout, digest, source } = await ensureCtrImage(request);
   await using builder = await request.openBuilder(request, 'vm');
   await builder.build({
-    target: 'vm',
+    ...{ target: 'vm', own: null },
     contexts: [{ stage: 'made-ctr', kind: 'layout', path: layout, digest }],
     args: pins,
     output: { kind: 'files', directory, names: vmFiles },

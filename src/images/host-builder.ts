@@ -1,7 +1,7 @@
 import { mkdir, mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { findEntry, listEntries } from '../catalog/catalog.ts';
+import { dirname, join } from 'node:path';
+import { findEntry } from '../catalog/catalog.ts';
 import type { Pins } from '../catalog/pins.ts';
 import { ensureHostTools, imageTools } from '../host/host-tools.ts';
 import { runStep } from '../host/run-step.ts';
@@ -15,6 +15,7 @@ import { startBuilder, useBuilder } from './builder.ts';
 import { givenFolder } from './given-image.ts';
 import type { ImageBuilder, NamedContext, TargetBuild } from './image-builder.ts';
 import { firstImageOf, type ImageRequest } from './image-request.ts';
+import { entryOf } from './making.ts';
 
 type Daemon = { readonly buildctl: string; readonly address: string };
 
@@ -33,7 +34,7 @@ export async function openHostBuilder(request: ImageRequest, target: ImageTarget
     );
   }
   await ensureHostTools(imageTools, request);
-  const { pins, name } = await builderEntry(request);
+  const { pins, name } = builderEntry(request);
   const tools = join(await ensureBinaries(firstImageOf(name, request), pins), 'out');
   const builder =
     request.buildkitHost === undefined
@@ -47,17 +48,20 @@ export async function openHostBuilder(request: ImageRequest, target: ImageTarget
   };
 }
 
-/** One BuildKit makes the images of all entries: old ones cannot, `buildctl build --oci-layout` and named contexts are younger. */
-async function builderEntry({ imagesDirectory }: ImageRequest): Promise<{ name: string; pins: Pins }> {
-  return findEntry(await listEntries(imagesDirectory), 'buildkit-v0.20.2');
+/** One BuildKit makes the images of all entries: old ones cannot, `buildctl build --oci-layout` and named contexts are younger. It is that of KILN_ENTRIES, where nothing else is set. */
+const builderName = 'buildkit-v0.20.2';
+
+function builderEntry({ catalog }: ImageRequest): { name: string; pins: Pins } {
+  return findEntry(catalog, builderName);
 }
 
 /** Not by npm, which in versions 7 and 8 runs a folder's scripts as its owner. What the image depends on passes through sudo. */
-function commandAsRoot(
-  { sharedCacheDirectory, cacheDirectory, sources }: ImageRequest,
-  target: ImageTarget,
-): string {
+function commandAsRoot(request: ImageRequest, target: ImageTarget): string {
+  const { sharedCacheDirectory, cacheDirectory, sources } = request;
+  const { name, derivation } = entryOf(request);
   const settings = [
+    ...(name === builderName ? [] : [`KILN_ENTRIES=${name}`]),
+    ...(derivation ? [`KILN_ENTRIES_DIR=${shellQuote(dirname(derivation.directory))}`] : []),
     ...(sharedCacheDirectory === null ? [`KILN_CACHE_DIR=${shellQuote(cacheDirectory)}`] : []),
     ...(sources === 'auto' ? [] : [`KILN_IMAGE_SOURCES=${sources}`]),
     ...(target === 'dqd' ? ['KILN_DRIVER=docker'] : []),
@@ -66,18 +70,19 @@ function commandAsRoot(
 }
 
 async function buildTarget(
-  { target, contexts, args, output }: TargetBuild,
+  { target, own, contexts, args, output }: TargetBuild,
   { buildctl, address }: Daemon,
   request: ImageRequest,
 ): Promise<void> {
+  const folder = own ?? request.imagesDirectory;
   const words = [
     `--addr=${address}`,
     'build',
     '--frontend=dockerfile.v0',
     '--progress=plain',
-    `--opt=target=${target}`,
-    `--local=context=${request.imagesDirectory}`,
-    `--local=dockerfile=${request.imagesDirectory}`,
+    ...(own === null ? [`--opt=target=${target}`] : []),
+    `--local=context=${folder}`,
+    `--local=dockerfile=${folder}`,
     // An operator's own buildkitd may remember what was fetched for an earlier image.
     ...(request.noCache ? ['--no-cache'] : []),
     ...contexts.flatMap(contextWords),

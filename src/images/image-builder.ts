@@ -13,6 +13,8 @@ export type LayoutContext = {
 /** One target of images/Dockerfile. */
 export type TargetBuild = {
   readonly target: ImageTarget;
+  /** Folder of another Dockerfile, whose last stage is this target, and of its context; null for the project's images/ folder. */
+  readonly own: string | null;
   readonly contexts: readonly NamedContext[];
   readonly args: Readonly<Record<string, string>>;
   readonly output: /** An OCI image layout in a folder. */

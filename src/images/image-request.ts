@@ -1,3 +1,4 @@
+import type { Entry } from '../catalog/catalog.ts';
 import type { StepContext } from '../host/run-step.ts';
 import type { ImageTarget, RebuildArgs } from '../model/operation.ts';
 import type { ImageBuilder } from './image-builder.ts';
@@ -15,6 +16,8 @@ export type ImageRequest = StepContext & {
   readonly openBuilder: OpenBuilder;
   /** The project's images/ folder. */
   readonly imagesDirectory: string;
+  /** All entries, as they were when this service started. */
+  readonly catalog: readonly Entry[];
   readonly cacheDirectory: string;
   /** Another user's results, to read only. */
   readonly sharedCacheDirectory: string | null;

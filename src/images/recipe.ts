@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Pins } from '../catalog/pins.ts';
 import { binariesRecipe } from './binaries.ts';
 import { readTree } from './cached-step.ts';
 import type { ImageRequest } from './image-request.ts';
+import type { Making } from './making.ts';
 
 type Inputs = readonly (string | Buffer)[];
 
@@ -29,17 +29,15 @@ export async function readRecipe({
   };
 }
 
-/** What an image is made of besides its recipe. */
-export type Making = Pick<ImageRequest, 'version' | 'args' | 'noCache'> & { readonly pins: Pins };
-
 /** The inputs of a ctr image. */
-export function ctrInputs(recipe: Recipe, { version, args, noCache, pins }: Making): Inputs {
+export function ctrInputs(recipe: Recipe, { version, args, noCache, pins, derived }: Making): Inputs {
   return [
     recipe.sources,
     JSON.stringify(pins),
     ...(version === null ? [] : [`version ${version}`]),
     ...(Object.keys(args).length === 0 ? [] : [JSON.stringify(args)]),
     ...(noCache ? ['no cache'] : []),
+    ...(derived === null ? [] : [`derived ${derived}`]),
     ...recipe.ctr,
   ];
 }

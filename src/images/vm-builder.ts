@@ -37,7 +37,7 @@ export function createVmBuilder(client: Client, request: ImageRequest): ImageBui
 }
 
 async function buildTarget(
-  { target, contexts, args, output }: TargetBuild,
+  { target, own, contexts, args, output }: TargetBuild,
   client: Client,
   request: ImageRequest,
 ): Promise<void> {
@@ -47,7 +47,7 @@ async function buildTarget(
   const add = async (stage: string | null, folder: string): Promise<void> =>
     staging.add(stage, { bytes: folderTar(folder, signal), declared: 'tar' });
   try {
-    await add(null, imagesDirectory);
+    await add(null, own ?? imagesDirectory);
     for (const { stage, path } of contexts) await add(stage, path);
   } catch (error) {
     await staging[Symbol.asyncDispose]();
@@ -55,7 +55,8 @@ async function buildTarget(
   }
   const seconds = Math.min(buildSeconds, maxSeconds);
   const spec = specOf({
-    ...{ target, output: outputs[output.kind] },
+    ...(own === null ? { target } : {}),
+    output: outputs[output.kind],
     // A disk is written without a word.
     ...{ timeoutSeconds: seconds, noOutputTimeoutSeconds: seconds },
     buildArgs: { ...args },

@@ -6,6 +6,8 @@ export type CatalogItem = {
   readonly entry: string;
   /** Whether somebody has built and tested it. */
   readonly state: 'checked' | 'unbuilt';
+  /** The entry whose ctr image it goes on from with a Dockerfile of its own; null for one of the archive. */
+  readonly derivedFrom: string | null;
   /** Whether it is that of builds that ask for none. */
   readonly standard: boolean;
   /** Everything it is made of, by exact version and hash, under the names of its `.env`. */

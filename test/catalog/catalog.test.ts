@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { capabilitiesOf } from '../../src/catalog/capabilities.ts';
-import { type Entry, findEntry, listEntries } from '../../src/catalog/catalog.ts';
+import { type Entry, findEntry, listArchive } from '../../src/catalog/catalog.ts';
 import { parsePins } from '../../src/catalog/pins.ts';
 import type { Version } from '../../src/catalog/version.ts';
 import { KilnError } from '../../src/model/error.ts';
@@ -12,7 +12,7 @@ import { KilnError } from '../../src/model/error.ts';
 const images = join(import.meta.dirname, '../../images');
 
 test('the catalog of this repository: oldest first, and the entry that is served has been checked', async () => {
-  const entries = await listEntries(images);
+  const entries = await listArchive(images);
   const served = findEntry(entries, 'buildkit-v0.20.2');
   assert.equal(served.state, 'checked');
   assert.equal(served.pins.RUNC_VERSION, '1.2.5');
@@ -108,7 +108,7 @@ async function catalogOf(t: TestContext, versions: readonly string[], folder?: s
     const text = await readFile(path, 'utf8');
     await writeFile(path, text.replace('BUILDKIT_VERSION=v0.20.2', `BUILDKIT_VERSION=${version}`));
   }
-  return listEntries(directory);
+  return listArchive(directory);
 }
 
 function caught(run: () => unknown): unknown {

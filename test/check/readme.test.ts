@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { catalogTable } from '../../scripts/entry/catalog-table.ts';
-import { listEntries } from '../../src/catalog/catalog.ts';
+import { listArchive } from '../../src/catalog/catalog.ts';
 import { listSettings } from '../../src/config/config.ts';
 import { renderUsage } from '../../src/config/usage.ts';
 
@@ -19,7 +19,7 @@ test("the README's table of settings is the schema's", () => {
 });
 
 test("the README's table of archive entries is the catalog's, as npm run entry -- table prints it", async () => {
-  const entries = await listEntries(join(import.meta.dirname, '../../images'));
+  const entries = await listArchive(join(import.meta.dirname, '../../images'));
   const table = catalogTable(entries);
   assert.equal(table.split('\n').length, entries.length + 2);
   assert.ok(readme.includes(`\n${table}\n`), 'it is another one');

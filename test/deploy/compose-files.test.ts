@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { promisify } from 'node:util';
-import { findEntry, listEntries } from '../../src/catalog/catalog.ts';
+import { findEntry, listArchive } from '../../src/catalog/catalog.ts';
 import { installDockerPlugins } from '../docker/plugins.ts';
 
 /** What the real compose reads in the compose files. */
@@ -74,7 +74,7 @@ test('kiln and the mirror listen on this machine alone, and kiln pulls through t
 test('the VM image is built with the pins of its entry', async () => {
   const { services } = await read(root, plain);
   const build = services['vm-image']?.['build'] as { args: Record<string, string>; context: string };
-  const { pins } = findEntry(await listEntries(join(root, 'images')), 'buildkit-v0.20.2');
+  const { pins } = findEntry(await listArchive(join(root, 'images')), 'buildkit-v0.20.2');
   assert.equal(build.context, join(root, 'images'));
   for (const [name, value] of Object.entries(build.args)) {
     assert.equal(value, pins[name as keyof typeof pins], name);

@@ -3,7 +3,7 @@ import { cp, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { promisify } from 'node:util';
-import { findEntry, listEntries } from '../../src/catalog/catalog.ts';
+import { findEntry, listArchive } from '../../src/catalog/catalog.ts';
 import { ensureBinaries } from '../../src/images/binaries.ts';
 import { startBuilder } from '../../src/images/builder.ts';
 import { startDockerEngine, type TestEngine } from '../docker-engine.ts';
@@ -68,7 +68,7 @@ export async function startDocker({ builder }: { builder: boolean }): Promise<Do
 
 /** Folder of buildkitd, buildctl and runc, made where they are not there. */
 async function findBinaries(): Promise<string> {
-  const { pins } = findEntry(await listEntries(imagesDirectory), 'buildkit-v0.20.2');
+  const { pins } = findEntry(await listArchive(imagesDirectory), 'buildkit-v0.20.2');
   return join(await ensureBinaries(stepContext, pins), 'out');
 }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { capabilitiesOf } from '../../src/catalog/capabilities.ts';
-import { listEntries } from '../../src/catalog/catalog.ts';
+import { listArchive } from '../../src/catalog/catalog.ts';
 import { Fleet } from '../../src/fleet/fleet.ts';
 import { createMemoryLogger } from '../builds/memory-logger.ts';
 import { noImage } from '../images/no-image.ts';
@@ -15,7 +15,7 @@ export async function fleetOfOne(...others: readonly string[]): Promise<Fleet> {
   const { name, imageDigest, versions } = queuedRecord().entry;
   const imageOf = (entry: string) => ({ ...noImage(entry), digest: imageDigest, versions });
   return new Fleet({
-    catalog: await listEntries(join(import.meta.dirname, '../../images')),
+    catalog: await listArchive(join(import.meta.dirname, '../../images')),
     standard: name,
     images: new Map([name, ...others].map((entry) => [entry, async () => imageOf(entry)])),
     openTemplates: () => assert.fail('no template is asked for'),

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { type Entry, listEntries } from '../../src/catalog/catalog.ts';
+import { type Entry, listArchive } from '../../src/catalog/catalog.ts';
 import { Fleet, type FleetOptions } from '../../src/fleet/fleet.ts';
 import { parseKeptEntries } from '../../src/fleet/kept-entries.ts';
 import { type ErrorCode, KilnError } from '../../src/model/error.ts';
@@ -10,7 +10,7 @@ import type { CloneSource, TemplateSource } from '../../src/vm/template-source.t
 import { createMemoryLogger } from '../builds/memory-logger.ts';
 import { noImage } from '../images/no-image.ts';
 
-const catalog = await listEntries(join(import.meta.dirname, '../../images'));
+const catalog = await listArchive(join(import.meta.dirname, '../../images'));
 const signal = new AbortController().signal;
 const [standard, other] = ['buildkit-v0.20.2', 'buildkit-v0.12.5'];
 

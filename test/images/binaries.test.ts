@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { findEntry, listEntries } from '../../src/catalog/catalog.ts';
+import { findEntry, listArchive } from '../../src/catalog/catalog.ts';
 import type { Pins } from '../../src/catalog/pins.ts';
 import { ensureBinaries } from '../../src/images/binaries.ts';
 import { imageRequest } from './image-request.ts';
@@ -24,7 +24,7 @@ before(async () => {
   directory = await mkdtemp(join(tmpdir(), 'kiln-binaries-'));
   await mkdir(join(directory, 'images'));
   ({ pins } = findEntry(
-    await listEntries(fileURLToPath(new URL('../../images', import.meta.url))),
+    await listArchive(fileURLToPath(new URL('../../images', import.meta.url))),
     'buildkit-v0.20.2',
   ));
   await writeFile(join(directory, 'images', 'go-modules.sh'), '');

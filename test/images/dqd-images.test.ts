@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { listEntries } from '../../src/catalog/catalog.ts';
+import { listArchive } from '../../src/catalog/catalog.ts';
 import { parseDqdImages } from '../../src/images/dqd-image.ts';
 
-const catalog = await listEntries(join(import.meta.dirname, '../../images'));
+const catalog = await listArchive(join(import.meta.dirname, '../../images'));
 
 test('dqd images are named by their entry, with or without what all entries begin with', () => {
   const given = parseDqdImages(['v0.20.2=r.example:5000/a:b_v1', 'buildkit-v0.12.5=c@sha256:00'], catalog);

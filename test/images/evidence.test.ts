@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { findEntry, listEntries } from '../../src/catalog/catalog.ts';
+import { findEntry, listArchive } from '../../src/catalog/catalog.ts';
 import { ensureSigningKey } from '../../src/evidence/signing-key.ts';
 import {
   provenanceName,
@@ -59,13 +59,13 @@ async function createMade(): Promise<Made> {
   for (const name of ['buildkitd', 'buildctl', 'runc']) await copyFile(program, join(binaries, 'out', name));
   return {
     request: {
-      entry: findEntry(await listEntries(imagesDirectory), 'buildkit-v0.20.2'),
+      entry: findEntry(await listArchive(imagesDirectory), 'buildkit-v0.20.2'),
       version: 'v0.1.0',
       ...{ directory, files, binaries, imagesDirectory },
       distribution: 'Debian GNU/Linux 12 (bookworm)',
       ctr: { layout, digest },
       dqd: `sha256:${'d'.repeat(64)}`,
-      stages: { base: `sha256:${'b'.repeat(64)}` },
+      materials: { base: `sha256:${'b'.repeat(64)}` },
       parameters: { targets: ['ctr', 'vm', 'dqd'], sources: 'packages' },
       installation: '0123456789abcdef',
       operation: { id: '01a20abc-a334-7434-a765-6745031c5573', ...times },
@@ -182,7 +182,7 @@ test('a rebuild is compared with the image that serves: what differs and why, la
   ];
   assert.equal(lines.length, expected.length, lines.join('\n'));
   for (const [at, pattern] of expected.entries()) assert.match(lines[at] ?? '', pattern);
-  await writeEvidence({ ...request, stages: {} }, signal);
+  await writeEvidence({ ...request, materials: {} }, signal);
   assert.match((await compare()).join(), /was made from other pins, or by another recipe: not compared$/);
 });
 

@@ -1,6 +1,9 @@
 import { join } from 'node:path';
+import { listArchive } from '../../src/catalog/catalog.ts';
 import { openHostBuilder } from '../../src/images/host-builder.ts';
 import { firstImageOf, type HostImageRequest, type ImageRequest } from '../../src/images/image-request.ts';
+
+const catalog = await listArchive(join(import.meta.dirname, '../../images'));
 
 /** A request for the first image of v0.20.2 by who is root, its caches and logs in `cacheDirectory`; with what a test has otherwise. */
 export function imageRequest(
@@ -9,7 +12,7 @@ export function imageRequest(
   const host: HostImageRequest = {
     ...{ sharedCacheDirectory: null, sealsDirectory: null },
     logDirectory: join(given.cacheDirectory, 'logs'),
-    ...{ imagesDirectory: given.imagesDirectory, cacheDirectory: given.cacheDirectory },
+    ...{ imagesDirectory: given.imagesDirectory, cacheDirectory: given.cacheDirectory, catalog },
     openBuilder: openHostBuilder,
     sources: 'packages',
     buildkitHost: undefined,

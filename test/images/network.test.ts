@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { findEntry, listEntries } from '../../src/catalog/catalog.ts';
+import { findEntry, listArchive } from '../../src/catalog/catalog.ts';
 import { ensureNetworkPrograms } from '../../src/images/network.ts';
 import { imageRequest } from './image-request.ts';
 
@@ -32,7 +32,7 @@ test('every entry has the same network programs, made once, by the toolchain tha
   const folders = [];
   for (const entry of entries) folders.push(await ensure(entry));
   assert.deepEqual(new Set(folders).size, 1);
-  const { pins } = findEntry(await listEntries(images), 'buildkit-v0.20.2');
+  const { pins } = findEntry(await listArchive(images), 'buildkit-v0.20.2');
   const toolchain = await readFile(join(folders[0] ?? '', 'out/toolchain'), 'utf8');
   assert.equal(toolchain, `${pins.GO_TOOLCHAIN} ${pins.GO_TOOLCHAIN_HASH_AMD64}\n`);
 });

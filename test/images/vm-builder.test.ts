@@ -82,7 +82,7 @@ test("a target is a build like any other: contexts are uploads, its log is the s
   withBuilder({ state: 'succeeded', message: '' }, async ({ builder, noted, directory, printed }) => {
     const out = join(directory, 'out');
     await builder.build({
-      target: 'vm',
+      ...{ target: 'vm', own: null },
       contexts: [{ stage: 'made-ctr', kind: 'layout', path: join(directory, 'ctr'), digest: 'sha256:x' }],
       args: { BASE_IMAGE: 'ubuntu' },
       output: { kind: 'files', directory: out, names: ['kernel'] },
@@ -105,7 +105,7 @@ test("a target is a build like any other: contexts are uploads, its log is the s
 test('a build that fails is the step that fails; an image that cannot be had is said why (simulated builds)', () =>
   withBuilder({ state: 'failed', message: 'no such image' }, async ({ builder, noted, directory }) => {
     const output = { kind: 'files', directory, names: ['kernel'] } as const;
-    await assert.rejects(builder.build({ target: 'ctr', contexts: [], args: {}, output }), {
+    await assert.rejects(builder.build({ target: 'ctr', own: null, contexts: [], args: {}, output }), {
       code: 'INFRA',
       message: 'Build a-build of ctr failed: no such image',
     });
@@ -120,7 +120,7 @@ test('a disk that is none is not taken out of a VM (simulated builds)', () =>
     archive.finalize();
     await writeFile(join(directory, 'artifact'), await buffer(archive));
     const output = { kind: 'files', directory, names: ['disk.qcow2'] } as const;
-    await assert.rejects(builder.build({ target: 'vm', contexts: [], args: {}, output }), {
+    await assert.rejects(builder.build({ target: 'vm', own: null, contexts: [], args: {}, output }), {
       code: 'ARTIFACT_INVALID',
     });
   }));

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { listEntries } from '../../src/catalog/catalog.ts';
+import { listArchive } from '../../src/catalog/catalog.ts';
 import { localAdmin } from '../../src/model/caller.ts';
 import { build, startForFile } from '../e2e/harness.ts';
 
 /** Every entry that the catalog calls checked: made from its pins where that was not done yet, booted, and built with. */
-const catalog = await listEntries(join(import.meta.dirname, '../../images'));
+const catalog = await listArchive(join(import.meta.dirname, '../../images'));
 const checked = catalog.filter(({ state }) => state === 'checked');
 const names = checked.map(({ name }) => name);
 const { service } = await startForFile({

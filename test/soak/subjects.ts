@@ -4,6 +4,7 @@ export const subjects: Readonly<Record<string, number>> = {
   'whole-paths': 20,
   entries: 90,
   rebuild: 60,
+  derived: 30,
   'many-connections': 30,
   'real-programs': 60,
   'killed-service': 60,

@@ -23,23 +23,23 @@ export function pinnedModules({ pins }: { pins: Pins }): GoModule[] {
 
 /**
  * Everything that the images of an entry are made of, by its digest.
- * @param given What stood in for stages of images/Dockerfile, such as `base`, each by the digest of its manifest (`sha256:…`).
+ * @param materials What it is made of besides pins and recipe, such as `base`, each by its digest (`sha256:…`).
  */
 export async function resolveDependencies(
   entry: Entry,
-  { imagesDirectory, given }: { imagesDirectory: string; given: Readonly<Record<string, string>> },
+  { imagesDirectory, materials }: { imagesDirectory: string; materials: Readonly<Record<string, string>> },
 ): Promise<Dependency[]> {
   const modules = pinnedModules(entry).map(({ path, version, hash }) => ({
     name: path,
     uri: goPurl(path, version),
     digest: hash === null ? {} : toDirHash(hash),
   }));
-  const stages = Object.entries(given).map(([name, digest]) => ({
+  const others = Object.entries(materials).map(([name, digest]) => ({
     name,
-    uri: `urn:kiln:stage:${name}`,
+    uri: `urn:kiln:material:${name}`,
     digest: { sha256: digest.replace(/^sha256:/, '') },
   }));
-  return [...modules, ...stages, await describeRecipe(imagesDirectory)];
+  return [...modules, ...others, await describeRecipe(imagesDirectory)];
 }
 
 /** The project's images/ folder: names and bytes of all its files, as the keys of the cache are made of them. */

@@ -1,14 +1,13 @@
 import { dirname, join } from 'node:path';
-import { findEntry, listEntries } from '../../catalog/catalog.ts';
 import { ensureSigningKey } from '../../evidence/signing-key.ts';
 import { provenanceName, sbomName } from '../../evidence/verify-evidence.ts';
 import { readIfThere } from '../../lib/files.ts';
 import type { EvidenceKind } from '../../model/operations.ts';
 import type { VmImage } from '../../model/vm-image.ts';
-import { ensureBase } from '../base.ts';
 import { ensureBinaries } from '../binaries.ts';
-import { ensureCtrImage, makingOf } from '../ctr-image.ts';
+import { ensureCtrImage } from '../ctr-image.ts';
 import type { ImageRequest } from '../image-request.ts';
+import { entryOf, makingOf } from '../making.ts';
 import { readImageDigest } from '../vm-image-files.ts';
 import { ensureEvidence } from './write-evidence.ts';
 
@@ -30,25 +29,23 @@ export async function ensureRebuildEvidence(
   images: { readonly vm: VmImage; readonly dqd: string | null },
   { signing, operation }: { signing: Signing; operation: { readonly id: string; readonly started: string } },
 ): Promise<Evidence> {
-  const { entry, version, args, noCache, sources, imagesDirectory, signal } = request;
+  const { version, args, noCache, sources, imagesDirectory, signal } = request;
   // All of it is there: nobody needs to be told so again.
   const quiet = { ...request, progress: () => undefined };
   const { pins } = await makingOf(request);
-  const { source, ...ctr } = await ensureCtrImage(quiet);
-  const base = source === 'packages' ? await ensureBase(quiet, pins) : null;
+  const { source, materials, ...ctr } = await ensureCtrImage(quiet);
   const directory = dirname(images.vm.disk);
-  const found = findEntry(await listEntries(imagesDirectory), entry);
   const { created } = await ensureEvidence(
     {
       ...{ version, directory, ctr, imagesDirectory },
       installation: signing.installation,
       key: await ensureSigningKey(signing.keyDirectory),
-      entry: { ...found, pins },
+      entry: { ...entryOf(request), pins },
       files: vmFiles,
       distribution: images.vm.versions['distribution'] ?? '',
       dqd: images.dqd,
       binaries: await ensureBinaries(quiet, pins),
-      stages: base?.kind === 'layout' ? { base: base.digest } : {},
+      materials,
       parameters: { args, noCache, sources, source },
       operation: { ...operation, ended: new Date().toISOString() },
     },

@@ -32,8 +32,8 @@ export type EvidenceRequest = {
   readonly dqd: string | null;
   /** Of `ensureBinaries`: its `out` has buildkitd, buildctl and runc. */
   readonly binaries: string;
-  /** What stood in for stages of images/Dockerfile, by the digest of its manifest, such as `base`. */
-  readonly stages: Readonly<Record<string, string>>;
+  /** What it is made of besides pins and recipe, as `CtrImage` has it. */
+  readonly materials: Readonly<Record<string, string>>;
   readonly imagesDirectory: string;
   /** What was asked for: targets, arguments, sources. */
   readonly parameters: Readonly<Record<string, unknown>>;
@@ -93,7 +93,7 @@ export async function writeEvidence(request: EvidenceRequest, signal: AbortSigna
     parameters: { entry: entry.name, version, ...request.parameters },
     dependencies: await resolveDependencies(entry, {
       imagesDirectory: request.imagesDirectory,
-      given: request.stages,
+      materials: request.materials,
     }),
     ...{ installation, operation: operation.id, started: operation.started, ended: operation.ended },
   });
