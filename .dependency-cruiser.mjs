@@ -20,7 +20,7 @@ const rows = [
     'tokens',
     'registry',
     'evidence',
-    'evidence',
+    'observe',
   ],
   ['pool', 'buildkit'],
   ['guest', 'scheduler'],
@@ -41,6 +41,7 @@ const rows = [
 const wardens = {
   'better-sqlite3': '^src/store/',
   dockerode: '^src/vm/',
+  '@prometheus-io/client': '^src/observe/metrics\\.ts$',
   execa: '^src/lib/process/',
   multer: '^src/http/',
   ssh2: '^src/ssh/',

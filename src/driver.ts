@@ -1,14 +1,17 @@
+import { join } from 'node:path';
 import type { Config } from './config/config.ts';
 import { type HostOptions, type HostSetup, prepareDqdImage } from './host-setup.ts';
 import { imageInside, parseDqdImages } from './images/dqd-image.ts';
 import type { Logger } from './lib/logger.ts';
 import type { VmImage } from './model/vm-image.ts';
+import { type AcceleratorChoice, chooseAccelerator, createKvmProbe } from './vm/accelerator.ts';
 import { Containers } from './vm/docker/containers.ts';
 import { createDockerLauncher } from './vm/docker/docker-launcher.ts';
 import { connectDocker } from './vm/docker/engine.ts';
 import { loadImage, requireImage } from './vm/docker/load-image.ts';
 import { unloadImage } from './vm/docker/unload-image.ts';
-import { findQemu } from './vm/find-qemu.ts';
+import { findQemu, opensRamReadOnly } from './vm/find-qemu.ts';
+import { createHangMemory } from './vm/hang-memory.ts';
 import type { Launcher } from './vm/launcher.ts';
 import { createProcessLauncher } from './vm/process-launcher.ts';
 
@@ -80,4 +83,37 @@ export async function openDriver(options: DriverOptions): Promise<Driver> {
   const launcher = await createDockerLauncher({ containers, vm, image, sharedDirectory }, signal);
   const unload = (reference: string): Promise<void> => unloadImage(engine, reference, signal);
   return { launcher, image, images, load, unload };
+}
+
+/**
+ * What VMs run on, and what their users should know of it, said in `progress`.
+ * @param needsToken Without tokens nobody but this machine's own users is served.
+ * @throws KilnError VIRTUALIZATION_UNAVAILABLE
+ */
+export async function chooseProcessor(
+  { launcher, image }: Pick<Driver, 'launcher' | 'image'>,
+  { config, progress, signal }: HostOptions & Pick<DriverOptions, 'config'>,
+  needsToken: boolean,
+): Promise<AcceleratorChoice> {
+  const memory = createHangMemory({
+    file: join(config.dataDirectory, 'kvm-hangs'),
+    imageDigest: image.digest,
+    qemu: launcher.qemu,
+  });
+  const chosen = await chooseAccelerator(
+    {
+      setting: config.KILN_ACCEL,
+      trusted: !needsToken,
+      probe: createKvmProbe({ launcher, image, memory }),
+    },
+    signal,
+  );
+  const { processor, note } = chosen;
+  progress(`accelerator  ${processor.accelerator}${note ? `: ${note}` : ''}`);
+  if (!opensRamReadOnly(launcher.qemu)) {
+    progress(
+      'note  this QEMU opens templates read-write: a guest that broke out of it could alter the next. QEMU 8.2 and later cannot.',
+    );
+  }
+  return chosen;
 }

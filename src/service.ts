@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import manifest from '../package.json' with { type: 'json' };
 import { openArtifactStore } from './artifacts/artifact-store.ts';
 import { createBuilds, type RunningBuilds } from './builds/create-builds.ts';
 import { describeReadiness } from './builds/readiness.ts';
@@ -12,7 +12,7 @@ import {
 } from './config/addresses.ts';
 import { type Config, splitAddress } from './config/config.ts';
 import { readTlsIdentity } from './config/tls.ts';
-import { openContainers, openDriver } from './driver.ts';
+import { chooseProcessor, openContainers, openDriver } from './driver.ts';
 import { EgressLimits } from './egress/egress-limits.ts';
 import { createEgressPolicy } from './egress/egress-policy.ts';
 import { parseEgressRules, parseRegistryMirrors, registryConfig } from './egress/settings.ts';
@@ -37,6 +37,7 @@ import { MadeImages } from './images/made-images.ts';
 import { ServedImages } from './images/served-images.ts';
 import type { Logger } from './lib/logger.ts';
 import { KilnError } from './model/error.ts';
+import { createMetrics } from './observe/metrics.ts';
 import { createOperations } from './operations/create-operations.ts';
 import { createImageHouse } from './operations/image-house.ts';
 import { recoverOperations } from './operations/recover-operations.ts';
@@ -45,10 +46,7 @@ import { ensureKeyPair } from './ssh/keys.ts';
 import { openBuildStore } from './store/build-store.ts';
 import { createAuthenticator } from './tokens/authenticate.ts';
 import { TokenFolder } from './tokens/token-folder.ts';
-import { chooseAccelerator, createKvmProbe } from './vm/accelerator.ts';
 import { removeForeignTemplates, removeOldTemplates } from './vm/ensure-template.ts';
-import { opensRamReadOnly } from './vm/find-qemu.ts';
-import { createHangMemory } from './vm/hang-memory.ts';
 import { createProcessUsers } from './vm/process-users.ts';
 import { sweepVms } from './vm/sweep.ts';
 import { openTemplateSource } from './vm/template-source.ts';
@@ -126,7 +124,11 @@ export async function startService(options: ServiceOptions): Promise<Service> {
       buildRoomBytes,
     }),
   );
-  const left = await recoverBuilds({ store, buildsDirectory: folders.builds, retention, logger });
+  const metrics = createMetrics();
+  const { observer } = metrics;
+  const left = await recoverBuilds({
+    ...{ store, buildsDirectory: folders.builds, retention, observer, logger },
+  });
 
   const host = await prepareHost(config, { ...options, sealsDirectory: folders.seals });
   const { catalog, kept, networkPrograms } = host;
@@ -136,28 +138,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const { launcher, image, images, load, unload } = await openDriver({
     ...{ ...options, host, images: found, containers, vmsDirectory: folders.vms },
   });
-  const memory = createHangMemory({
-    file: join(config.dataDirectory, 'kvm-hangs'),
-    imageDigest: image.digest,
-    qemu: launcher.qemu,
-  });
-  const accelerator = await chooseAccelerator(
-    // Without tokens nobody but this machine's own users is served.
-    {
-      setting: config.KILN_ACCEL,
-      trusted: !needsToken,
-      probe: createKvmProbe({ launcher, image, memory }),
-    },
-    signal,
-  );
-  progress(
-    `accelerator  ${accelerator.processor.accelerator}${accelerator.note ? `: ${accelerator.note}` : ''}`,
-  );
-  if (!opensRamReadOnly(launcher.qemu)) {
-    progress(
-      'note  this QEMU opens templates read-write: a guest that broke out of it could alter the next. QEMU 8.2 and later cannot.',
-    );
-  }
+  const accelerator = await chooseProcessor({ launcher, image }, options, needsToken);
   const setup: VmSetup = {
     installation,
     launcher,
@@ -210,6 +191,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     kept,
     max: config.KILN_MAX_VMS,
     limit: config.KILN_QUEUE_LIMIT,
+    onLease: observer.leased,
     logger,
   });
   undo.defer(() => scheduler.close());
@@ -219,7 +201,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     accelerator: { name: accelerator.processor.accelerator, note: accelerator.note },
   };
   const builds = createBuilds({
-    ...{ store, scheduler, artifacts, retention },
+    ...{ store, scheduler, artifacts, retention, observer },
     ...{ buildsDirectory: folders.builds, stagingDirectory: folders.staging, disk },
     vmDiskBytes: config.KILN_VM_DISK_BYTES,
     maxArtifactBytes: config.KILN_ARTIFACT_MAX_BYTES,
@@ -244,7 +226,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   undo.defer(() => builds.drain());
   await recoverOperations(folders.operations, logger);
   const operations = createOperations({
-    ...{ directory: folders.operations, fleet, logger },
+    ...{ directory: folders.operations, fleet, observer, logger },
     house: createImageHouse({
       ...{ fleet, scheduler, served, logger, load, unload, request: host.request },
       ...{ made: new MadeImages(folders.images), containers: containers !== null },
@@ -259,13 +241,26 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     }),
   });
   undo.defer(() => operations.close());
+  metrics.show(
+    {
+      version: manifest.version,
+      accelerator: accelerator.processor.accelerator,
+      maxVms: config.KILN_MAX_VMS,
+      queueLimit: config.KILN_QUEUE_LIMIT,
+    },
+    () => ({
+      ready: builds.readiness().ready,
+      ...{ pools: scheduler.status, waits: scheduler.waits },
+      operationsRunning: operations.runningCount,
+    }),
+  );
   await builds.resume(left);
   scheduler.start();
 
   const hosts = config.KILN_HOSTS;
   const authenticate = createAuthenticator(tokens, { secure, proxied: config.KILN_TLS_ENDED_BY_PROXY });
   const http = createHttpServer({
-    ...{ builds, operations, authenticate },
+    ...{ builds, operations, authenticate, metrics },
     settings: { hosts, tls, uploadMaxBytes: config.KILN_UPLOAD_MAX_BYTES },
     logger,
   });

@@ -2,6 +2,7 @@ import type { ArtifactStore } from '../artifacts/artifact-store.ts';
 import type { WarmVm } from '../guest/warm-vm.ts';
 import type { DiskBudget } from '../host/disk-budget.ts';
 import type { Logger } from '../lib/logger.ts';
+import type { Observer } from '../model/observer.ts';
 import type { Lease } from '../pool/pool.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
 import type { Journal } from './journal.ts';
@@ -32,6 +33,8 @@ export type RunDependencies = {
   readonly vmDiskBytes: number;
   readonly maxArtifactBytes: number;
   readonly timeouts: BuildTimeouts;
+  /** Where somebody counts. */
+  readonly observer?: Observer;
   readonly logger: Logger;
   readonly retention: Pick<Retention, 'makeRoom'>;
   /** Aborts when the service ends its builds. */

@@ -11,6 +11,7 @@ import {
 import { type BuildRecord, isTerminal, type Phase, type Verdict } from '../model/build.ts';
 import { KilnError } from '../model/error.ts';
 import type { BuildEvent } from '../model/event.ts';
+import type { Observer } from '../model/observer.ts';
 import { type BuildStore, endRecord } from '../store/build-store.ts';
 import { endAttempt, type Lost, type Used } from './attempts.ts';
 
@@ -23,6 +24,8 @@ export type JournalOptions = {
   readonly buildsDirectory: string;
   /** Bytes of log and events together. */
   readonly maxLogBytes: number;
+  /** Where somebody counts. */
+  readonly observer?: Observer;
   readonly logger: Logger;
 };
 
@@ -139,6 +142,7 @@ export class Journal {
   async log(bytes: Buffer): Promise<void> {
     this.#refuseBeyondLimit();
     await this.files.log.append(bytes);
+    this.#options.observer?.logged(bytes.length);
   }
 
   /** An object of the trace. @throws KilnError LOG_TOO_LARGE */

@@ -4,6 +4,7 @@ import type { Logger } from '../lib/logger.ts';
 import { endBuildFiles, findLastWrite } from '../logs/build-files.ts';
 import { type BuildRecord, isTerminal, type Verdict } from '../model/build.ts';
 import type { BuildEvent } from '../model/event.ts';
+import type { Observer } from '../model/observer.ts';
 import { type BuildStore, endRecord } from '../store/build-store.ts';
 import type { Lost, Used } from './attempts.ts';
 import { hasInput, removeInput } from './build-input.ts';
@@ -21,6 +22,8 @@ export type RecoverOptions = {
   readonly store: BuildStore;
   readonly buildsDirectory: string;
   readonly retention: Pick<Retention, 'ended'>;
+  /** Where somebody counts. */
+  readonly observer?: Observer;
   readonly logger: Logger;
 };
 
@@ -79,7 +82,7 @@ async function interrupt(record: BuildRecord, at: string, options: RecoverOption
   const verdict: Verdict = { state: 'interrupted', exitCode: null, code: 'INFRA', message: explain(record) };
   const ended = endRecord(record, verdict, at);
   await options.store.update(ended);
-  reportEnd(options.logger, ended);
+  reportEnd(options, ended);
   await endEvents(ended, at, options);
   options.retention.ended(ended);
 }

@@ -2,6 +2,7 @@ import type { Logger } from '../lib/logger.ts';
 import type { BuildRecord } from '../model/build.ts';
 import { elapsedMs } from '../model/describe-end.ts';
 import { isOurs, KilnError } from '../model/error.ts';
+import type { Observer } from '../model/observer.ts';
 
 /** Says once why a build failed, with every cause, where that is no fault of the build: its record keeps only code and message. */
 export function reportFailure(logger: Logger, build: string, thrown: unknown): void {
@@ -24,8 +25,12 @@ export function reportLostHistory(logger: Logger, build: string, error: unknown)
   logger.warn({ build, error }, 'the history of a build could not be read to its end');
 }
 
-/** One line for each build: how it ended and where its time went, in ms; null for a phase that it did not reach. */
-export function reportEnd(logger: Logger, { id, verdict, times }: BuildRecord): void {
+/** One line for each build: how it ended and where its time went, in ms; null for a phase that it did not reach. Whoever counts is told, too. */
+export function reportEnd(
+  { logger, observer }: { logger: Logger; observer?: Observer },
+  record: BuildRecord,
+): void {
+  const { id, verdict, times } = record;
   const fields = {
     ...{ build: id, state: verdict?.state, code: verdict?.code, exitCode: verdict?.exitCode },
     waitedMs: elapsedMs(times, 'queued', 'leased'),
@@ -33,4 +38,5 @@ export function reportEnd(logger: Logger, { id, verdict, times }: BuildRecord): 
     totalMs: elapsedMs(times, 'queued', 'finished'),
   };
   logger.info(fields, 'build ended');
+  observer?.buildEnded(record);
 }

@@ -32,9 +32,11 @@ export async function runBuild(
     await finishBuild(journal, ending, deps);
   } finally {
     // Also where its log is not all on the disk. One whose end could not be written is run again.
-    if (isTerminal(journal.record.state)) await removeInput(journal.directory);
+    if (isTerminal(journal.record.state)) {
+      await removeInput(journal.directory);
+      reportEnd(deps, journal.record);
+    }
   }
-  reportEnd(deps.logger, journal.record);
 }
 
 /** Never rejects: whatever goes wrong is a verdict, too, but for the end of the service, which a build outlives: that is none. */

@@ -8,6 +8,7 @@ import { type BuildEdge, postBuild } from './build.ts';
 import { createDocs } from './docs/docs.ts';
 import { guardBrowsers, guardHeaders } from './guards.ts';
 import { getBuildLog, getEvents, getOperationLog } from './log-and-events.ts';
+import { getMetrics, type MetricsEdge } from './metrics.ts';
 import {
   cancelOperation,
   getEvidence,
@@ -25,8 +26,10 @@ import { withCaller } from './with-caller.ts';
 
 type Methods = Partial<Record<'get' | 'post' | 'delete', RequestHandler>>;
 
+type Edge = BuildEdge & OperationEdge & MetricsEdge;
+
 /** Every address of the API; the document must know the same. */
-export function createRoutes(edge: BuildEdge & OperationEdge): Readonly<Record<string, Methods>> {
+export function createRoutes(edge: Edge): Readonly<Record<string, Methods>> {
   const known = withCaller(edge.authenticate);
   const post = known(postBuild(edge));
   return {
@@ -48,6 +51,7 @@ export function createRoutes(edge: BuildEdge & OperationEdge): Readonly<Record<s
     '/admin/operations/:id/log': { get: known(getOperationLog(edge.operations, edge.settings)) },
     '/admin/operations/:id/events': { get: known(getEvents(edge.operations, edge.settings)) },
     '/catalog': { get: known(getCatalog(edge.builds)) },
+    '/metrics': { get: known(getMetrics(edge)) },
     '/version': { get: known(getVersion(edge.builds)) },
     // Whoever watches over the process has no token.
     '/livez': { get: (_request, response) => void response.json({ alive: true }) },
@@ -55,7 +59,7 @@ export function createRoutes(edge: BuildEdge & OperationEdge): Readonly<Record<s
   };
 }
 
-export function createApp(edge: BuildEdge & OperationEdge): Express {
+export function createApp(edge: Edge): Express {
   const app = express();
   app.disable('x-powered-by').disable('etag').set('query parser', 'simple');
   app.use(nameRequest, securityHeaders(), guardHeaders, guardBrowsers(edge.settings.hosts));

@@ -9,6 +9,7 @@ import type { Operations } from '../model/operations.ts';
 import { createApp } from './app.ts';
 import { answerClientErrors } from './client-error.ts';
 import { headersSeen } from './guards.ts';
+import type { MetricsSource } from './metrics.ts';
 import {
   completeSettings,
   type GivenHttpSettings,
@@ -31,13 +32,14 @@ export function createHttpServer(options: {
   builds: Builds;
   operations: Operations;
   authenticate: Authenticate;
+  metrics: MetricsSource;
   settings: GivenHttpSettings;
   logger: Logger;
 }): HttpServer {
-  const { builds, operations, authenticate, logger } = options;
+  const { builds, operations, authenticate, metrics, logger } = options;
   const settings = completeSettings(options.settings);
   const server = createNodeServer(settings);
-  const app = createApp({ builds, operations, authenticate, settings, logger });
+  const app = createApp({ builds, operations, authenticate, metrics, settings, logger });
   // Without a listener for checkContinue Node would ask for the body before anyone has looked at the headers.
   server.on('request', app).on('checkContinue', app);
   answerClientErrors(server);

@@ -7,6 +7,7 @@ import { readBuildEvents, watchBuildFiles } from '../logs/watch-files.ts';
 import type { Verdict } from '../model/build.ts';
 import { type Caller, requireRole } from '../model/caller.ts';
 import { KilnError } from '../model/error.ts';
+import type { Observer } from '../model/observer.ts';
 import {
   type CompleteRebuild,
   completeTargets,
@@ -28,12 +29,16 @@ export type OperationsOptions = {
   readonly directory: string;
   readonly house: ImageHouse;
   readonly fleet: Pick<Fleet, 'known'>;
+  /** Where somebody counts. */
+  readonly observer?: Observer;
   readonly logger: Logger;
 };
 
 export type RunningOperations = Operations & {
   /** Ends those that run, and begins no more; resolves when they have ended. */
   close(): Promise<void>;
+  /** How many run now. */
+  readonly runningCount: number;
 };
 
 /** What changes the images of an entry. */
@@ -46,7 +51,8 @@ type Running = {
   readonly done: Promise<void>;
 };
 
-export function createOperations({ directory, house, fleet, logger }: OperationsOptions): RunningOperations {
+export function createOperations(options: OperationsOptions): RunningOperations {
+  const { directory, house, fleet, observer, logger } = options;
   const running = new Map<string, Running>();
   /** Entries whose images are being changed. */
   const busy = new Map<string, Change>();
@@ -116,6 +122,7 @@ export function createOperations({ directory, house, fleet, logger }: Operations
     if (verdict.state !== 'succeeded')
       await journal.log(Buffer.from(`kiln: ${verdict.state}: ${verdict.message}\n`)).catch(() => undefined);
     await finishOperation(journal, verdict, { stopping: stopping.signal, logger });
+    if (journal.operation.state !== 'running') observer?.operationEnded(journal.operation);
   };
 
   const operations: RunningOperations = {
@@ -180,6 +187,9 @@ export function createOperations({ directory, house, fleet, logger }: Operations
     async events(caller, id, range) {
       requireRole(caller, 'admin');
       return readBuildEvents((await filesOf(id)).events, range);
+    },
+    get runningCount() {
+      return running.size;
     },
     async close() {
       stopping.abort(new KilnError('DRAINING', 'The service is stopping.'));

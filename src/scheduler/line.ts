@@ -4,6 +4,8 @@ type Waiter<T> = PromiseWithResolvers<T> & {
   readonly onPlace: (place: number) => void;
   /** What it was told last; 0 before that. */
   place: number;
+  /** When it came, in ms of this process. */
+  readonly since: number;
 };
 
 export type Arrival = {
@@ -14,6 +16,9 @@ export type Arrival = {
   /** Before all others: it was served already, and lost what it got. */
   readonly first?: boolean;
 };
+
+/** Those in line for one thing. */
+export type Waits = { readonly builds: number; readonly oldestSeconds: number };
 
 /** Who waits, in order. INVARIANT: whoever left, for whatever reason, gets nothing any more. */
 export class Line<T> {
@@ -29,6 +34,16 @@ export class Line<T> {
     return this.#waiters.length;
   }
 
+  /** How many wait for this, and for how long the first of them has, in seconds; 0 where nobody does. */
+  waitsFor(kind: string): Waits {
+    const those = this.#waiters.filter((waiter) => waiter.kind === kind);
+    const first = Math.min(...those.map(({ since }) => since));
+    return {
+      builds: those.length,
+      oldestSeconds: those.length === 0 ? 0 : (performance.now() - first) / 1000,
+    };
+  }
+
   /** What is waited for, in the order of the line. */
   kinds(): string[] {
     return this.#waiters.map(({ kind }) => kind);
@@ -36,7 +51,8 @@ export class Line<T> {
 
   /** Resolves when it is served. @throws the signal's reason, what `refuse` was told */
   async enter({ kind, signal, onPlace, first = false }: Arrival): Promise<T> {
-    const waiter: Waiter<T> = { ...Promise.withResolvers<T>(), kind, onPlace, place: 0 };
+    const since = performance.now();
+    const waiter: Waiter<T> = { ...Promise.withResolvers<T>(), kind, onPlace, place: 0, since };
     if (first) this.#waiters.unshift(waiter);
     else this.#waiters.push(waiter);
     const leave = (): void => {

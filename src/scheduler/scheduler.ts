@@ -1,7 +1,7 @@
 import type { Logger } from '../lib/logger.ts';
 import { KilnError } from '../model/error.ts';
 import { type FrozenPooledVm, type Lease, Pool, type PooledVm, type PoolStatus } from '../pool/pool.ts';
-import { Line } from './line.ts';
+import { Line, type Waits } from './line.ts';
 
 /** What is kept ready of an entry. */
 export type Kept = {
@@ -19,6 +19,8 @@ export type SchedulerOptions<V extends PooledVm> = {
   readonly max: number;
   /** How many builds may wait for a VM to become free; the next is refused. */
   readonly limit: number;
+  /** A VM went to one who waited for it so long, in seconds. It must not throw. */
+  readonly onLease?: (entry: string, waitedSeconds: number) => void;
   readonly logger: Logger;
 };
 
@@ -72,6 +74,11 @@ export class Scheduler<V extends PooledVm> {
   /** By entry: those that are kept, and those a build has asked for. */
   get status(): ReadonlyMap<string, PoolStatus> {
     return new Map([...this.#pools].map(([entry, pool]) => [entry, pool.status]));
+  }
+
+  /** By entry, as `status`: all who are in line, those whose VM is being made among them. */
+  get waits(): ReadonlyMap<string, Waits> {
+    return new Map([...this.#pools.keys()].map((entry) => [entry, this.#line.waitsFor(entry)]));
   }
 
   /** Begins to make what is kept. */
@@ -136,11 +143,14 @@ export class Scheduler<V extends PooledVm> {
     await Promise.all([...this.#pools.values()].map((pool) => pool.close()));
   }
 
-  #wait({ entry, signal, onPlace }: VmRequest, first: boolean): Promise<Lease<V>> {
+  async #wait({ entry, signal, onPlace }: VmRequest, first: boolean): Promise<Lease<V>> {
+    const since = performance.now();
     this.#pool(entry);
     const served = this.#line.enter({ kind: entry, signal, onPlace, first });
     this.#decide();
-    return served;
+    const lease = await served;
+    this.#options.onLease?.(entry, (performance.now() - since) / 1000);
+    return lease;
   }
 
   /** How many of the line get a VM without waiting for a build to end. */

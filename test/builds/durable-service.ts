@@ -4,7 +4,10 @@ import { type ArtifactStore, openArtifactStore } from '../../src/artifacts/artif
 import { createBuilds, type RunningBuilds } from '../../src/builds/create-builds.ts';
 import { recoverBuilds } from '../../src/builds/recover-builds.ts';
 import { Retention } from '../../src/builds/retention.ts';
+import type { WarmVm } from '../../src/guest/warm-vm.ts';
 import { DiskBudget } from '../../src/host/disk-budget.ts';
+import type { Observer } from '../../src/model/observer.ts';
+import type { Scheduler } from '../../src/scheduler/scheduler.ts';
 import { type BuildStore, openBuildStore } from '../../src/store/build-store.ts';
 import { fleetOfOne } from '../fleet/fleet-of-one.ts';
 import { asleep } from '../scheduler/asleep.ts';
@@ -17,6 +20,7 @@ import { type Script, simulateVms } from './simulated-vms.ts';
 export type DurableService = {
   readonly builds: RunningBuilds;
   readonly store: BuildStore;
+  readonly scheduler: Scheduler<WarmVm>;
   readonly buildsDirectory: string;
   readonly stagingDirectory: string;
   /** As by SIGTERM and the end of the grace period. */
@@ -35,11 +39,13 @@ export async function startDurable(
     vms: max = 2,
     limit = 1000,
     keep,
+    observer,
   }: {
     script: Script;
     vms?: number;
     limit?: number;
     keep?: (store: ArtifactStore) => ArtifactStore['keep'];
+    observer?: Observer;
   },
 ): Promise<DurableService> {
   const logger = createMemoryLogger();
@@ -54,9 +60,18 @@ export async function startDurable(
   const limits = { maxBuilds: 10_000, maxBytes: 1e12, maxRecords: 10_000 };
   const room = { minFreeBytes: 0, buildRoomBytes: 0 };
   const retention = await Retention.open({ store, artifacts, buildsDirectory, logger, limits, ...room });
-  const left = await recoverBuilds({ store, buildsDirectory, retention, logger });
+  const left = await recoverBuilds({
+    store,
+    buildsDirectory,
+    retention,
+    logger,
+    ...(observer && { observer }),
+  });
   const vms = await simulateVms(Array<Script>(10_000).fill(script), vmsDirectory);
-  const line = scheduleOne({ size: 0, frozen: 0, max, limit, create: asleep(vms.create), logger });
+  const line = scheduleOne({
+    ...{ size: 0, frozen: 0, max, limit, create: asleep(vms.create), logger },
+    ...(observer && { onLease: observer.leased }),
+  });
   const builds = createBuilds({
     ...{ store, artifacts, retention, logger, buildsDirectory, stagingDirectory },
     ...{ scheduler: line.scheduler, fleet: await fleetOfOne(), minFreeBytes: 0 },
@@ -66,10 +81,11 @@ export async function startDurable(
     builtinFrontend: false,
     limits: { maxBytes: 1e6, maxEntries: 100, maxUploadBytes: 1e6 },
     readiness: () => readiness(true),
+    ...(observer && { observer }),
   });
   await builds.resume(left);
   return {
-    ...{ builds, store, buildsDirectory, stagingDirectory },
+    ...{ builds, store, buildsDirectory, stagingDirectory, scheduler: line.scheduler },
     async stop() {
       builds.abort();
       await builds.drain();

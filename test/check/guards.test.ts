@@ -34,6 +34,8 @@ test('dependency-cruiser reports each forbidden import, and no other', async () 
     'src/images/run.ts': ["import 'execa';", 'execa-has-one-place'],
     'src/host/spawn.ts': ["import 'node:child_process';", 'processes-have-one-door'],
     'src/grpc/upload.ts': ["import 'multer';", 'multer-has-one-place'],
+    'src/observe/a.ts': ["import '../vm/b.ts';", 'observe-leaves-its-siblings-alone'],
+    'src/builds/metrics.ts': ["import '@prometheus-io/client';", '@prometheus-io/client-has-one-place'],
     'src/builds/sql.ts': ["import type {} from 'better-sqlite3';", 'better-sqlite3-has-one-place'],
   } as const;
   const allowed = {
@@ -49,6 +51,7 @@ test('dependency-cruiser reports each forbidden import, and no other', async () 
     'src/config/a.ts': 'export {};',
     'src/ssh/a.ts': "import 'ssh2';",
     'src/store/a.ts': "import 'better-sqlite3';",
+    'src/observe/metrics.ts': "import '@prometheus-io/client';",
     'src/lib/b.ts': 'export {};',
     'src/lib/process/a.ts': "import 'execa'; import 'node:child_process';",
     'src/http/a.ts': "import 'multer';",
@@ -59,7 +62,7 @@ test('dependency-cruiser reports each forbidden import, and no other', async () 
     'src/catalog/b.ts': "import '../model/a.ts';",
     'test/a.ts': 'export {};',
   };
-  const libraries = ['ssh2', 'dockerode', 'execa', 'multer', 'better-sqlite3'].map(
+  const libraries = ['ssh2', 'dockerode', 'execa', 'multer', 'better-sqlite3', '@prometheus-io/client'].map(
     (name) => [`node_modules/${name}/index.js`, ''] as const,
   );
   const files = {

@@ -11,6 +11,7 @@ import type { Problem } from '../../src/http/error-table.ts';
 import { createHttpServer, type HttpServer } from '../../src/http/server.ts';
 import type { GivenHttpSettings } from '../../src/http/settings.ts';
 import { type Authenticate, localAdmin } from '../../src/model/caller.ts';
+import { createMetrics } from '../../src/observe/metrics.ts';
 import { file, tar } from '../context/tar.ts';
 import { openOperations } from '../operations/open-operations.ts';
 import type { SimulatedHouse } from '../operations/simulated-house.ts';
@@ -51,6 +52,7 @@ export async function serve(
   const server = createHttpServer({
     ...{ builds, operations: opened.operations },
     authenticate: options.authenticate ?? (async () => localAdmin),
+    metrics: createMetrics(),
     settings: { hosts: [], uploadMaxBytes: 1e9, ...options.settings },
     logger: { info: logAs('info'), warn: logAs('warn'), error: logAs('error') },
   });

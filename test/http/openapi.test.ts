@@ -37,6 +37,7 @@ test('the document has every route of the application and no other', () => {
     builds: simulateBuilds({ staging: '/nowhere' }),
     operations: {} as Operations,
     authenticate: () => assert.fail('nobody calls'),
+    metrics: { read: () => assert.fail('nobody asks') },
     ...{ settings, logger },
   });
   const served = Object.entries(routes).flatMap(([path, methods]) =>

@@ -50,6 +50,7 @@ const calls: readonly (readonly [
   ['get', `${operation}/log`, { read: refused, build: refused, admin: 404 }],
   ['get', `${operation}/events`, { read: refused, build: refused, admin: 404 }],
   ['get', '/catalog', { read: 200, build: 200, admin: 200 }],
+  ['get', '/metrics', { read: 200, build: 200, admin: 200 }],
   ['get', '/version', { read: 200, build: 200, admin: 200 }],
 ];
 const open = ['/', '/docs', '/docs/errors', '/docs/initializer.js', '/openapi.json', '/livez', '/readyz'];

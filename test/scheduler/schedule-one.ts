@@ -21,10 +21,12 @@ export function scheduleOne<V extends PooledVm>(options: {
   frozen: number;
   max: number;
   limit?: number;
+  onLease?: (entry: string, waitedSeconds: number) => void;
 }): OneEntry<V> {
-  const { create, logger, size, frozen, max, limit = 100 } = options;
+  const { create, logger, size, frozen, max, limit = 100, onLease } = options;
   const scheduler = new Scheduler<V>({
     ...{ logger, max, limit, create: (_entry, signal) => create(signal) },
+    ...(onLease && { onLease }),
     kept: new Map([[theEntry, { warm: size, frozen }]]),
   });
   return {

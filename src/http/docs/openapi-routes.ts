@@ -121,6 +121,14 @@ export function describeRoutes(): readonly RouteDescription[] {
       responses: { 200: json('The catalog.', catalogSchema) },
     },
     {
+      ...{ id: 'metrics', method: 'get', path: '/metrics', role: 'read' },
+      summary: 'What Prometheus collects',
+      description:
+        'Of the whole service: the line, VMs, leases, builds and where their time went, bytes, connections of builds, operations, the process. No label names a build, a tenant or a host. Open to this machine while there are no tokens; then a token of any role reads it.',
+      errors: always,
+      responses: { 200: text('The text format of Prometheus, version 0.0.4.', 'text/plain') },
+    },
+    {
       ...{ id: 'version', method: 'get', path: '/version', role: 'read', summary: 'What runs here' },
       errors: always,
       responses: { 200: json('Versions.', versionSchema) },
