@@ -54,7 +54,12 @@ export type ImageHouse = {
   tryOut(vm: MadeVm, signal: AbortSignal): Promise<TriedOut>;
   /** Removes that template where the image does not come to serve. Never rejects. */
   discard(entry: string, templates: TemplateSource): Promise<void>;
-  /** One VM of it, beside those of the scheduler. */
+  /**
+   * Room for one VM among those of builds, for as long as an image is tried out.
+   * @param options.onPlace As of `Scheduler.takeRoom`.
+   */
+  takeRoom(options: { onPlace: (place: number) => void; signal: AbortSignal }): Promise<Disposable>;
+  /** One VM of it, which needs that room. */
   startVm(entry: Entry, templates: TemplateSource, signal: AbortSignal): Promise<WarmVm>;
   /** What it must build. */
   checks(): Promise<readonly CheckBuild[]>;
@@ -103,7 +108,7 @@ export type TriedOut = { readonly image: VmImage; readonly templates: TemplateSo
 
 export type ImageHouseOptions = {
   readonly fleet: Fleet;
-  readonly scheduler: Pick<Scheduler<WarmVm>, 'renew'>;
+  readonly scheduler: Pick<Scheduler<WarmVm>, 'renew' | 'takeRoom'>;
   readonly served: ServedImages;
   readonly made: MadeImages;
   readonly logger: Logger;
@@ -153,6 +158,7 @@ export function createImageHouse(options: ImageHouseOptions): ImageHouse {
       return { ...dqd, digest: await readTarDigest(dqd.tar, signal) };
     },
     tryOut: ({ image }, signal) => tryOut(image, signal),
+    takeRoom: (options) => scheduler.takeRoom(options),
     discard: (entry, templates) => fleet.discard(entry, templates),
     async startVm({ capabilities }, templates, signal) {
       const frozen = await createFrozenVm({ ...vm, capabilities, ...(await templates.take(signal)) }, signal);

@@ -98,6 +98,10 @@ async function tryOut(
   undo: AsyncDisposableStack,
 ): Promise<TriedOut> {
   const { progress, signal } = making;
+  const onPlace = (place: number): void =>
+    progress(`check  waits for room for a VM, as a build would: place ${place} in the line`);
+  // Until the last VM that is made here is gone.
+  using _room = await house.takeRoom({ onPlace, signal });
   progress('check  the image boots, is made ready and builds once …');
   const tried = await asCanary(() => house.tryOut(made, signal), signal);
   undo.defer(() => house.discard(entry.name, tried.templates));

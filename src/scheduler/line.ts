@@ -1,6 +1,11 @@
-/** One who waits for a thing of some kind. */
-type Waiter<T> = PromiseWithResolvers<T> & {
-  readonly kind: string;
+/** What is waited for: a VM of an entry, by its name; null for room for a VM that is nobody else's business. */
+export type Kind = string | null;
+
+type Waiter = {
+  readonly kind: Kind;
+  /** Gives it what it waits for, where that is there. */
+  readonly serve: (ahead: readonly Kind[]) => boolean;
+  readonly refuse: (reason: unknown) => void;
   readonly onPlace: (place: number) => void;
   /** What it was told last; 0 before that. */
   place: number;
@@ -8,8 +13,13 @@ type Waiter<T> = PromiseWithResolvers<T> & {
   readonly since: number;
 };
 
-export type Arrival = {
-  readonly kind: string;
+export type Arrival<T> = {
+  readonly kind: Kind;
+  /**
+   * Takes what it waits for; null where that is not there.
+   * @param ahead What those before it wait for still.
+   */
+  readonly take: (ahead: readonly Kind[]) => T | null;
   readonly signal: AbortSignal;
   /** Its place among those that have to wait, 1 first, whenever that changes. */
   readonly onPlace: (place: number) => void;
@@ -21,8 +31,8 @@ export type Arrival = {
 export type Waits = { readonly builds: number; readonly oldestSeconds: number };
 
 /** Who waits, in order. INVARIANT: whoever left, for whatever reason, gets nothing any more. */
-export class Line<T> {
-  readonly #waiters: Waiter<T>[] = [];
+export class Line {
+  readonly #waiters: Waiter[] = [];
   readonly #onLeave: () => void;
 
   /** @param onLeave Called when one has given up. */
@@ -45,45 +55,50 @@ export class Line<T> {
   }
 
   /** What is waited for, in the order of the line. */
-  kinds(): string[] {
+  kinds(): Kind[] {
     return this.#waiters.map(({ kind }) => kind);
   }
 
   /** Resolves when it is served. @throws the signal's reason, what `refuse` was told */
-  async enter({ kind, signal, onPlace, first = false }: Arrival): Promise<T> {
+  async enter<T>({ kind, take, signal, onPlace, first = false }: Arrival<T>): Promise<T> {
     const since = performance.now();
-    const waiter: Waiter<T> = { ...Promise.withResolvers<T>(), kind, onPlace, place: 0, since };
+    const { promise, resolve, reject } = Promise.withResolvers<T>();
+    const serve = (ahead: readonly Kind[]): boolean => {
+      const thing = take(ahead);
+      if (thing !== null) resolve(thing);
+      return thing !== null;
+    };
+    const waiter: Waiter = { ...{ kind, serve, onPlace }, refuse: reject, place: 0, since };
     if (first) this.#waiters.unshift(waiter);
     else this.#waiters.push(waiter);
     const leave = (): void => {
       if (!this.#remove(waiter)) return;
-      waiter.reject(signal.reason);
+      reject(signal.reason);
       this.#onLeave();
     };
     signal.addEventListener('abort', leave, { once: true });
     try {
-      return await waiter.promise;
+      return await promise;
     } finally {
       signal.removeEventListener('abort', leave);
     }
   }
 
-  /** Asks `find` for each in order, and serves those it finds something for. */
-  serve(find: (kind: string) => T | null): void {
+  /** Serves, in order, those whose thing is there. */
+  serve(): void {
+    const ahead: Kind[] = [];
     for (const waiter of [...this.#waiters]) {
-      const thing = find(waiter.kind);
-      if (thing === null) continue;
-      this.#remove(waiter);
-      waiter.resolve(thing);
+      if (waiter.serve(ahead)) this.#remove(waiter);
+      else ahead.push(waiter.kind);
     }
   }
 
   /** Sends away all, or all of one kind. */
-  refuse(error: Error, kind?: string): void {
+  refuse(error: Error, kind?: Kind): void {
     for (const waiter of [...this.#waiters]) {
       if (kind !== undefined && waiter.kind !== kind) continue;
       this.#remove(waiter);
-      waiter.reject(error);
+      waiter.refuse(error);
     }
   }
 
@@ -97,7 +112,7 @@ export class Line<T> {
     }
   }
 
-  #remove(waiter: Waiter<T>): boolean {
+  #remove(waiter: Waiter): boolean {
     const index = this.#waiters.indexOf(waiter);
     if (index >= 0) this.#waiters.splice(index, 1);
     return index >= 0;

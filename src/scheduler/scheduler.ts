@@ -1,7 +1,8 @@
 import type { Logger } from '../lib/logger.ts';
-import { KilnError } from '../model/error.ts';
+import type { KilnError } from '../model/error.ts';
 import { type FrozenPooledVm, type Lease, Pool, type PooledVm, type PoolStatus } from '../pool/pool.ts';
-import { Line, type Waits } from './line.ts';
+import { type Kind, Line, type Waits } from './line.ts';
+import { fullLine, stopping } from './refusals.ts';
 
 /** What is kept ready of an entry. */
 export type Kept = {
@@ -31,23 +32,22 @@ export type VmRequest = {
   readonly onPlace: (place: number) => void;
 };
 
-/** A VM that ought to be made. */
+/** A VM that ought to be made, or room that ought to be there. */
 type Want<V extends PooledVm> = {
-  readonly pool: Pool<V>;
+  /** Null where only room is wanted. */
+  readonly pool: Pool<V> | null;
   readonly kind: 'warm' | 'frozen';
   /** For a build that waits, and not only to be kept. */
   readonly urgent: boolean;
 };
 
 const nothing: Kept = { warm: 0, frozen: 0 };
-/** A build takes some seconds at least: when to come back to a full line. */
-const retryAfterSeconds = 10;
 
 /**
  * The one line in which builds wait for a VM, and the one place that decides which VM is made next.
  *
  * INVARIANTS:
- * - There are at most `max` VMs, whatever they do.
+ * - There are at most `max` VMs, whatever they do; room that somebody has counts as a VM.
  * - A VM that becomes free, or is made, goes to the first in line who waits for one of its entry.
  * - Room for a VM goes to the first in line, whatever its entry; only then to what is kept, and frozen VMs come last. Where there is no room,
  *   VMs that nobody has make it: those of entries that nobody waits for.
@@ -55,7 +55,9 @@ const retryAfterSeconds = 10;
 export class Scheduler<V extends PooledVm> {
   readonly #options: SchedulerOptions<V>;
   readonly #pools = new Map<string, Pool<V>>();
-  readonly #line: Line<Lease<V>>;
+  readonly #line: Line;
+  /** Given for VMs beside the pools. */
+  readonly #rooms = new Set<Disposable>();
   #refusal: KilnError | null = null;
   #closed = false;
   #due = false;
@@ -113,6 +115,22 @@ export class Scheduler<V extends PooledVm> {
     return this.#wait(request, false);
   }
 
+  /**
+   * Room for a VM that is made beside the pools, such as one of an image that does not serve yet: it waits its turn among the builds, however
+   * long the line is, and is given back when the VM is gone.
+   * @throws KilnError DRAINING; the signal's reason
+   */
+  async takeRoom({ signal, onPlace }: Pick<VmRequest, 'signal' | 'onPlace'>): Promise<Disposable> {
+    signal.throwIfAborted();
+    if (this.#refusal) throw this.#refusal;
+    const served = this.#line.enter({
+      ...{ kind: null, signal, onPlace },
+      take: (ahead) => this.#giveRoom(ahead),
+    });
+    this.#decide();
+    return served;
+  }
+
   /** VMs of this entry are made from another image from now on: nobody gets one of the old. */
   renew(entry: string): void {
     this.#pools.get(entry)?.renew();
@@ -122,17 +140,12 @@ export class Scheduler<V extends PooledVm> {
   refuseIfFull(): void {
     if (this.#refusal) throw this.#refusal;
     if (this.#line.length < this.#free || this.waiting < this.#options.limit) return;
-    throw new KilnError(
-      'NO_CAPACITY',
-      `${this.waiting} builds are waiting already; try again in ${retryAfterSeconds} seconds.`,
-      { details: { retryAfterSeconds } },
-    );
+    throw fullLine(this.waiting);
   }
 
   /** Refuses newcomers, and sends away whoever waits. */
   refuseAll(): void {
-    const message = 'The service is stopping; send the build again in a moment.';
-    this.#refusal = new KilnError('DRAINING', message);
+    this.#refusal = stopping();
     this.#line.refuse(this.#refusal);
   }
 
@@ -146,7 +159,8 @@ export class Scheduler<V extends PooledVm> {
   async #wait({ entry, signal, onPlace }: VmRequest, first: boolean): Promise<Lease<V>> {
     const since = performance.now();
     this.#pool(entry);
-    const served = this.#line.enter({ kind: entry, signal, onPlace, first });
+    const take = (): Lease<V> | null => this.#pool(entry).take();
+    const served = this.#line.enter({ ...{ kind: entry, take }, signal, onPlace, first });
     this.#decide();
     const lease = await served;
     this.#options.onLease?.(entry, (performance.now() - since) / 1000);
@@ -155,7 +169,28 @@ export class Scheduler<V extends PooledVm> {
 
   /** How many of the line get a VM without waiting for a build to end. */
   get #free(): number {
-    return this.#options.max - this.#sum(({ leased }) => leased);
+    return this.#options.max - this.#rooms.size - this.#sum(({ leased }) => leased);
+  }
+
+  /** For how many further VMs there is room. */
+  get #room(): number {
+    const all = this.#sum(
+      ({ warm, frozen, leased, starting, ending }) => warm + frozen + leased + starting + ending,
+    );
+    return this.#options.max - this.#rooms.size - all;
+  }
+
+  /** Only what those in front leave, whose VMs are still to be made. */
+  #giveRoom(ahead: readonly Kind[]): Disposable | null {
+    let needed = 0;
+    for (const [entry, waiters] of Map.groupBy(ahead, (kind) => kind)) {
+      const { starting, frozen } = entry === null ? { starting: 0, frozen: 0 } : this.#pool(entry).status;
+      needed += Math.max(0, waiters.length - starting - frozen);
+    }
+    if (this.#room <= needed) return null;
+    const room = { [Symbol.dispose]: () => void (this.#rooms.delete(room) && this.#decideSoon()) };
+    this.#rooms.add(room);
+    return room;
   }
 
   #sum(count: (status: PoolStatus) => number): number {
@@ -191,12 +226,12 @@ export class Scheduler<V extends PooledVm> {
   }
 
   #decide(): void {
-    this.#line.serve((entry) => this.#pool(entry).take());
+    this.#line.serve();
     const wants = this.#wants();
     // Room that comes in a moment is some want's already.
     let coming = this.#sum(({ ending }) => ending);
     for (const want of wants) {
-      if (this.#mayMake(want)) want.pool.make(want.kind);
+      if (want.pool && this.#mayMake(want, want.pool)) want.pool.make(want.kind);
       else if (coming > 0) coming -= 1;
       else this.#makeRoom(want);
     }
@@ -205,11 +240,14 @@ export class Scheduler<V extends PooledVm> {
 
   /** What is missing, the most pressing first; of each pool at most one, as it makes one at a time. */
   #wants(): Want<V>[] {
-    const wants = new Map<Pool<V>, Want<V>>();
+    const wants: Want<V>[] = [];
     const add = (pool: Pool<V>, kind: Want<V>['kind'], urgent: boolean): void => {
-      if (!pool.busy && !wants.has(pool)) wants.set(pool, { pool, kind, urgent });
+      if (!pool.busy && !wants.some((want) => want.pool === pool)) wants.push({ pool, kind, urgent });
     };
-    for (const entry of this.#line.kinds()) add(this.#pool(entry), 'warm', true);
+    for (const entry of this.#line.kinds()) {
+      if (entry === null) wants.push({ pool: null, kind: 'warm', urgent: true });
+      else add(this.#pool(entry), 'warm', true);
+    }
     for (const [entry, kept] of this.#options.kept) {
       const pool = this.#pool(entry);
       if (pool.status.warm < kept.warm) add(pool, 'warm', false);
@@ -218,16 +256,13 @@ export class Scheduler<V extends PooledVm> {
       const pool = this.#pool(entry);
       if (pool.status.frozen < kept.frozen) add(pool, 'frozen', false);
     }
-    return [...wants.values()];
+    return wants;
   }
 
-  #mayMake({ pool, kind, urgent }: Want<V>): boolean {
+  #mayMake({ kind, urgent }: Want<V>, pool: Pool<V>): boolean {
     // A frozen one that wakes is no further VM.
     if (kind === 'warm' && pool.status.frozen > 0) return true;
-    const all = this.#sum(
-      ({ warm, frozen, leased, starting, ending }) => warm + frozen + leased + starting + ending,
-    );
-    const room = this.#options.max - all;
+    const room = this.#room;
     if (urgent) return room > 0;
     // A pool makes one VM at a time, so that what is more pressing may have to come later; it finds its room all the same.
     const starting = this.#sum((status) => status.starting);

@@ -43,9 +43,13 @@ test('a rebuild makes the image, looks at it in a VM and serves it, step by step
   );
   assert.equal(ended.image?.digest, `sha256:${'b'.repeat(64)}`);
   assert.deepEqual(house.served, [`${entry} v0.1.0`]);
-  assert.deepEqual([house.alive.size, house.templates.size], [0, 1]);
+  assert.deepEqual([house.alive.size, house.templates.size, house.rooms.size], [0, 1, 0]);
   const log = await logOf(operations, ended);
   assert.match(log, /^ctr {2}buildkit-v0\.20\.2 v0\.1\.0 …\n#1 \[base 1\/1\] the base\n/);
+  assert.match(
+    log,
+    /check {2}waits for room for a VM, as a build would: place 1 in the line\ncheck {2}the image/,
+  );
   assert.match(log, /check {2}runc --version: runc version 1\.2\.5\n/);
   assert.match(log, /roll {2}builds of buildkit-v0\.20\.2 run on v0\.1\.0/);
 });
@@ -74,7 +78,7 @@ for (const [title, house, code, failed] of [
     const ended = await finish(operations, await operations.rebuild(localAdmin, asked));
     assert.deepEqual([ended.state, ended.verdict?.code], ['failed', code]);
     assert.equal(ended.steps.find(({ state }) => state === 'failed')?.name, failed);
-    assert.deepEqual([house.served, house.alive.size, house.templates.size], [[], 0, 0]);
+    assert.deepEqual([house.served, house.alive.size, house.templates.size, house.rooms.size], [[], 0, 0, 0]);
     assert.match(await logOf(operations, ended), /kiln: failed: /);
   });
 }

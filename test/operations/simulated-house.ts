@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import type { WarmVm } from '../../src/guest/warm-vm.ts';
 import { raceAbort } from '../../src/lib/abort.ts';
 import { KilnError } from '../../src/model/error.ts';
@@ -21,6 +22,8 @@ export type SimulatedHouse = ImageHouse & {
   readonly templates: Set<string>;
   /** VMs that were started and not destroyed. */
   readonly alive: Set<string>;
+  /** What was given for a VM, and not given back. */
+  readonly rooms: ReadonlySet<Disposable>;
   /** Makes the next images wait until the returned function is called. */
   hold(): () => void;
 };
@@ -37,12 +40,13 @@ export function simulateHouse(
   const served: string[] = [];
   const alive = new Set<string>();
   const templates = new Set<string>();
+  const rooms = new Set<Disposable>();
   let gate: Promise<void> = Promise.resolve();
   const failAt = (place: typeof change.fail): void => {
     if (change.fail === place) throw new KilnError('INFRA', `${place} failed`);
   };
   return {
-    ...{ served, alive, templates },
+    ...{ served, alive, templates, rooms },
     hold() {
       const { promise, resolve } = Promise.withResolvers<void>();
       gate = promise;
@@ -80,7 +84,15 @@ export function simulateHouse(
     async discard() {
       templates.delete('a template');
     },
+    async takeRoom({ onPlace, signal }) {
+      onPlace(1);
+      signal.throwIfAborted();
+      const room = { [Symbol.dispose]: () => void rooms.delete(room) };
+      rooms.add(room);
+      return room;
+    },
     async startVm() {
+      assert.equal(rooms.size, 1);
       failAt('startVm');
       alive.add('vm-1');
       return {

@@ -1,16 +1,17 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import type { Lease } from '../../src/pool/pool.ts';
 import { Scheduler } from '../../src/scheduler/scheduler.ts';
-import { type EntryVm, simulateFleet, turn } from './simulated-fleet.ts';
+import { type EntryVm, type SimulatedFleet, simulateFleet, turn } from './simulated-fleet.ts';
 
 const entries = ['a', 'b', 'c'] as const;
+/** Who enters for it takes room for a VM of its own. */
+const room = 'room';
 const logger = { info: () => undefined, warn: () => undefined, error: () => undefined };
 
 const steps = fc.array(
   fc.oneof(
-    fc.record({ do: fc.constant('enter' as const), entry: fc.constantFrom(...entries) }),
+    fc.record({ do: fc.constant('enter' as const), entry: fc.constantFrom(...entries, room) }),
     fc.record({
       do: fc.constantFrom('leave' as const, 'giveBack' as const, 'kill' as const, 'wait' as const),
       which: fc.nat(20),
@@ -19,19 +20,34 @@ const steps = fc.array(
   { minLength: 1, maxLength: 30 },
 );
 
+/** A VM that counts as those of the pools do. */
+async function makeIn(taken: Disposable, fleet: SimulatedFleet): Promise<AsyncDisposable> {
+  const vm = await fleet.create(room, new AbortController().signal);
+  return {
+    async [Symbol.asyncDispose]() {
+      await vm[Symbol.asyncDispose]();
+      taken[Symbol.dispose]();
+    },
+  };
+}
+
 /** One that entered, in the order in which they came. */
 class Client {
   readonly entry: string;
   readonly #controller = new AbortController();
   state: 'waits' | 'has' | 'left' = 'waits';
-  lease: Lease<EntryVm> | null = null;
+  lease: AsyncDisposable | null = null;
 
-  constructor(entry: string, scheduler: Scheduler<EntryVm>) {
+  constructor(entry: string, { scheduler, fleet }: { scheduler: Scheduler<EntryVm>; fleet: SimulatedFleet }) {
     this.entry = entry;
     const { signal } = this.#controller;
-    scheduler.enter({ entry, signal, onPlace: () => undefined }).then(
+    const onPlace = (): void => undefined;
+    const entered: Promise<AsyncDisposable> =
+      entry === room
+        ? scheduler.takeRoom({ signal, onPlace }).then((taken) => makeIn(taken, fleet))
+        : scheduler.enter({ entry, signal, onPlace });
+    entered.then(
       (lease) => {
-        assert.equal(lease.vm.entry, entry);
         // Its VM may come in the moment in which it gives up.
         if (this.state === 'left') return lease[Symbol.asyncDispose]();
         this.state = 'has';
@@ -62,7 +78,7 @@ test('whatever happens, room is used, in order, and never more of it than there 
     const clients: Client[] = [];
     const inState = (state: Client['state']): Client[] => clients.filter((client) => client.state === state);
     for (const step of all) {
-      if (step.do === 'enter') clients.push(new Client(step.entry, scheduler));
+      if (step.do === 'enter') clients.push(new Client(step.entry, { scheduler, fleet }));
       else if (step.do === 'leave') pick(inState('waits'), step.which)?.leave();
       else if (step.do === 'kill') fleet.kill(pick([...fleet.alive.keys()], step.which) ?? '');
       else if (step.do === 'giveBack') {
