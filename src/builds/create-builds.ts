@@ -194,7 +194,7 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
     },
 
     get: getRecord,
-    list: ({ tenant }, page) => store.list({ ...page, tenant, maxBytes: maxPageBytes }),
+    list: ({ tenant }, request) => store.list({ ...request, tenant, maxBytes: maxPageBytes }),
 
     async cancel(caller, id, reason) {
       requireRole(caller, 'build');

@@ -4,6 +4,7 @@ import { downloadArtifact } from './artifact.ts';
 import { runBuildCall } from './build.ts';
 import type { BuildServiceServer } from './generated/kiln/v1/build_service.ts';
 import { bidiStreaming, type HandlerContext, serverStreaming, unary } from './handlers.ts';
+import { readListRequest, toListResponse } from './list.ts';
 import { toMatrix } from './matrix-messages.ts';
 import { toBuildRecord } from './messages.ts';
 import type { UploadLimits } from './upload.ts';
@@ -22,6 +23,9 @@ export function createBuildService(
     getBuild: unary(context, async (caller, { id }) => ({
       build: toBuildRecord(await builds.get(caller, id)),
     })),
+    listBuilds: unary(context, async (caller, request) =>
+      toListResponse(await builds.list(caller, readListRequest(request))),
+    ),
     cancelBuild: unary(context, async (caller, { id, reason }) => ({
       build: toBuildRecord(await builds.cancel(caller, id, printable(reason) || 'Cancelled by a caller.')),
     })),

@@ -9,10 +9,14 @@ export type RecordEdge = { readonly builds: Builds; readonly settings: HttpSetti
 
 export function listBuilds({ builds }: RecordEdge): CallerHandler {
   return async (caller, request, response) => {
-    const { limit, cursor } = readQuery(listQuery, request.query);
-    const page = await builds.list(caller, { limit, ...(cursor !== undefined && { before: cursor }) });
+    const { cursor, state, ...asked } = readQuery(listQuery, request.query);
+    const page = await builds.list(caller, { ...asked, states: state, before: cursor });
     const last = page.builds.at(-1);
-    if (last && page.more) response.set('Link', `</v1/builds?limit=${limit}&cursor=${last.id}>; rel="next"`);
+    if (last && page.more) {
+      // The next page is one of the same query.
+      const next = new URLSearchParams({ ...(request.query as Record<string, string>), cursor: last.id });
+      response.set('Link', `</v1/builds?${next.toString()}>; rel="next"`);
+    }
     response.json({ builds: page.builds });
   };
 }

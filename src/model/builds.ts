@@ -1,4 +1,5 @@
 import type { Artifact, BuildRecord } from './build.ts';
+import type { PageRequest } from './build-filter.ts';
 import type { Caller } from './caller.ts';
 import type { CatalogItem } from './catalog-item.ts';
 import type { ContextStaging } from './context.ts';
@@ -52,11 +53,8 @@ export type Builds = {
   attend(caller: Caller, id: string): AsyncDisposable;
 
   get(caller: Caller, id: string): Promise<BuildRecord>;
-  /**
-   * The caller's tenant's, newest first, at most `limit`, fewer where the records are large. `before` is the id of the last record of the page
-   * before.
-   */
-  list(caller: Caller, page: { limit: number; before?: string }): Promise<BuildPage>;
+  /** The caller's tenant's, newest first, at most `limit`, fewer where the records are large. */
+  list(caller: Caller, request: PageRequest): Promise<BuildPage>;
   /** Resolves when the build is terminal and its VM is gone. @throws BUILD_TERMINAL, NOT_FOUND; STORAGE_FULL where that cannot be recorded */
   cancel(caller: Caller, id: string, reason: string): Promise<BuildRecord>;
 

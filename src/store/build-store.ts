@@ -11,6 +11,7 @@ import type { BuildPage } from '../model/builds.ts';
 import { readRecord } from '../model/earlier-forms.ts';
 import { KilnError } from '../model/error.ts';
 import { openDatabase, settle, type Tables } from './database.ts';
+import { listBuilds, type StoredPageRequest } from './list-builds.ts';
 
 /** The records of all builds. Every change is on disk when its promise resolves. Each of them may throw KilnError STORAGE_FULL. */
 export type BuildStore = AsyncDisposable & {
@@ -27,17 +28,8 @@ export type BuildStore = AsyncDisposable & {
   update(record: BuildRecord): Promise<void>;
   /** @throws KilnError NOT_FOUND */
   get(id: string): Promise<BuildRecord>;
-  /**
-   * Newest first; `before` is the last id of the page before. Reading stops before the record that would make their JSON
-   * larger than `maxBytes`, unless it is the first.
-   * @param page.tenant Whose; null for all there are, which is for the service itself.
-   */
-  list(page: {
-    tenant: string | null;
-    limit: number;
-    before?: string;
-    maxBytes?: number;
-  }): Promise<BuildPage>;
+  /** Newest first. */
+  list(request: StoredPageRequest): Promise<BuildPage>;
   /** The builds of a matrix in the order they were made; none where there is no such matrix. */
   listMatrix(tenant: string, matrix: string): Promise<BuildRecord[]>;
   /** What is queued or running, in the order in which it was inserted. */
@@ -80,7 +72,7 @@ export async function openBuildStore(directory: string): Promise<BuildStore> {
 export function createBuildStore(db: Kysely<Tables>): BuildStore {
   return {
     async insert(...records) {
-      await settle(db.insertInto('build').values(records.map(rowOf)).execute());
+      await settle(db.transaction().execute((transaction) => insertAll(transaction, records)));
     },
     ...claimQueries(db),
     update: (record) => settle(update(db, record)),
@@ -91,17 +83,7 @@ export function createBuildStore(db: Kysely<Tables>): BuildStore {
       if (!row) throw new KilnError('NOT_FOUND', 'There is no build with this id.');
       return parse(row);
     },
-    list({ tenant, limit, before, maxBytes = Number.POSITIVE_INFINITY }) {
-      // One more than asked for tells whether there are more.
-      const newest = db
-        .selectFrom('build')
-        .select('record')
-        .orderBy('id', 'desc')
-        .limit(limit + 1);
-      const own = tenant === null ? newest : newest.where('tenant', '=', tenant);
-      const query = before === undefined ? own : own.where('id', '<', before);
-      return settle(readPage(query.stream(), { limit, maxBytes }));
-    },
+    list: (request) => listBuilds(db, request),
     async listMatrix(tenant, matrix) {
       const own = db.selectFrom('build').select('record').where('tenant', '=', tenant);
       return (await settle(own.where('matrix', '=', matrix).orderBy('id').execute())).map(parse);
@@ -134,7 +116,7 @@ function claimQueries(db: Kysely<Tables>): Pick<BuildStore, 'insertClaimed' | 'f
             .onConflict((conflict) => conflict.doNothing())
             .executeTakeFirst();
           if (taken.numInsertedOrUpdatedRows !== 1n) return false;
-          await transaction.insertInto('build').values(records.map(rowOf)).execute();
+          await insertAll(transaction, records);
           return true;
         }),
       ),
@@ -185,6 +167,14 @@ function keptQueries(
   };
 }
 
+async function insertAll(db: Kysely<Tables>, records: readonly BuildRecord[]): Promise<void> {
+  await db.insertInto('build').values(records.map(rowOf)).execute();
+  const tags = records.flatMap(({ tenant, id, spec }) =>
+    [...new Set(spec.tags)].map((tag) => ({ tenant, tag, build: id })),
+  );
+  if (tags.length > 0) await db.insertInto('build_tag').values(tags).execute();
+}
+
 function rowOf(record: BuildRecord): Omit<Tables['build'], 'removed'> & { removed: null } {
   const { id, tenant, matrix, times } = record;
   return { id, tenant, matrix, created: times.queued ?? '', removed: null, ...columnsOf(record) };
@@ -214,20 +204,6 @@ async function update(db: Kysely<Tables>, record: BuildRecord): Promise<void> {
     .executeTakeFirst();
   if (numUpdatedRows === 1n) return;
   throw new KilnError('INTERNAL', `Build ${record.id} is not there or has ended already.`);
-}
-
-async function readPage(
-  rows: AsyncIterable<{ record: string }>,
-  { limit, maxBytes }: { limit: number; maxBytes: number },
-): Promise<BuildPage> {
-  const builds: BuildRecord[] = [];
-  let bytes = 0;
-  for await (const row of rows) {
-    bytes += Buffer.byteLength(row.record);
-    if (builds.length === limit || (builds.length > 0 && bytes > maxBytes)) return { builds, more: true };
-    builds.push(parse(row));
-  }
-  return { builds, more: false };
 }
 
 function parse({ record }: { record: string }): BuildRecord {

@@ -21,6 +21,13 @@ export type Tables = {
     /** When its log, events and artifact were removed. */
     removed: string | null;
   };
+  /** The names that builds were to give their images. */
+  build_tag: {
+    tenant: string;
+    tag: string;
+    /** Id of the build. */
+    build: string;
+  };
   /** Requests that came with an Idempotency-Key. */
   claim: {
     tenant: string;
@@ -92,6 +99,23 @@ const migrations: Record<string, Migration> = {
         .addColumn('build', 'text', (column) => column.notNull())
         .addPrimaryKeyConstraint('claim_key', ['tenant', 'key'])
         .execute();
+    },
+  },
+  '007-tag': {
+    async up(db) {
+      await db.schema.createIndex('build_listed').on('build').columns(['tenant', 'state', 'id']).execute();
+      await db.schema
+        .createTable('build_tag')
+        .addColumn('tenant', 'text', (column) => column.notNull())
+        .addColumn('tag', 'text', (column) => column.notNull())
+        .addColumn('build', 'text', (column) => column.notNull().references('build.id').onDelete('cascade'))
+        .addPrimaryKeyConstraint('build_tag_key', ['tenant', 'tag', 'build'])
+        .execute();
+      await db.schema.createIndex('build_tag_build').on('build_tag').column('build').execute();
+      await sql`INSERT OR IGNORE INTO build_tag
+        SELECT build.tenant, tag.value, build.id FROM build, json_each(build.record, '$.spec.tags') AS tag`.execute(
+        db,
+      );
     },
   },
 };

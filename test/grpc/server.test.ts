@@ -182,6 +182,7 @@ test('a client that has no copy of the protocol can list and call it (simulated 
     'kiln.v1.BuildService/DownloadArtifact',
     'kiln.v1.BuildService/GetBuild',
     'kiln.v1.BuildService/GetMatrix',
+    'kiln.v1.BuildService/ListBuilds',
     'kiln.v1.BuildService/WatchBuild',
     'kiln.v1.ImageService/CancelOperation',
     'kiln.v1.ImageService/GetOperation',

@@ -23,12 +23,15 @@ import {
 type Call = (harness: Harness, metadata: Metadata) => Promise<unknown>;
 
 const id = record.id;
+const page = { pageSize: 0, pageToken: '', tag: undefined, since: undefined, until: undefined };
 const unary = (send: (done: (error: ServiceError | null) => void) => void): Promise<void> =>
   new Promise((resolve, reject) => send((error) => (error ? reject(error) : resolve())));
 
 const calls: Readonly<Record<string, Call>> = {
   Build: ({ client }, metadata) => build(client.build(metadata), [start(), context('x')]),
   GetBuild: ({ client }, metadata) => unary((done) => client.getBuild({ id }, metadata, done)),
+  ListBuilds: ({ client }, metadata) =>
+    unary((done) => client.listBuilds({ ...page, states: [] }, metadata, done)),
   CancelBuild: ({ client }, metadata) =>
     unary((done) => client.cancelBuild({ id, reason: '' }, metadata, done)),
   WatchBuild: ({ client }, metadata) =>
@@ -55,6 +58,7 @@ const calls: Readonly<Record<string, Call>> = {
 const expected: Readonly<Record<string, Readonly<Record<Role, string>>>> = {
   Build: { read: 'ROLE_TOO_LOW', build: 'OK', admin: 'OK' },
   GetBuild: { read: 'OK', build: 'OK', admin: 'OK' },
+  ListBuilds: { read: 'OK', build: 'OK', admin: 'OK' },
   CancelBuild: { read: 'ROLE_TOO_LOW', build: 'BUILD_TERMINAL', admin: 'BUILD_TERMINAL' },
   WatchBuild: { read: 'OK', build: 'OK', admin: 'OK' },
   DownloadArtifact: { read: 'NOT_FOUND', build: 'NOT_FOUND', admin: 'NOT_FOUND' },
@@ -122,7 +126,7 @@ for (const [name, call] of Object.entries(calls)) {
     assert.equal(await outcome(call(harness, bearing(`Basic ${token}`))), 'UNAUTHENTICATED TOKEN_MISSING');
     assert.equal(await outcome(call(harness, bearing(`Bearer ${token}x`))), 'UNAUTHENTICATED TOKEN_INVALID');
     // What is asked for is nobody's.
-    if (['Build', 'RebuildImage', 'RollBackImage', 'PruneImages'].includes(name)) return;
+    if (['Build', 'ListBuilds', 'RebuildImage', 'RollBackImage', 'PruneImages'].includes(name)) return;
     const stranger = bearing(`Bearer ${await tokens.make('admin', 'other')}`);
     assert.equal(await outcome(call(harness, stranger)), 'NOT_FOUND NOT_FOUND');
   });

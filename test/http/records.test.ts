@@ -93,34 +93,6 @@ test('row 71: a bad Last-Event-ID is refused, an offset beyond the end too (simu
     assertProblem(await harness.api.get(`${build}/${path}?offset=999`), 416, 'OUT_OF_RANGE');
 });
 
-test('the list is paged by a Link to the next page (simulated builds)', async () => {
-  const records = Array.from({ length: 5 }, (_, index) => ({
-    ...record,
-    id: record.id.replace(/.$/, `${9 - index}`),
-  }));
-  const list: Builds['list'] = async (_caller, { limit, before }) => {
-    const start = before === undefined ? 0 : records.findIndex(({ id }) => id === before) + 1;
-    const builds = records.slice(start, start + limit);
-    return { builds, more: start + builds.length < records.length };
-  };
-  await using harness = await serve({ overrides: { list } });
-  const seen: string[] = [];
-  let pages = 0;
-  for (let path: string | undefined = '/v1/builds?limit=2'; path !== undefined; pages += 1) {
-    const { headers, body } = await harness.api.get(path);
-    for (const { id } of body.builds) seen.push(id);
-    path = /^<(.+)>; rel="next"$/.exec(String(headers['link']))?.[1];
-  }
-  assert.deepEqual(
-    seen,
-    records.map(({ id }) => id),
-  );
-  assert.equal(pages, 3);
-  for (const query of ['limit=0', 'limit=101', 'limit=x', 'cursor=x'])
-    assertProblem(await harness.api.get(`/v1/builds?${query}`), 422, 'PARAM_INVALID');
-  assertProblem(await harness.api.get('/v1/builds?state=failed'), 400, 'REQUEST_INVALID');
-});
-
 test('a log is sent as it is, from its offset, followed where asked (simulated builds)', async () => {
   const bytes = Buffer.from([0, 255, 10, 13, 27, 128]);
   const asked: unknown[] = [];

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { sql } from 'kysely';
 import type { BuildRecord } from '../../src/model/build.ts';
+import { parseSpec } from '../../src/model/spec.ts';
 import { openBuildStore } from '../../src/store/build-store.ts';
 import { openDatabase } from '../../src/store/database.ts';
 import { createFolder, openElsewhere, queuedRecord } from './harness.ts';
@@ -128,7 +129,7 @@ test('records of the version before have their columns after the first start', a
   await using folder = await createFolder();
   const finished = '2026-01-02T03:04:06.000Z';
   const artifact = { format: 'oci', digest: 'sha256:22', size: 1 } as const;
-  const queued = queuedRecord({ artifact });
+  const queued = queuedRecord({ artifact, spec: parseSpec({ tags: ['app:1', 'app:1'] }) });
   const ended: BuildRecord = { ...queued, state: 'succeeded', times: { ...queued.times, finished } };
   {
     await using store = await openBuildStore(folder.path);
@@ -136,11 +137,11 @@ test('records of the version before have their columns after the first start', a
   }
   {
     const db = await openDatabase(join(folder.path, 'kiln.db'));
-    for (const index of ['build_kept', 'build_artifact', 'build_tenant', 'build_matrix'])
+    for (const index of ['build_kept', 'build_artifact', 'build_tenant', 'build_matrix', 'build_listed'])
       await db.schema.dropIndex(index).execute();
     for (const column of ['finished', 'artifact', 'removed', 'tenant', 'matrix'])
       await db.schema.alterTable('build').dropColumn(column).execute();
-    await db.schema.dropTable('claim').execute();
+    for (const table of ['claim', 'build_tag'] as const) await db.schema.dropTable(table).execute();
     await sql`DELETE FROM kysely_migration WHERE name >= '002-removed'`.execute(db);
     await sql`UPDATE build SET record = json_remove(record, '$.tenant', '$.matrix', '$.warnings', '$.spec.builtinFrontend')`.execute(
       db,
@@ -151,5 +152,6 @@ test('records of the version before have their columns after the first start', a
   assert.deepEqual(await store.get(ended.id), ended);
   assert.deepEqual(await store.listKept(), [{ id: ended.id, state: 'succeeded', artifact: artifact.digest }]);
   assert.deepEqual(await store.listHolders(artifact.digest), [ended.id]);
-  assert.deepEqual(await store.list({ tenant: 'default', limit: 1 }), { builds: [ended], more: false });
+  const listed = await store.list({ tenant: 'default', limit: 1, tag: 'app:1', states: ['succeeded'] });
+  assert.deepEqual(listed, { builds: [ended], more: false });
 });

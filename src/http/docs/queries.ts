@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { buildStates } from '../../model/build.ts';
 
 /** What may be asked in a URL, and in headers. */
 
@@ -26,7 +27,27 @@ export const logQuery = rangeQuery.extend({
     .transform((text) => (text === undefined ? undefined : Number(text))),
 });
 
+const time = (description: string) =>
+  z.iso
+    .datetime({ offset: true, error: 'must be a time such as 2026-01-02T03:04:05Z' })
+    .optional()
+    .meta({ description })
+    .transform((text) => (text === undefined ? undefined : new Date(text)));
+
 export const listQuery = z.strictObject({
+  state: z
+    .string()
+    .optional()
+    .meta({ description: `States of builds, separated by commas: ${buildStates.join(', ')}. Default: all.` })
+    .transform((text) => text?.split(','))
+    .pipe(z.array(z.enum(buildStates, `must be among ${buildStates.join(', ')}`)).optional()),
+  tag: z
+    .string()
+    .max(255, 'is longer than 255 characters')
+    .optional()
+    .meta({ description: 'A name that the build was to give its image, as it was written there.' }),
+  since: time('Builds that were accepted then or later.'),
+  until: time('Builds that were accepted before.'),
   limit: natural('Builds a page, 1 to 100. Default 20.')
     .default('20')
     .transform(Number)
