@@ -29,6 +29,7 @@ export const record: BuildRecord = {
   matrix: null,
   state: 'running',
   spec: parseSpec({ buildArgs: { A: '1' }, tags: ['demo:latest'], output: 'oci', timeoutSeconds: 60 }),
+  secrets: { registries: ['registry.example.org'], secrets: ['npm'], sshKeys: ['default'] },
   verdict: null,
   times: {
     ...{ queued: at, leased: '2026-11-23T10:00:01.500Z' },

@@ -2,6 +2,7 @@ import { z } from 'zod';
 import type { Capabilities } from '../catalog/capabilities.ts';
 import { printable } from '../lib/text.ts';
 import { together } from '../lib/together.ts';
+import { BuildSecrets } from '../model/build-secrets.ts';
 import { KilnError } from '../model/error.ts';
 import type { BuildSpec } from '../model/spec.ts';
 import type { StartedCommand } from '../ssh/exec.ts';
@@ -15,6 +16,7 @@ import { Received } from './history/received.ts';
 import { findMissingFrontend } from './missing-frontend.ts';
 import { asToday } from './old-status.ts';
 import { parseStatus } from './parse-status.ts';
+import { secretFiles } from './secret-files.ts';
 import { splitStatus } from './split-status.ts';
 
 /** One run of buildctl: its inputs, by the serial numbers of the disks that are plugged in. */
@@ -29,6 +31,8 @@ export type BuildctlRun = {
   readonly namedContexts?: readonly NamedContext[];
   readonly artifactDisk: string | null;
   readonly dockerfile: Buffer | null;
+  /** None by default. */
+  readonly secrets?: BuildSecrets;
   /** Starts a further command in the guest. */
   readonly start: StartCommand;
   /** Bytes of the plain progress, as they come. */
@@ -117,8 +121,12 @@ function encodeInput({
   namedContexts = [],
   artifactDisk,
   dockerfile,
+  secrets = BuildSecrets.none,
 }: BuildctlRun): Buffer {
-  const header = [contextDisk ?? '-', artifactDisk ?? '-', dockerfile?.length ?? '-'].join('\n');
+  const { files, args: secretArgs } = secretFiles(secrets);
+  const header = [contextDisk ?? '-', artifactDisk ?? '-', dockerfile?.length ?? '-', files.length].join(
+    '\n',
+  );
   const args = buildctlArguments(spec, {
     ...{ capabilities, contextFolder, namedContexts },
     dockerfileApart: dockerfile !== null,
@@ -126,7 +134,8 @@ function encodeInput({
   return Buffer.concat([
     Buffer.from(`${header}\n`),
     dockerfile ?? Buffer.alloc(0),
-    Buffer.from(args.map((word) => `${word}\0`).join('')),
+    ...files.flatMap(({ name, content }) => [Buffer.from(`${name} ${content.length}\n`), content]),
+    Buffer.from([...args, ...secretArgs].map((word) => `${word}\0`).join('')),
   ]);
 }
 

@@ -52,7 +52,7 @@ export async function acceptBuilds(
     // It may be refused while nobody waits for it yet.
     lease.catch(() => undefined);
     undo.defer(() => leave(lease, cancel));
-    builds.push({ journal, lease, cancel, signal });
+    builds.push({ journal, secrets: request.secrets, lease, cancel, signal });
   }
   // Last, and with nothing between: a build that is in the store has all its files, and the store has them in the order of the line.
   const records = journals.map(({ record }) => record);
@@ -73,7 +73,7 @@ async function leave(coming: Promise<Lease<WarmVm>>, cancel: AbortController): P
 }
 
 function newRecord(
-  { spec, context, namedContexts, warnings, tenant, matrix }: AcceptedRequest,
+  { spec, secrets, context, namedContexts, warnings, tenant, matrix }: AcceptedRequest,
   entry: EntrySummary,
 ): BuildRecord {
   const never = Object.fromEntries(phases.map((phase) => [phase, null])) as Record<
@@ -87,6 +87,7 @@ function newRecord(
     state: 'queued',
     // Of several, each says its own.
     spec: matrix === null ? spec : { ...spec, entry: entry.name },
+    secrets: secrets.names,
     verdict: null,
     times: { ...never, queued: new Date().toISOString() },
     vm: null,

@@ -3,6 +3,7 @@ import type { WarmVm } from '../guest/warm-vm.ts';
 import type { DiskBudget } from '../host/disk-budget.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { Observer } from '../model/observer.ts';
+import type { BuildSecrets } from '../model/build-secrets.ts';
 import type { Lease } from '../pool/pool.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
 import type { Journal } from './journal.ts';
@@ -11,6 +12,8 @@ import type { Retention } from './retention.ts';
 /** One accepted build; what it was asked is in its folder. */
 export type AcceptedBuild = {
   readonly journal: Journal;
+  /** In memory alone: what an earlier run of the service accepted has none. */
+  readonly secrets: BuildSecrets;
   /** Its VM, once the line has one for it. */
   readonly lease: Promise<Lease<WarmVm>>;
 };

@@ -1,11 +1,13 @@
 import { checkDockerfileBytes, checkFrontendArgument } from '../context/dockerfile/dockerfile.ts';
 import { printable } from '../lib/text.ts';
 import type { NamedContextSummary } from '../model/build.ts';
+import { BuildSecrets } from '../model/build-secrets.ts';
 import type { BuildRequest, CheckedRequest } from '../model/builds.ts';
 import type { DockerfilePolicy, SealedContexts } from '../model/context.ts';
 import { KilnError } from '../model/error.ts';
 import { maxMatrixBuilds } from '../model/matrix.ts';
 import type { BuildSpec } from '../model/spec.ts';
+import { findKeyProblem } from '../ssh/keys.ts';
 import {
   type BuildingEntry,
   checkImages,
@@ -34,6 +36,7 @@ export type SealedRequest = {
   readonly context: SealedContexts | null;
   readonly namedContexts: readonly NamedContextSummary[];
   readonly dockerfile: Buffer | null;
+  readonly secrets: BuildSecrets;
   readonly warnings: readonly string[];
 };
 
@@ -50,7 +53,7 @@ export function checkEntries(entries: readonly string[], { findEntry }: RequestR
 
 /**
  * Checks what can be told before the contexts are there.
- * @throws KilnError BUILDKIT_UNKNOWN, BUILDKIT_NOT_MADE, PARAM_INVALID, FRONTEND_NOT_ALLOWED, DOCKERFILE_INVALID
+ * @throws KilnError BUILDKIT_UNKNOWN, BUILDKIT_NOT_MADE, PARAM_INVALID, SECRET_INVALID, FRONTEND_NOT_ALLOWED, DOCKERFILE_INVALID
  */
 export function checkWithoutContext(
   request: CheckedRequest,
@@ -62,6 +65,7 @@ export function checkWithoutContext(
   const entries = (asked ?? [spec.entry]).map((entry) => rules.findEntry(entry));
   checkNamedContexts(spec, archives, entries);
   checkTimeout(spec, rules);
+  checkSshKeys(request);
   const policy = policyFor(spec, rules);
   checkFrontendArgument(spec.buildArgs, policy);
   return { frontend: dockerfile && checkDockerfileBytes(dockerfile, policy), entries };
@@ -76,7 +80,7 @@ export async function sealRequest(
   request: BuildRequest & Pick<CheckedRequest, 'entries'>,
   rules: RequestRules,
 ): Promise<SealedRequest> {
-  const { spec, context, dockerfile } = request;
+  const { spec, context, dockerfile, secrets = BuildSecrets.none } = request;
   const { frontend, entries } = checkWithoutContext({ ...request, archives: context?.names ?? [] }, rules);
   const { contextDir } = spec;
   if (!context?.summary && contextDir !== undefined) {
@@ -104,6 +108,7 @@ export async function sealRequest(
     context: sealed,
     namedContexts: summarizeContexts(spec, named),
     dockerfile,
+    secrets,
     warnings: builtinFrontend && askedFrontend !== null ? [ignoredFrontend(askedFrontend)] : [],
   };
 }
@@ -112,6 +117,15 @@ function checkTimeout({ timeoutSeconds = 0 }: BuildSpec, { maxTimeoutSeconds: li
   if (timeoutSeconds <= limit) return;
   const message = `Builds may take ${limit} s here at most, and this one asks for ${timeoutSeconds} s.`;
   throw new KilnError('PARAM_INVALID', message, { details: { field: 'timeout', limit } });
+}
+
+function checkSshKeys({ secrets = BuildSecrets.none }: CheckedRequest): void {
+  for (const { id, value } of secrets.sshKeys) {
+    const problem = findKeyProblem(value);
+    const field = `ssh.${id}`;
+    if (problem !== null)
+      throw new KilnError('SECRET_INVALID', `Field '${field}' ${problem}.`, { details: { field } });
+  }
 }
 
 /** A frontend that is not used need not be forbidden. */

@@ -15,13 +15,14 @@ export function claimOf(
     entries,
     idempotencyKey,
   }: Pick<BuildRequest, 'spec' | 'idempotencyKey'> & Pick<CheckedRequest, 'entries'>,
-  { context, sources, dockerfile }: SealedRequest,
+  { context, sources, dockerfile, secrets }: SealedRequest,
   tenant: string,
 ): Claim | null {
   if (idempotencyKey === undefined) return null;
   const now = Date.now();
   const asked = {
-    ...{ spec, entries, sources },
+    // Of secrets the names: a hash of a value would help to guess it, and a token may be another when the request is sent again.
+    ...{ spec, entries, sources, secrets: secrets.names },
     context: context?.summary?.digest,
     named: context && Object.fromEntries(context.named.map(({ name, summary }) => [name, summary.digest])),
     dockerfile: dockerfile?.toString('base64'),

@@ -1,4 +1,5 @@
-import type { BuildRecord } from '../model/build.ts';
+import type { BuildRecord, Verdict } from '../model/build.ts';
+import { hasNone } from '../model/build-secrets.ts';
 
 /** How many VMs one build may lose, with the one that it has. */
 const maxAttempts = 2;
@@ -11,7 +12,18 @@ export function mayRunAgain({ spec, attempts }: Pick<BuildRecord, 'spec' | 'atte
   return spec.retry === 'infra' && attempts.length < maxAttempts;
 }
 
-/** Whether the next start of the service goes on with a build that has not ended. */
-export function outlivesService(record: Pick<BuildRecord, 'state' | 'spec' | 'attempts'>): boolean {
-  return record.state === 'queued' || mayRunAgain(record);
+/** Whether the next start of the service goes on with a build that has not ended; one with secrets, which lie in memory alone, does not. */
+export function outlivesService(
+  record: Pick<BuildRecord, 'state' | 'spec' | 'attempts' | 'secrets'>,
+): boolean {
+  return hasNone(record.secrets) && (record.state === 'queued' || mayRunAgain(record));
 }
+
+/** How a build ends that the service leaves, and its secrets with it. */
+export const secretsLost: Verdict = {
+  state: 'interrupted',
+  exitCode: null,
+  code: 'SECRETS_LOST',
+  message:
+    'The service stopped before this build had ended. It was sent with secrets, which lie in memory alone, so it cannot go on; send it again.',
+};

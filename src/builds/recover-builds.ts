@@ -3,12 +3,13 @@ import { exists } from '../lib/files.ts';
 import type { Logger } from '../lib/logger.ts';
 import { endBuildFiles, findLastWrite } from '../logs/build-files.ts';
 import { type BuildRecord, isTerminal, type Verdict } from '../model/build.ts';
+import { hasNone } from '../model/build-secrets.ts';
 import type { BuildEvent } from '../model/event.ts';
 import type { Observer } from '../model/observer.ts';
 import { type BuildStore, endRecord } from '../store/build-store.ts';
 import type { Lost, Used } from './attempts.ts';
 import { hasInput, removeInput } from './build-input.ts';
-import { mayRunAgain, outlivesService } from './may-run-again.ts';
+import { mayRunAgain, outlivesService, secretsLost } from './may-run-again.ts';
 import { reportEnd } from './report-end.ts';
 import type { Retention } from './retention.ts';
 
@@ -79,7 +80,9 @@ async function describeLeft(record: BuildRecord, { buildsDirectory }: RecoverOpt
 }
 
 async function interrupt(record: BuildRecord, at: string, options: RecoverOptions): Promise<void> {
-  const verdict: Verdict = { state: 'interrupted', exitCode: null, code: 'INFRA', message: explain(record) };
+  const verdict: Verdict = hasNone(record.secrets)
+    ? { state: 'interrupted', exitCode: null, code: 'INFRA', message: explain(record) }
+    : secretsLost;
   const ended = endRecord(record, verdict, at);
   await options.store.update(ended);
   reportEnd(options, ended);

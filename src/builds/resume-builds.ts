@@ -1,4 +1,5 @@
 import type { WarmVm } from '../guest/warm-vm.ts';
+import { BuildSecrets } from '../model/build-secrets.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
 import type { BegunBuild } from './accept-builds.ts';
 import { Journal, type JournalOptions } from './journal.ts';
@@ -18,7 +19,7 @@ export async function resumeBuilds(
     const signal = AbortSignal.any([cancel.signal, stopping]);
     const lease = options.scheduler.enterAsBefore(requestFor(journal, signal));
     lease.catch(() => undefined);
-    builds.push({ journal, lease, cancel, signal });
+    builds.push({ journal, secrets: BuildSecrets.none, lease, cancel, signal });
   }
   return builds;
 }

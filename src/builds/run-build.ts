@@ -1,12 +1,13 @@
 import { TimeLimit } from '../lib/abort.ts';
 import { type BuildRecord, isTerminal, type Verdict } from '../model/build.ts';
+import { hasNone } from '../model/build-secrets.ts';
 import { KilnError } from '../model/error.ts';
 import type { AcceptedBuild, RunDependencies } from './accepted-build.ts';
 import type { Used } from './attempts.ts';
 import { removeInput } from './build-input.ts';
 import { type Ending, finishBuild } from './finish-build.ts';
 import type { Journal } from './journal.ts';
-import { mayRunAgain, outlivesService } from './may-run-again.ts';
+import { mayRunAgain, outlivesService, secretsLost } from './may-run-again.ts';
 import { reportEnd, reportFailure, reportPause, reportRetry } from './report-end.ts';
 import { requestFor } from './request-vm.ts';
 import { type FinishedRun, runInVm } from './run-in-vm.ts';
@@ -69,7 +70,10 @@ async function findEnding(
       coming = deps.scheduler.enterAgain(requestFor(journal, signal));
     }
   } catch (error) {
-    if (KilnError.from(error).code === 'DRAINING' && outlivesService(journal.record)) return used;
+    if (KilnError.from(error).code === 'DRAINING') {
+      if (outlivesService(journal.record)) return used;
+      if (!hasNone(journal.record.secrets)) return { verdict: secretsLost, ...used };
+    }
     reportFailure(deps.logger, journal.record.id, error);
     return { verdict: verdictOfError(error), ...used };
   }

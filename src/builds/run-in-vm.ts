@@ -100,7 +100,7 @@ async function runInGuest(
 }
 
 function runProgram(
-  { journal }: AcceptedBuild,
+  { journal, secrets }: AcceptedBuild,
   { vm, input, logger, onOutput }: { vm: WarmVm; input: BuildInput; logger: Logger; onOutput: () => void },
   signal: AbortSignal,
 ): Promise<BuildctlResult> {
@@ -119,6 +119,7 @@ function runProgram(
       ],
       artifactDisk: spec.output === 'none' ? null : artifactSerial,
       dockerfile,
+      secrets,
       start: (command, linked) => vm.connection.start(command, linked),
       onLog(bytes) {
         onOutput();

@@ -12,6 +12,7 @@ import type { BuildResponse } from './generated/kiln/v1/build_service.ts';
 import type { Outgoing } from './handlers.ts';
 import { toMatrix } from './matrix-messages.ts';
 import { toBuildRecord, toPart } from './messages.ts';
+import { toSecrets } from './secrets.ts';
 import { toSpec } from './spec.ts';
 import { openUpload, type Received, type UploadLimits } from './upload.ts';
 
@@ -62,7 +63,8 @@ async function accept(
   const { entries, idempotencyKey } = start;
   if (idempotencyKey !== undefined) checkIdempotencyKey(idempotencyKey);
   const detach = start.detach || idempotencyKey !== undefined;
-  const known = { spec, dockerfile, ...(entries.length > 0 && { entries }) };
+  const secrets = toSecrets(start);
+  const known = { spec, dockerfile, secrets, ...(entries.length > 0 && { entries }) };
   builds.check(caller, known);
   await using undo = new AsyncDisposableStack();
   let context: ContextStaging | null = null;
@@ -74,7 +76,7 @@ async function accept(
   }
   if (!context?.summary && dockerfile === null) throw nothingToBuild();
   undo.move();
-  const request = { spec, context, dockerfile, idempotencyKey };
+  const request = { spec, context, dockerfile, secrets, idempotencyKey };
   return entries.length > 0
     ? { accepted: { matrix: await builds.startMatrix(caller, { ...request, entries }) }, detach }
     : { accepted: { record: await builds.start(caller, request) }, detach };

@@ -1,4 +1,5 @@
 import type * as model from '../model/build.ts';
+import type { SecretNames } from '../model/build-secrets.ts';
 import type { BuildEvent, WatchItem } from '../model/event.ts';
 import type { ContextKind } from '../model/named-context.ts';
 import type { Step } from '../model/operation.ts';
@@ -60,6 +61,7 @@ export function toBuildRecord(record: model.BuildRecord): proto.BuildRecord {
     attempts: record.attempts.map(toAttempt),
     state: states[record.state],
     spec: toProtoSpec(record.spec),
+    secrets: toSecretNames(record.secrets),
     verdict: record.verdict ? toVerdict(record.verdict) : undefined,
     times: toTimes(record.times),
     vm: record.vm ? toVm(record.vm) : undefined,
@@ -73,6 +75,10 @@ export function toBuildRecord(record: model.BuildRecord): proto.BuildRecord {
     egress: record.egress.map(toDestination),
     warnings: [...record.warnings],
   };
+}
+
+function toSecretNames({ registries, secrets, sshKeys }: SecretNames): proto.SecretNames {
+  return { registries: [...registries], secrets: [...secrets], sshKeys: [...sshKeys] };
 }
 
 function toAttempt({ started, ended, seconds, error, ...attempt }: model.Attempt): proto.Attempt {

@@ -55,7 +55,7 @@ const statusMs = 1000;
 
 const channelOptions: ChannelOptions = {
   // The start of a build: a Dockerfile of 1 MiB, and build arguments and labels of 1 MiB in all.
-  'grpc.max_receive_message_length': 2.5 * 1024 * 1024,
+  'grpc.max_receive_message_length': 3.5 * 1024 * 1024,
   'grpc.max_concurrent_streams': 100,
   'grpc.keepalive_time_ms': 20_000,
   'grpc.keepalive_timeout_ms': 10_000,

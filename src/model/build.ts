@@ -1,3 +1,4 @@
+import type { SecretNames } from './build-secrets.ts';
 import type { ErrorCode } from './error.ts';
 import type { ContextKind } from './named-context.ts';
 import type { BuildSpec } from './spec.ts';
@@ -132,6 +133,8 @@ export type BuildRecord = {
   readonly matrix: string | null;
   readonly state: BuildState;
   readonly spec: BuildSpec;
+  /** What it was given that nobody may see, by name. */
+  readonly secrets: SecretNames;
   readonly verdict: Verdict | null;
   /** When each phase was reached; null while it was not. */
   readonly times: Readonly<Record<Phase, string | null>>;

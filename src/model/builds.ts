@@ -1,5 +1,6 @@
 import type { Artifact, BuildRecord } from './build.ts';
 import type { PageRequest } from './build-filter.ts';
+import type { BuildSecrets } from './build-secrets.ts';
 import type { Caller } from './caller.ts';
 import type { CatalogItem } from './catalog-item.ts';
 import type { ContextStaging } from './context.ts';
@@ -89,6 +90,8 @@ export type BuildRequest = {
   readonly context: ContextStaging | null;
   /** The Dockerfile itself, where it was uploaded apart from the context; at most 1 MiB. */
   readonly dockerfile: Buffer | null;
+  /** None by default. */
+  readonly secrets?: BuildSecrets | undefined;
   /**
    * A key of the sender's own, of this tenant: for 24 hours the same request with it is the same build, and another one is refused. Its client
    * may come back to it, so that its going away does not end the build.

@@ -1,5 +1,6 @@
 import { isIP } from 'node:net';
 import type { Attempt, BuildRecord, EgressDestination } from './build.ts';
+import { BuildSecrets } from './build-secrets.ts';
 import { defaultTenant } from './caller.ts';
 import type { BuildEvent } from './event.ts';
 import { type BuildSpec, parseSpec } from './spec.ts';
@@ -19,11 +20,12 @@ const defaults = parseSpec({});
 
 type Stored = Omit<
   BuildRecord,
-  'tenant' | 'matrix' | 'spec' | 'vm' | 'attempts' | 'namedContexts' | 'egress' | 'warnings'
+  'tenant' | 'matrix' | 'spec' | 'secrets' | 'vm' | 'attempts' | 'namedContexts' | 'egress' | 'warnings'
 > & {
   readonly tenant?: string;
   readonly matrix?: string | null;
   readonly spec: Partial<BuildSpec>;
+  readonly secrets?: BuildRecord['secrets'];
   readonly vm: Partial<NonNullable<BuildRecord['vm']>> | null;
   readonly attempts?: readonly Attempt[];
   readonly namedContexts?: BuildRecord['namedContexts'];
@@ -40,6 +42,7 @@ export function readRecord(stored: string): BuildRecord {
     tenant: record.tenant ?? defaultTenant,
     matrix: record.matrix ?? null,
     spec: { ...defaults, ...record.spec },
+    secrets: record.secrets ?? BuildSecrets.none.names,
     // Steps shared the network of their VM.
     vm: record.vm && ({ network: 'vm', ...record.vm } as NonNullable<BuildRecord['vm']>),
     attempts: record.attempts ?? [],

@@ -46,6 +46,19 @@ export function generateKeyPair(): SshKeyPair {
   }
 }
 
+/** Why nobody can log in by it, in half a sentence without a word of the key; null where it is a private key without a password. */
+export function findKeyProblem(privateKey: Buffer): string | null {
+  const parsed = ssh2.utils.parseKey(privateKey);
+  // ssh2 reads keys of PuTTY, too; BuildKit does not.
+  if (!/^\s*-----BEGIN /.test(privateKey.toString('latin1', 0, 64)))
+    return 'is not a private ssh key, such as ssh-keygen makes';
+  if (parsed instanceof Error)
+    return /encrypted/i.test(parsed.message)
+      ? 'is a key with a password; send one without'
+      : 'is not a private ssh key, such as ssh-keygen makes';
+  return parsed.isPrivateKey() ? null : 'is a public key; send the private one';
+}
+
 function publicKeyOf(key: ssh2.ParsedKey): string {
   return key.getPublicSSH().toString('base64');
 }

@@ -8,6 +8,7 @@ import { Journal } from '../../src/builds/journal.ts';
 import { runBuild } from '../../src/builds/run-build.ts';
 import { DiskBudget } from '../../src/host/disk-budget.ts';
 import { AppendFile } from '../../src/logs/append-file.ts';
+import { BuildSecrets } from '../../src/model/build-secrets.ts';
 import { KilnError } from '../../src/model/error.ts';
 import { openBuildStore } from '../../src/store/build-store.ts';
 import { createFolder, queuedRecord } from '../store/harness.ts';
@@ -30,7 +31,7 @@ test('a build that has ended needs its input no more, also where the disk does n
   const lease = Promise.reject<never>(new KilnError('CANCELLED', 'enough'));
   lease.catch(() => undefined);
   const run = runBuild(
-    { journal, lease },
+    { journal, secrets: BuildSecrets.none, lease },
     {
       ...{ scheduler: { enterAgain: () => assert.fail() }, retention: { makeRoom: assert.fail } },
       artifacts: await openArtifactStore(join(folder.path, 'artifacts')),

@@ -9,6 +9,7 @@ import { Journal } from '../../src/builds/journal.ts';
 import { runBuild } from '../../src/builds/run-build.ts';
 import { DiskBudget } from '../../src/host/disk-budget.ts';
 import type { EgressDestination } from '../../src/model/build.ts';
+import { BuildSecrets } from '../../src/model/build-secrets.ts';
 import { KilnError } from '../../src/model/error.ts';
 import { parseSpec } from '../../src/model/spec.ts';
 import { openBuildStore } from '../../src/store/build-store.ts';
@@ -250,7 +251,7 @@ for (const { title, guests, spec = {}, waiting, expected } of cases) {
     const artifacts = await openArtifactStore(join(folder.path, 'artifacts'));
 
     await runBuild(
-      { journal, lease },
+      { journal, secrets: BuildSecrets.none, lease },
       {
         ...{ scheduler: pool.scheduler, artifacts, maxArtifactBytes: 1e6 },
         ...{ timeouts, stopping: stop.signal },

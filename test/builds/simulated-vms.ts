@@ -24,6 +24,8 @@ export type Guest = {
   connect(destination: EgressDestination): void;
   /** The arguments of buildctl, where no Dockerfile comes before them. */
   readonly words: readonly string[];
+  /** All that the program was given. */
+  readonly input: Buffer;
   /** Aborts when the host gives the program up. */
   readonly signal: AbortSignal;
 };
@@ -119,7 +121,7 @@ function createVm(vm: {
           script({
             signal,
             connect,
-            words: wordsOf(input),
+            ...{ words: wordsOf(input), input: input ?? Buffer.alloc(0) },
             log: (text) => void stderr.write(text),
             say: (line) => void stdout.write(`${JSON.stringify(line)}\n`),
             lose: () => gone.resolve('it was killed'),
@@ -152,7 +154,7 @@ function createVm(vm: {
 
 /** Of the input of build.sh. */
 function wordsOf(input: Buffer = Buffer.alloc(0)): string[] {
-  const [, , , ...rest] = input.toString().split('\n');
+  const [, , , , ...rest] = input.toString().split('\n');
   return rest.join('\n').split('\0').slice(0, -1);
 }
 

@@ -7,6 +7,7 @@ import { BuildState, Network, Output, Retry } from '../../src/grpc/generated/kil
 import {
   type BuildResponse,
   BuildServiceClient,
+  BuildStart,
   type DownloadArtifactResponse,
   type WatchBuildResponse,
 } from '../../src/grpc/generated/kiln/v1/build_service.ts';
@@ -44,7 +45,7 @@ async function* build(files: Readonly<Record<string, string>>): AsyncGenerator<B
   const archive = await readFile(context.archive);
   const call = client.build();
   call.write({
-    part: { $case: 'start', value: { spec, dockerfile: undefined, detach: false, entries: [] } },
+    part: { $case: 'start', value: BuildStart.create({ spec }) },
   });
   for (let at = 0; at < archive.length; at += 100)
     call.write({ part: { $case: 'context', value: archive.subarray(at, at + 100) } });

@@ -12,6 +12,7 @@ import {
   type BuildRequest,
   type BuildResponse,
   BuildServiceClient,
+  BuildStart,
 } from '../../src/grpc/generated/kiln/v1/build_service.ts';
 import {
   ImageServiceClient,
@@ -93,9 +94,18 @@ export function start(
     buildArgs?: number;
     valueBytes?: number;
     entries?: readonly string[];
+    secrets?: Partial<Pick<BuildStart, 'registryConfig' | 'secrets' | 'sshKeys'>>;
   } = {},
 ): BuildRequest {
-  const { detach = false, dockerfile, entry, buildArgs = 0, valueBytes = 0, entries = [] } = options;
+  const {
+    detach = false,
+    dockerfile,
+    entry,
+    buildArgs = 0,
+    valueBytes = 0,
+    entries = [],
+    secrets = {},
+  } = options;
   const values = Array.from({ length: buildArgs }, (_, index) => ({
     name: `A${index}`,
     value: 'x'.repeat(valueBytes),
@@ -103,12 +113,11 @@ export function start(
   return {
     part: {
       $case: 'start',
-      value: {
+      value: BuildStart.create({
         spec: BuildSpec.create({ entry, buildArgs: values }),
-        detach,
-        entries: [...entries],
+        ...{ detach, entries: [...entries], ...secrets },
         ...(dockerfile === undefined ? {} : { dockerfile: Buffer.from(dockerfile) }),
-      },
+      }),
     },
   };
 }

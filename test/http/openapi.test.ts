@@ -6,6 +6,7 @@ import { renderErrorPage } from '../../src/http/docs/error-page.ts';
 import { errorSentences } from '../../src/http/docs/error-sentences.ts';
 import { createOpenApiDocument } from '../../src/http/docs/openapi.ts';
 import { completeSettings } from '../../src/http/settings.ts';
+import { secretInfos } from '../../src/http/upload/secret-parts.ts';
 import { errorKinds } from '../../src/model/error.ts';
 import type { Operations } from '../../src/model/operations.ts';
 import { endless, everyEvent, record, simulateBuilds } from '../simulated-builds.ts';
@@ -97,6 +98,7 @@ test('the document and its pages name every code a request can get', () => {
       'REGISTRY_REFUSED',
       'REGISTRY_UNAVAILABLE',
       'REQUIREMENT_MISSING',
+      'SECRETS_LOST',
       'STREAM_PROTOCOL',
       'TIMEOUT',
       'TRANSFER_STALLED',
@@ -112,16 +114,17 @@ test('the document and its pages name every code a request can get', () => {
   assert.deepEqual(Object.keys(errorSentences).sort(), Object.keys(errorKinds).sort());
 });
 
-test('the fields of the form and of the URL are the same, and the spec explains them', () => {
+test('the fields of the form and of the URL are the same but for secrets, and the spec explains them', () => {
   for (const { parameters = [], requestBody, path } of operations.filter(
     ({ operationId }) => operationId === 'build' || operationId === 'createBuild',
   )) {
     const content = requestBody?.content['multipart/form-data'] as { schema: { properties: object } };
     const { context, ...fields } = content.schema.properties as Record<string, { description?: string }>;
     assert.ok(context, path);
-    const inUrl = parameters.map(({ name }) => name).filter((name) => name !== 'Idempotency-Key');
-    assert.deepEqual(inUrl.sort(), Object.keys(fields).sort());
-    assert.equal(parameters.length, inUrl.length + 1);
+    const headers = ['Idempotency-Key', 'X-Registry-Config'];
+    const inUrl = parameters.map(({ name }) => name).filter((name) => !headers.includes(name));
+    assert.deepEqual([...inUrl, ...Object.keys(secretInfos)].sort(), Object.keys(fields).sort());
+    assert.equal(parameters.length, inUrl.length + headers.length);
     for (const [name, { description = '' }] of Object.entries(fields))
       assert.ok(description.length > 10, name);
   }

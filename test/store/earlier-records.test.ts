@@ -55,6 +55,7 @@ const today: BuildRecord = {
     ...{ ...spec, buildContexts: {}, output: 'oci', builtinFrontend: false, network: 'default' },
     retry: 'infra',
   },
+  secrets: { registries: [], secrets: [], sshKeys: [] },
   vm: { id: 'vm-1', accelerator: 'tcg', network: 'vm' },
   attempts: [],
   namedContexts: [],

@@ -32,6 +32,7 @@ export function queuedRecord(change: Partial<BuildRecord> = {}): BuildRecord {
     matrix: null,
     state: 'queued',
     spec: parseSpec({ buildArgs: { A: 'grüße 🙂', B: "'; DROP TABLE build; --" } }),
+    secrets: { registries: [], secrets: [], sshKeys: [] },
     verdict: null,
     times: {
       queued: '2026-01-02T03:04:05.678Z',

@@ -3,8 +3,9 @@
 # It is started when a VM becomes warm and waits for its input, ready; from there on each process that need not be started
 # saves the build 0.1 s under emulation.
 #
-# Standard input:  three lines: serial number of the context's disk or "-", serial number of the artifact's disk or "-",
-#                  size of the Dockerfile in bytes or "-"; then the Dockerfile; then buildctl's arguments, each ended by NUL.
+# Standard input:  four lines: serial number of the context's disk or "-", serial number of the artifact's disk or "-",
+#                  size of the Dockerfile in bytes or "-", number of secret files; then the Dockerfile; then of each secret file a line
+#                  "NAME BYTES" and its bytes; then buildctl's arguments, each ended by NUL.
 # Standard error:  buildctl's progress, byte for byte, and nothing else.
 # Standard output: buildctl's trace, one JSON object a line, between lines of this program's own: {"kiln":"ready"} once the
 #                  context is there, and last {"kiln":{…}}, what the host decides by. Where buildctl could not be started, the
@@ -31,6 +32,7 @@ finish_sending() {
 read -r context
 read -r artifact
 read -r dockerfile_bytes
+read -r secret_files
 
 fail() {
   local notes
@@ -64,6 +66,16 @@ find_disk() {
 if [ "$dockerfile_bytes" != - ]; then
   head -c "$dockerfile_bytes" >dockerfile/Dockerfile || fail 'the Dockerfile did not arrive'
 fi
+# In memory: no disk of the VM holds them. Their names are kiln's, and one of them may be config.json.
+secrets=/run/kiln-secrets
+if [ "$secret_files" != 0 ]; then
+  mkdir --mode=700 "$secrets" || fail 'the secrets found no place'
+  for ((file = 0; file < secret_files; file++)); do
+    read -r name bytes
+    head -c "$bytes" >"$secrets/$name" || fail 'a secret did not arrive'
+  done
+  export DOCKER_CONFIG=$secrets
+fi
 mapfile -d '' -t arguments
 
 if [ "$context" != - ]; then
@@ -85,6 +97,7 @@ if [ "$artifact" != - ]; then
 fi
 buildctl "${arguments[@]}" >"$output" 2>>progress
 statuses=($? 0)
+[ "$secret_files" = 0 ] || rm -rf "$secrets"
 if [ -n "$writer" ]; then
   wait "$writer"
   statuses[1]=$?

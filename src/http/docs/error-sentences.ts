@@ -46,6 +46,8 @@ export const errorSentences: Readonly<Record<ErrorCode, string>> = {
   PARAM_INVALID: 'A value is not one that its field takes.',
   REF_INVALID: 'A tag is not a valid image reference.',
   PLATFORM_UNSUPPORTED: 'The platform is not offered.',
+  SECRET_INVALID:
+    'A secret or an ssh key has an id that none may have, is given twice, is too large, or is no key that can be used.',
   UPLOAD_TOO_LARGE: 'The upload is larger than is taken; leave out what the build does not need.',
   UPLOAD_TIMEOUT: 'The request came too slowly; send it again over a faster connection.',
   TOKEN_MISSING:
@@ -100,6 +102,8 @@ export const errorSentences: Readonly<Record<ErrorCode, string>> = {
   INFRA: 'The VM of the build failed; send the build again.',
   TRANSFER_STALLED: 'The client read nothing of what was sent to it for too long; read on with WatchBuild.',
   ARTIFACT_INVALID: 'What the build put out is not the tar it should be.',
+  SECRETS_LOST:
+    'The service stopped before a build with secrets had ended; they lie in its memory alone, so send the build again.',
   LOG_TOO_LARGE: 'The build printed more than is kept of one build; let its steps print less.',
   DISK_FULL: 'The build wrote more in its VM than the disk of the service has room for.',
   INTERNAL: 'Something failed that should not; the log of the service tells more under the request id.',

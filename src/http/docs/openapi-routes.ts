@@ -3,9 +3,10 @@ import { z } from 'zod';
 import type { Role } from '../../model/caller.ts';
 import { type ErrorCode, errorKinds } from '../../model/error.ts';
 import { archiveTypes } from '../upload/archive-types.ts';
-import { fieldInfos } from '../upload/fields.ts';
+import { type FieldInfo, fieldInfos } from '../upload/fields.ts';
+import { secretInfos } from '../upload/secret-parts.ts';
 import { probeSchema, versionSchema } from './probe-schemas.ts';
-import { idempotencyHeaders, listQuery, logQuery, rangeQuery } from './queries.ts';
+import { buildHeaders, listQuery, logQuery, rangeQuery } from './queries.ts';
 import { catalogSchema, eventSchema, matrixSchema, pageSchema, recordSchema } from './schemas.ts';
 
 export type RouteDescription = Pick<
@@ -29,7 +30,7 @@ const ofBuild: ErrorCode[] = [...always, 'NOT_FOUND'];
 
 /** What comes of an upload: everything about the archive, the form and the state of the service. */
 const ofUpload = (Object.keys(errorKinds) as ErrorCode[]).filter((code) =>
-  /^(ENTRY|ARCHIVE|HARDLINK|DOCKER|FRONTEND|OCI|CONTENT|FILE|MULTIPART|PARAM|REF|PLATFORM|BUILDKIT|UPLOAD|NO_CAPACITY|DRAINING|STORAGE|IDEMPOTENCY)/.test(
+  /^(ENTRY|ARCHIVE|HARDLINK|DOCKER|FRONTEND|OCI|CONTENT|FILE|MULTIPART|PARAM|REF|PLATFORM|SECRET_INVALID|BUILDKIT|UPLOAD|NO_CAPACITY|DRAINING|STORAGE|IDEMPOTENCY)/.test(
     code,
   ),
 );
@@ -147,20 +148,16 @@ const file = (description: string) =>
   z.string().optional().meta({ type: 'string', format: 'binary', description });
 
 function describePost(path: string, id: string): RouteDescription {
-  const fields = Object.fromEntries(
-    Object.entries(fieldInfos).map(([name, { description, repeated }]) => [
-      name,
-      (repeated ? z.array(z.string()) : z.string()).optional().meta({ description }),
-    ]),
-  );
+  const fields = fieldSchemas(fieldInfos);
   const form = z
     .object({
       ...fields,
+      ...fieldSchemas(secretInfos),
       context: file('The archive: a zip, or a tar, as it is or compressed by gzip, bzip2, xz or zstd.'),
     })
     .meta({
       description:
-        "Fields may also be in the URL. `dockerfile` may be a file too: then it is the Dockerfile itself, and 'context' may be left out.",
+        "Fields may also be in the URL, but for registry-config, secrets and ssh keys. `dockerfile` may be a file too: then it is the Dockerfile itself, and 'context' may be left out.",
     });
   const archive = { schema: z.string().meta({ format: 'binary' }) };
   return {
@@ -169,7 +166,7 @@ function describePost(path: string, id: string): RouteDescription {
       'The log comes as it is printed; its last line says how the build ended. The answer of a build that did not succeed is cut off, so that curl exits with 18, unless on-failure=end. Leaving cancels the build, unless it has an Idempotency-Key.',
     query: z.object(fields),
     request: {
-      headers: idempotencyHeaders,
+      headers: buildHeaders,
       body: {
         content: {
           'multipart/form-data': { schema: form },
@@ -190,6 +187,15 @@ function describePost(path: string, id: string): RouteDescription {
       ),
     },
   };
+}
+
+function fieldSchemas(infos: Readonly<Record<string, FieldInfo>>): Record<string, z.ZodType> {
+  return Object.fromEntries(
+    Object.entries(infos).map(([name, { description, repeated }]) => [
+      name,
+      (repeated ? z.array(z.string()) : z.string()).optional().meta({ description }),
+    ]),
+  );
 }
 
 export function json(description: string, schema: z.ZodType) {

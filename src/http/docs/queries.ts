@@ -58,7 +58,11 @@ export const listQuery = z.strictObject({
     .meta({ description: 'Where the page before ended; the Link header of an answer has it.' }),
 });
 
-export const idempotencyHeaders = z.object({
+export const buildHeaders = z.object({
+  'X-Registry-Config': z.string().optional().meta({
+    description:
+      'Accounts of registries for this build alone, as Docker has the header: base64url of {"HOST": {"username": …, "password": …}}, or identitytoken, registrytoken, auth in their place. At most what a header takes; the part registry-config takes 64 KiB.',
+  }),
   'Idempotency-Key': z.string().max(257).optional().meta({
     description:
       'A key of your own, such as a UUID: for 24 hours the same request with it is the same build, and another one is refused (422). Such a build goes on when its client goes away; DELETE ends it.',

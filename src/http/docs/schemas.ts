@@ -94,6 +94,16 @@ export const recordSchema = z
     }),
     state: z.enum(buildStates),
     spec: specSchema,
+    secrets: z
+      .strictObject({
+        registries: z.array(z.string()),
+        secrets: z.array(z.string()),
+        sshKeys: z.array(z.string()),
+      })
+      .meta({
+        description:
+          'What it was given that nobody may see, by name: hosts of registries, ids of secrets and of ssh keys.',
+      }),
     verdict: orNull(verdictSchema),
     times: z.strictObject(times).meta({ description: 'When each phase was reached.' }),
     vm: z

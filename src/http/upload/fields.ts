@@ -9,7 +9,7 @@ export type Fields = ReadonlyMap<string, readonly string[]>;
 export const contextPrefix = 'build-context.';
 const anyContext = `${contextPrefix}NAME`;
 
-type FieldInfo = { readonly description: string; readonly repeated?: true };
+export type FieldInfo = { readonly description: string; readonly repeated?: true };
 
 const { shape } = specSchema;
 const of = (name: keyof typeof shape): string => shape[name].meta()?.description ?? '';

@@ -9,11 +9,14 @@ import { maxNamedContexts } from '../../model/named-context.ts';
 import { declaredFormat } from './archive-types.ts';
 import { contextPrefix, type Fields } from './fields.ts';
 import { mendPartHeaders } from './part-headers.ts';
+import { isSecretPart, maxSecretFiles, readSecret, type SecretPart, takeSecrets } from './secret-parts.ts';
 
 /** What a form held besides its archives, or what came of that so far. */
 export type Form = {
   readonly fields: Fields;
   readonly dockerfile: Buffer | null;
+  /** What nobody may see. */
+  readonly secrets: readonly SecretPart[];
   /** Names of the contexts that came as files, that of the one that comes now among them. */
   readonly archives: readonly string[];
 };
@@ -27,7 +30,7 @@ const maxFormBytes = 4 * 1024 * 1024;
 
 const maxFields = 600;
 /** With the context and the Dockerfile. */
-const maxFiles = 2 + maxNamedContexts;
+const maxFiles = 2 + maxNamedContexts + maxSecretFiles;
 
 /** What may lie between two stages while the next is busy. */
 const bufferBytes = 256 * 1024;
@@ -132,6 +135,7 @@ class FormRequest extends EventEmitter {
 /** multer's storage, without storing: each file part is a stream, given on as it arrives. */
 class FileParts implements multer.StorageEngine {
   #dockerfile: Buffer | null = null;
+  readonly #secrets: SecretPart[] = [];
   readonly #take: TakeArchive;
   readonly #form: FormRequest;
   /** Names of the parts. */
@@ -161,19 +165,26 @@ class FileParts implements multer.StorageEngine {
 
   soFar(): Form {
     const archives = [...this.#names].flatMap((name) => (isContextName(name) ? [contextNameOf(name)] : []));
-    return { fields: readTextFields(this.#form.body), dockerfile: this.#dockerfile, archives };
+    const { fields, secrets } = takeSecrets(readTextFields(this.#form.body));
+    return { fields, dockerfile: this.#dockerfile, secrets: [...this.#secrets, ...secrets], archives };
   }
 
   async #receive({ fieldname: part, stream, mimetype, originalname }: Express.Multer.File): Promise<void> {
-    const isKnown = part === 'context' || part === 'dockerfile' || isContextName(part);
+    const isKnown = part === 'context' || part === 'dockerfile' || isContextName(part) || isSecretPart(part);
     if (!isKnown || this.#names.has(part)) throw new MulterError('LIMIT_UNEXPECTED_FILE', part);
     this.#names.add(part);
     const bytes = new ChunkReader(stream, (count) => this.#form.creditFile(count));
     if (part === 'dockerfile') return this.#takeDockerfile(bytes);
+    if (isSecretPart(part)) return this.#takeSecret(part, bytes);
     // multer has put there what came so far, and files end before the next part begins.
     await Promise.all(this.#received);
     const name = part === 'context' ? null : contextNameOf(part);
     await this.#take(name, { bytes, declared: declaredFormat(mimetype, originalname) }, this.soFar());
+  }
+
+  async #takeSecret(part: string, bytes: AsyncIterable<Buffer>): Promise<void> {
+    const before = this.#secrets.reduce((sum, { value }) => sum + value.length, 0);
+    this.#secrets.push(await readSecret(part, bytes, before));
   }
 
   async #takeDockerfile(bytes: AsyncIterable<Buffer>): Promise<void> {
@@ -237,8 +248,9 @@ function toKilnError(error: unknown): KilnError {
 }
 
 const fieldProblems: Readonly<Record<string, string>> = {
-  LIMIT_UNEXPECTED_FILE: "files are 'context', 'dockerfile' and 'build-context.NAME', each at most once",
-  LIMIT_FILE_COUNT: `files are 'context', 'dockerfile' and at most ${maxNamedContexts} of 'build-context.NAME'`,
+  LIMIT_UNEXPECTED_FILE:
+    "files are 'context', 'dockerfile', 'build-context.NAME', 'registry-config', 'secret.ID' and 'ssh.ID', each at most once",
+  LIMIT_FILE_COUNT: `there are more than ${maxFiles} files`,
   LIMIT_FIELD_VALUE: 'a value is longer than 64 KiB',
   LIMIT_FIELD_KEY: 'a name is longer than 150 characters',
   LIMIT_FIELD_NESTING: 'names have no brackets; give a field several times instead',

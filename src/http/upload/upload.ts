@@ -1,5 +1,6 @@
 import type { Request, Response } from 'express';
 import { ChunkReader } from '../../lib/chunk-reader.ts';
+import type { BuildSecrets } from '../../model/build-secrets.ts';
 import type { Builds } from '../../model/builds.ts';
 import type { Caller } from '../../model/caller.ts';
 import type { ArchiveUpload, ContextStaging } from '../../model/context.ts';
@@ -7,9 +8,10 @@ import { KilnError } from '../../model/error.ts';
 import type { BuildSpec } from '../../model/spec.ts';
 import type { HttpSettings } from '../settings.ts';
 import { archiveTypes, declaredFormat } from './archive-types.ts';
-import { type AnswerOptions, type Fields, joinFields, parseFields } from './fields.ts';
+import { type AnswerOptions, type Fields, joinFields, type ParsedFields, parseFields } from './fields.ts';
 import { type Form, readMultipart, type TakeArchive } from './multipart.ts';
 import { watchPace } from './pace.ts';
+import { parseSecrets, refuseSecretsInUrl } from './secret-parts.ts';
 
 /** A build request as it was received; whoever holds it owns the contexts. */
 export type ReceivedBuild = {
@@ -19,6 +21,7 @@ export type ReceivedBuild = {
   readonly answer: AnswerOptions;
   readonly context: ContextStaging | null;
   readonly dockerfile: Buffer | null;
+  readonly secrets: BuildSecrets;
 };
 
 /**
@@ -33,6 +36,8 @@ export async function receiveBuild(
   const isForm = isFormRequest(request);
   refuseEarly(request, settings.uploadMaxBytes);
   const query = readQuery(request);
+  refuseSecretsInUrl(query);
+  const registryHeader = request.get('X-Registry-Config');
   using pace = watchPace(request, settings.uploadStallMs);
   const linked = AbortSignal.any([signal, pace.signal]);
   const received: Receiving = {
@@ -40,8 +45,9 @@ export async function receiveBuild(
       const parsed = parseForm(form, query);
       const { spec, entries } = parsed;
       const { dockerfile, archives } = form;
-      builds.check(caller, { spec, dockerfile, archives, ...(entries && { entries }) });
-      return parsed;
+      const secrets = parseSecrets(form.secrets, registryHeader);
+      builds.check(caller, { spec, dockerfile, secrets, archives, ...(entries && { entries }) });
+      return { ...parsed, secrets };
     },
     stage: () => builds.stageContexts(caller, linked),
     signal: linked,
@@ -64,12 +70,12 @@ export async function receiveBuild(
 /** What is done with the parts of a request as they come. */
 type Receiving = {
   /** Reads the fields that came so far and checks the build they make. */
-  parse(form: Form): ReturnType<typeof parseFields>;
+  parse(form: Form): ParsedFields & Pick<ReceivedBuild, 'secrets'>;
   stage(): Promise<ContextStaging>;
   readonly signal: AbortSignal;
 };
 
-const emptyForm: Form = { fields: new Map(), dockerfile: null, archives: [] };
+const emptyForm: Form = { fields: new Map(), dockerfile: null, secrets: [], archives: [] };
 
 /** Asks a client for the body that waits to be asked (`Expect: 100-continue`). */
 function invite(request: Request, response: Response): Request {
@@ -102,7 +108,7 @@ async function receiveForm(body: Request, { parse, stage, signal }: Receiving): 
 }
 
 /** The fields of a form and those of its URL as one. @throws KilnError, those of `parseFields` */
-function parseForm({ fields, dockerfile }: Form, query: Fields): ReturnType<typeof parseFields> {
+function parseForm({ fields, dockerfile }: Form, query: Fields): ParsedFields {
   const all = joinFields(fields, query);
   if (dockerfile && all.has('dockerfile')) {
     throw new KilnError(
