@@ -1,5 +1,6 @@
 import { checkDockerfileBytes, checkFrontendArgument } from '../context/dockerfile/dockerfile.ts';
 import { printable } from '../lib/text.ts';
+import { findSecretForms } from '../logs/mask/secret-forms.ts';
 import type { NamedContextSummary } from '../model/build.ts';
 import { BuildSecrets } from '../model/build-secrets.ts';
 import type { BuildRequest, CheckedRequest } from '../model/builds.ts';
@@ -109,7 +110,10 @@ export async function sealRequest(
     namedContexts: summarizeContexts(spec, named),
     dockerfile,
     secrets,
-    warnings: builtinFrontend && askedFrontend !== null ? [ignoredFrontend(askedFrontend)] : [],
+    warnings: [
+      ...(builtinFrontend && askedFrontend !== null ? [ignoredFrontend(askedFrontend)] : []),
+      ...findSecretForms(secrets).warnings,
+    ],
   };
 }
 

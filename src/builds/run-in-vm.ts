@@ -10,6 +10,7 @@ import type { Lease } from '../pool/pool.ts';
 import type { BlankDisk } from '../vm/vm.ts';
 import type { AcceptedBuild, RunDependencies } from './accepted-build.ts';
 import { type BuildInput, readInput } from './build-input.ts';
+import { maskOutput } from './masked-output.ts';
 import { reportLostHistory } from './report-end.ts';
 
 /** What one VM did for a build: where it connected to, and what came of it. */
@@ -99,14 +100,15 @@ async function runInGuest(
   }
 }
 
-function runProgram(
+async function runProgram(
   { journal, secrets }: AcceptedBuild,
   { vm, input, logger, onOutput }: { vm: WarmVm; input: BuildInput; logger: Logger; onOutput: () => void },
   signal: AbortSignal,
 ): Promise<BuildctlResult> {
   const { spec } = journal.record;
   const { context, sources, dockerfile } = input;
-  return runBuildctl(
+  const output = maskOutput(journal, secrets);
+  const run = runBuildctl(
     vm.program,
     {
       capabilities: vm.capabilities,
@@ -123,14 +125,19 @@ function runProgram(
       start: (command, linked) => vm.connection.start(command, linked),
       onLog(bytes) {
         onOutput();
-        return journal.log(bytes);
+        return output.log(bytes);
       },
-      onStatus: (status) => journal.status(status),
+      onStatus: (status) => output.status(status),
       onContextReady: () => journal.reach('contextReady'),
       onHistoryLost: (error) => reportLostHistory(logger, journal.record.id, error),
     },
     signal,
   );
+  // Also of one that failed. Why it did counts for more than what the disk does not take.
+  await run.catch(() => output.end().catch(() => undefined));
+  const result = await run;
+  await output.end();
+  return result;
 }
 
 async function begin({ journal }: AcceptedBuild, vm: WarmVm): Promise<void> {

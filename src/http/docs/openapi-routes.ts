@@ -65,7 +65,9 @@ export function describeRoutes(): readonly RouteDescription[] {
         'Of one attempt: with follow it ends with that one, which another may follow; the events tell.',
       query: logQuery,
       errors: [...ofBuild, 'GONE', 'OFFSET_INVALID', 'PARAM_INVALID', 'OUT_OF_RANGE'],
-      responses: { 200: text('The bytes of buildctl, exactly.', 'text/plain') },
+      responses: {
+        200: text('The bytes of buildctl, exactly, but for `***` in place of secrets.', 'text/plain'),
+      },
     },
     {
       ...{ id: 'getEvents', method: 'get', path: '/v1/builds/{id}/events', role: 'read' },

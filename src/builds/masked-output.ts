@@ -1,0 +1,25 @@
+import { createBuildMask } from '../logs/mask/build-mask.ts';
+import type { BuildSecrets } from '../model/build-secrets.ts';
+import type { Journal } from './journal.ts';
+
+/** Where one attempt's log and statuses go: into the journal, masked. */
+export type MaskedOutput = Pick<Journal, 'log' | 'status'> & {
+  /** Writes what was held, as it might have become a secret; nothing follows. */
+  end(): Promise<void>;
+};
+
+export function maskOutput(journal: Journal, secrets: BuildSecrets): MaskedOutput {
+  const mask = createBuildMask(secrets);
+  const log = async (bytes: Buffer): Promise<void> => {
+    if (bytes.length > 0) await journal.log(bytes);
+  };
+  return {
+    log: (bytes) => log(mask.log(bytes)),
+    status: (status) => journal.status(mask.status(status)),
+    async end() {
+      const held = mask.end();
+      await log(held.log);
+      if (held.status !== null) await journal.status(held.status);
+    },
+  };
+}
