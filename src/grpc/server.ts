@@ -54,7 +54,7 @@ const defaultGraceMs = 2000;
 const statusMs = 1000;
 
 const channelOptions: ChannelOptions = {
-  // The start of a build: a Dockerfile of 1 MiB, and build arguments and labels of 1 MiB in all.
+  // The start of a build: a Dockerfile of 1 MiB, build arguments and labels of 1 MiB in all, and so much of secrets.
   'grpc.max_receive_message_length': 3.5 * 1024 * 1024,
   'grpc.max_concurrent_streams': 100,
   'grpc.keepalive_time_ms': 20_000,

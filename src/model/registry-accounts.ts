@@ -18,7 +18,7 @@ export type RegistryAccount = {
 export type RegistryAccounts = Readonly<Record<string, RegistryAccount>>;
 
 /** The JSON, in bytes: that of X-Registry-Config in its header cannot be longer anyway. */
-export const maxRegistryConfigBytes = 64 * 1024;
+const maxRegistryConfigBytes = 64 * 1024;
 const maxAccounts = 32;
 
 const text = z.string().max(16 * 1024);

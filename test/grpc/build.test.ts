@@ -93,8 +93,8 @@ const refusals: readonly { what: string; requests: readonly BuildRequest[]; code
     },
     // grpc-js itself refuses this one, so there is no code of ours.
     {
-      what: 'a message over 2.5 MiB',
-      requests: [start(), context(Buffer.alloc(2.5 * 1024 * 1024 + 1))],
+      what: 'a message over 3.5 MiB',
+      requests: [start(), context(Buffer.alloc(3.5 * 1024 * 1024 + 1))],
       code: status.RESOURCE_EXHAUSTED,
       reason: '',
     },

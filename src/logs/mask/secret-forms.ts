@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import type { BuildSecrets } from '../../model/build-secrets.ts';
 
 /** Shorter ones would be found in words that have nothing to do with them. */
-export const minMaskedBytes = 8;
+const minMaskedBytes = 8;
 /** Of all forms of all secrets of a build: what is looked for is kept in memory, byte by byte. */
 const maxFormBytes = 256 * 1024;
 

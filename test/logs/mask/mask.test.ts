@@ -88,7 +88,7 @@ function maskSlowly(forms: readonly string[], text: string): string {
   for (const form of forms)
     for (let at = text.indexOf(form); at >= 0; at = text.indexOf(form, at + 1))
       for (let offset = 0; offset < form.length; offset += 1) hidden.add(at + offset);
-  return [...text]
+  return Array.from(text)
     .map((letter, at) => (hidden.has(at) ? (hidden.has(at - 1) ? '' : '***') : letter))
     .join('');
 }
