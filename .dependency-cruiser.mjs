@@ -16,6 +16,7 @@ const rows = [
     'egress',
     'logs',
     'artifacts',
+    'audit',
     'store',
     'tokens',
     'registry',

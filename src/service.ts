@@ -1,5 +1,7 @@
 import manifest from '../package.json' with { type: 'json' };
 import { openArtifactStore } from './artifacts/artifact-store.ts';
+import { AuditLog } from './audit/audit-log.ts';
+import { audit } from './audit/audited.ts';
 import { createBuilds, type RunningBuilds } from './builds/create-builds.ts';
 import { describeReadiness } from './builds/readiness.ts';
 import { recoverBuilds } from './builds/recover-builds.ts';
@@ -259,15 +261,16 @@ export async function startService(options: ServiceOptions): Promise<Service> {
 
   const hosts = config.KILN_HOSTS;
   const authenticate = createAuthenticator(tokens, { secure, proxied: config.KILN_TLS_ENDED_BY_PROXY });
+  const useCases = audit({ builds, operations }, { log: new AuditLog(config.dataDirectory), logger });
   const http = createHttpServer({
-    ...{ builds, operations, authenticate, metrics },
+    ...{ ...useCases, authenticate, metrics },
     settings: { hosts, tls, uploadMaxBytes: config.KILN_UPLOAD_MAX_BYTES },
     logger,
   });
   undo.defer(() => http.close());
   const { url } = await http.listen(splitAddress(config.KILN_LISTEN));
   const grpc = createGrpcServer({
-    ...{ builds, operations, authenticate },
+    ...{ ...useCases, authenticate },
     settings: { ...defaultGrpcSettings, hosts, tls, uploadMaxBytes: config.KILN_UPLOAD_MAX_BYTES },
     logger,
   });

@@ -1,3 +1,4 @@
+import { AuditLog } from '../audit/audit-log.ts';
 import { KilnError } from '../model/error.ts';
 import { type TokenRequest, tokenRequest } from '../tokens/token.ts';
 import { TokenFolder } from '../tokens/token-folder.ts';
@@ -17,6 +18,7 @@ export const tokenCommands: readonly Command[] = [
       const tokens = await openTokens(context);
       const first = !(await tokens.required());
       const { id, text } = await tokens.create(request);
+      await audit(context, { action: 'token.create', tenant: request.tenant, subject: id });
       context.say(
         `kiln: token ${id} in ${tokens.path}, role ${request.role}, tenant ${request.tenant}. It cannot be shown again:`,
       );
@@ -48,6 +50,7 @@ export const tokenCommands: readonly Command[] = [
     async run({ words: [id = ''] }, context) {
       const tokens = await openTokens(context);
       await tokens.revoke(id);
+      await audit(context, { action: 'token.revoke', tenant: null, subject: id });
       context.say(`kiln: token ${id} is revoked.`);
       if (await tokens.any()) return;
       context.say(
@@ -63,6 +66,14 @@ function readRequest(options: CommandArguments['options']): TokenRequest {
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   throw new KilnError('PARAM_INVALID', `--${issue?.path.join('.')} ${issue?.message}.`);
+}
+
+async function audit(
+  context: CommandContext,
+  done: { readonly action: string; readonly tenant: string | null; readonly subject: string },
+): Promise<void> {
+  const log = new AuditLog(await ownDataFolder(context));
+  await log.append({ ...done, role: 'admin', token: null, outcome: 'ok' });
 }
 
 async function openTokens(context: CommandContext): Promise<TokenFolder> {

@@ -9,6 +9,8 @@ export type Caller = {
   /** Whose builds it sees and makes; those of others do not exist for it. */
   readonly tenant: string;
   readonly role: Role;
+  /** Id of the token that let it in. */
+  readonly token?: string;
 };
 
 /** The tenant of whoever names none, and of every build from before there were tenants. */

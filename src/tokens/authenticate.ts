@@ -31,7 +31,7 @@ export function createAuthenticator(
     if (!kept || !isSecretOf(kept, parsed.secret))
       throw invalid('The token is not one of this service, or was revoked.');
     if (isExpired(kept)) throw invalid(`The token has expired: ${kept.expires}.`);
-    return { tenant: kept.tenant, role: kept.role };
+    return { tenant: kept.tenant, role: kept.role, token: kept.id };
   };
 }
 

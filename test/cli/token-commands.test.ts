@@ -7,6 +7,7 @@ import { runCommand } from '../../src/cli/run-command.ts';
 import { parseConfig } from '../../src/config/config.ts';
 import { createAuthenticator } from '../../src/tokens/authenticate.ts';
 import { TokenFolder } from '../../src/tokens/token-folder.ts';
+import { readAudit } from '../audit/read-audit.ts';
 import { type Ended, runProgram } from '../run-program.ts';
 import { openTokens } from '../tokens/harness.ts';
 
@@ -38,7 +39,8 @@ test('a token that is made, listed and revoked by the command lets in, and then 
     );
     assert.ok(!made.stderr.includes(token[1] ?? ''));
     const credentials = { authorization: `Bearer ${token[1]}`, address: '127.0.0.1' };
-    assert.deepEqual(await authenticate(credentials), { tenant: 'team-a', role: 'build' });
+    const caller = { tenant: 'team-a', role: 'build', token: token[2] };
+    assert.deepEqual(await authenticate(credentials), caller);
 
     const listed = await kiln(data, 'token', 'list');
     assert.match(listed.stdout, new RegExp(`^${token[2]} {2}build {2}team-a +20\\S+Z {2}never {21}CI\\n$`));
@@ -49,6 +51,14 @@ test('a token that is made, listed and revoked by the command lets in, and then 
     assert.match(revoked.stderr, /is revoked\.\n.*last one.*remove \S+\/tokens/);
     await assert.rejects(authenticate(credentials), { code: 'TOKEN_INVALID' });
     assert.equal((await kiln(data, 'token', 'list')).stdout, '');
+    const entries = await readAudit(data);
+    assert.deepEqual(
+      entries.map(({ action, subject, tenant, outcome }) => [action, subject, tenant, outcome]),
+      [
+        ['token.create', token[2], 'team-a', 'ok'],
+        ['token.revoke', token[2], null, 'ok'],
+      ],
+    );
     // QEMU's users pass through the data folder.
     assert.equal((await stat(data)).mode & 0o777, 0o711);
   }));

@@ -43,6 +43,7 @@ test('from the first token on, this machine needs one too, and a token says who 
     assert.deepEqual(await authenticate({ authorization, address: local }), {
       tenant: 'team-a',
       role: 'read',
+      token: /^kiln_(.{12})_/.exec(text)?.[1],
     });
 });
 
