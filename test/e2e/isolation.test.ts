@@ -35,7 +35,7 @@ test('a probe inside RUN reaches nothing of the host, loopback, private or metad
   );
 });
 
-test('twenty builds run in twenty pristine VMs: each woke as its own, and none sees what another left', async (t) => {
+test('eight builds run in eight pristine VMs: each woke as its own, and none sees what another left', async (t) => {
   const look = 'echo "seen $(od -An -N16 -tx1 /dev/urandom | tr -d " ") $(cat /proc/sys/kernel/random/uuid)"';
   // A cache mount is what one build leaves for the next on the same buildkitd.
   const leave = '--mount=type=cache,target=/left echo "left $(ls /left)" && touch /left/marker';
@@ -51,7 +51,7 @@ test('twenty builds run in twenty pristine VMs: each woke as its own, and none s
     undo.move();
     return lease;
   });
-  let left = 20;
+  let left = 8;
   const buildInTurn = async (): Promise<void> => {
     while (left > 0) {
       left -= 1;
@@ -65,9 +65,9 @@ test('twenty builds run in twenty pristine VMs: each woke as its own, and none s
   };
   // Two at once, as one alone leaves processors idle.
   await Promise.all([buildInTurn(), buildInTurn()]);
-  assert.equal(vms.size, 20);
-  assert.equal(seen.length, 100);
-  assert.equal(new Set(seen).size, 100);
+  assert.equal(vms.size, 8);
+  assert.equal(seen.length, 40);
+  assert.equal(new Set(seen).size, 40);
 });
 
 test("a clone's memory is its own: the template's file is the same after one took and gave back 300 MB", async () => {
