@@ -192,8 +192,8 @@ export class Journal {
     await this.change({ ...change, times: { ...this.#record.times, [phase]: new Date().toISOString() } });
   }
 
-  /** The build has a VM: an attempt begins. */
-  async begin(vm: NonNullable<BuildRecord['vm']>): Promise<void> {
+  /** The build has a VM: an attempt begins. The image of the VM may be another than the one that served when it was sent. */
+  async begin(vm: NonNullable<BuildRecord['vm']>, entry: BuildRecord['entry']): Promise<void> {
     const { attempts } = this.#record;
     const started = new Date().toISOString();
     const attempt = {
@@ -204,7 +204,7 @@ export class Journal {
       seconds: null,
       error: null,
     };
-    await this.reach('leased', { state: 'running', vm, attempts: [...attempts, attempt] });
+    await this.reach('leased', { state: 'running', vm, entry, attempts: [...attempts, attempt] });
     await this.event({ type: 'state', state: 'running' });
   }
 

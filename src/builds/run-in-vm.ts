@@ -146,7 +146,7 @@ async function begin({ journal }: AcceptedBuild, vm: WarmVm): Promise<void> {
     onDestination: (destination) => journal.mention({ type: 'egress', destination }),
   });
   const { accelerator } = vm.processor;
-  await journal.begin({ id: vm.id, accelerator, network: vm.stepNetwork });
+  await journal.begin({ id: vm.id, accelerator, network: vm.stepNetwork }, vm.entry);
 }
 
 const contextSerial = 'context';

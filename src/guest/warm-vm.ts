@@ -3,7 +3,8 @@ import type { Capabilities } from '../catalog/capabilities.ts';
 import type { EgressLimits } from '../egress/egress-limits.ts';
 import type { EgressPolicy } from '../egress/egress-policy.ts';
 import { createEgressGateway, type EgressGateway } from '../egress/gateway.ts';
-import type { StepNetwork } from '../model/build.ts';
+import type { EntrySummary, StepNetwork } from '../model/build.ts';
+import type { VmImage } from '../model/vm-image.ts';
 import type { FrozenPooledVm, PooledVm } from '../pool/pool.ts';
 import { capture } from '../ssh/capture.ts';
 import { connectSsh, type SshConnection } from '../ssh/connection.ts';
@@ -27,6 +28,8 @@ export type WarmVm = PooledVm &
     /** Closed until it is leased to a build. */
     readonly egress: EgressGateway;
     readonly stepNetwork: StepNetwork;
+    /** What it was made from. */
+    readonly entry: EntrySummary;
     /** Of its BuildKit. */
     readonly capabilities: Capabilities;
   };
@@ -81,6 +84,7 @@ async function warmUp(frozen: FrozenVm, options: WarmVmOptions, signal: AbortSig
     program,
     egress,
     stepNetwork: options.stepNetwork,
+    entry: summaryOf(options.template.image),
     capabilities: options.capabilities,
     gone: Promise.race([
       vm.exited.then((reason) => `QEMU ${reason}`),
@@ -96,4 +100,8 @@ function reseedInput(): Buffer {
   const now = Date.now();
   const clock = `${Math.floor(now / 1000)} ${(now % 1000) * 1_000_000}`;
   return Buffer.concat([randomBytes(64), Buffer.from(`${clock} ${randomBytes(16).toString('hex')}\n`)]);
+}
+
+function summaryOf({ entry, digest, versions }: VmImage): EntrySummary {
+  return { name: entry, imageDigest: digest, versions };
 }

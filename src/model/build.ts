@@ -157,7 +157,7 @@ export type BuildRecord = {
   readonly warnings: readonly string[];
 };
 
-/** What a build ran on: the archive entry, its versions, the digest of the VM image. */
+/** What a build runs on: the archive entry, its versions, the digest of the VM image. Until it has a VM, what it would have run on when it was sent. */
 export type EntrySummary = {
   readonly name: string;
   readonly imageDigest: string;

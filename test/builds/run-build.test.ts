@@ -20,7 +20,7 @@ import { timeouts } from './data-folder.ts';
 import { assertAttempts, readEvents, readLogs } from './journal-files.ts';
 import { assertSaid, createMemoryLogger } from './memory-logger.ts';
 import type { Case } from './run-case.ts';
-import { type Script, simulateVms } from './simulated-vms.ts';
+import { type Script, simulatedEntry, simulateVms } from './simulated-vms.ts';
 
 const emptyTar = Buffer.alloc(1024);
 const cancelled = new KilnError('CANCELLED', 'enough');
@@ -270,6 +270,7 @@ for (const { title, guests, spec = {}, waiting, expected } of cases) {
       [ended.state, ended.verdict?.code, ended.egress.map(({ name }) => name)],
       [expected.state, expected.code, expected.egress ?? []],
     );
+    assert.deepEqual(ended.entry, expected.vms > 0 ? simulatedEntry : record.entry);
     assertAttempts(ended, expected);
     if (expected.logs) assert.deepEqual(await readLogs(journal), expected.logs);
     assert.equal(ended.artifact !== null, expected.artifact ?? false);

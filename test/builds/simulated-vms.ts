@@ -30,6 +30,13 @@ export type Guest = {
   readonly signal: AbortSignal;
 };
 
+/** Of another image than served when the builds of tests were sent. */
+export const simulatedEntry = {
+  name: 'buildkit-v0.20.2',
+  imageDigest: 'sha256:01',
+  versions: { buildkit: 'v0.20.2' },
+};
+
 export type Script = (guest: Guest) => void | Promise<void>;
 
 export type SimulatedVms = AsyncDisposable & {
@@ -111,7 +118,7 @@ function createVm(vm: {
       },
       ...{ accept: notThere, destinations: () => destinations, [Symbol.dispose]: () => undefined },
     },
-    ...{ capabilities, stepNetwork: 'vm' },
+    ...{ capabilities, stepNetwork: 'vm', entry: simulatedEntry },
     program: {
       send(input, signal) {
         const [stdout, stderr] = [new PassThrough(), new PassThrough()];

@@ -118,11 +118,16 @@ export const recordSchema = z
     attempts: z.array(attemptSchema).meta({
       description: 'In their order; more than one where those before the last were no good.',
     }),
-    entry: z.strictObject({
-      name: z.string(),
-      imageDigest: digest,
-      versions: z.record(z.string(), z.string()),
-    }),
+    entry: z
+      .strictObject({
+        name: z.string(),
+        imageDigest: digest,
+        versions: z.record(z.string(), z.string()),
+      })
+      .meta({
+        description:
+          'What it runs on; until it has a VM, what served when it was sent, and another image may come to serve until then.',
+      }),
     context: orNull(archiveSchema),
     namedContexts: z
       .array(z.strictObject({ name: z.string(), kind: z.enum(contextKinds), archive: orNull(archiveSchema) }))
