@@ -1,7 +1,9 @@
 import { join } from 'node:path';
 import type { Config } from './config/config.ts';
 import { type HostOptions, type HostSetup, prepareDqdImage } from './host-setup.ts';
-import { imageInside, parseDqdImages } from './images/dqd-image.ts';
+import { imageInside, parseDqdImages, vmFolder } from './images/dqd-image.ts';
+import { findMadeDqd } from './images/find-made-dqd.ts';
+import type { MadeImages } from './images/made-images.ts';
 import type { Logger } from './lib/logger.ts';
 import type { VmImage } from './model/vm-image.ts';
 import { type AcceleratorChoice, chooseAccelerator, createKvmProbe } from './vm/accelerator.ts';
@@ -9,6 +11,7 @@ import { Containers } from './vm/docker/containers.ts';
 import { createDockerLauncher } from './vm/docker/docker-launcher.ts';
 import { connectDocker } from './vm/docker/engine.ts';
 import { loadImage, requireImage } from './vm/docker/load-image.ts';
+import { requireVmImage } from './vm/docker/require-vm-image.ts';
 import { unloadImage } from './vm/docker/unload-image.ts';
 import { findQemu, opensRamReadOnly } from './vm/find-qemu.ts';
 import { createHangMemory } from './vm/hang-memory.ts';
@@ -34,6 +37,8 @@ type DriverOptions = HostOptions & {
   readonly config: Config;
   readonly host: HostSetup;
   readonly images: Images;
+  /** What operations made. */
+  readonly made: MadeImages;
   /** Of KILN_DRIVER=docker. */
   readonly containers: Containers | null;
   /** Where VMs have their folders. */
@@ -56,11 +61,11 @@ export async function openContainers(
 }
 
 export async function openDriver(options: DriverOptions): Promise<Driver> {
-  const { host, images: made, containers, signal } = options;
+  const { host, images: found, containers, signal } = options;
   if (containers === null) {
     const launcher = createProcessLauncher(await findQemu(options.path, signal));
     return {
-      ...{ launcher, image: host.made[0], images: made },
+      ...{ launcher, image: host.made[0], images: found },
       load: async (image) => image,
       unload: async () => undefined,
     };
@@ -72,13 +77,19 @@ export async function openDriver(options: DriverOptions): Promise<Driver> {
     // Of another image that operations made since, the dqd image is another, too.
     const isFirst = host.made.some(({ digest }) => digest === image.digest);
     const reference = isFirst ? given.get(image.entry) : undefined;
-    if (reference !== undefined) return imageInside(image, await requireImage(engine, reference, linked));
-    const dqd = await prepareDqdImage(config, { ...options, signal: linked }, image);
+    if (reference !== undefined) {
+      const id = await requireImage(engine, reference, linked);
+      await requireVmImage(containers, { id, reference, folder: vmFolder, image }, linked);
+      return imageInside(image, id);
+    }
+    const dqd =
+      (await findMadeDqd(options.made, image)) ??
+      (await prepareDqdImage(config, { ...options, signal: linked }, image));
     return imageInside(image, await loadImage(engine, dqd, linked));
   };
   const image = await load(host.made[0], signal);
   const images = new Map<string, (signal: AbortSignal) => Promise<VmImage>>();
-  for (const [entry, open] of made) images.set(entry, async (linked) => load(await open(linked), linked));
+  for (const [entry, open] of found) images.set(entry, async (linked) => load(await open(linked), linked));
   const vm = { cpus: config.KILN_VM_CPUS, memoryMiB: config.KILN_VM_MEMORY_MIB };
   const launcher = await createDockerLauncher({ containers, vm, image, sharedDirectory }, signal);
   const unload = (reference: string): Promise<void> => unloadImage(engine, reference, signal);

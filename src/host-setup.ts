@@ -35,15 +35,19 @@ export type HostOptions = {
   readonly signal: AbortSignal;
 };
 
-/** Where it is remembered what VM images looked like when they were last read; null for who does not hold the data folder's lock. */
-type Seals = { readonly sealsDirectory: string | null };
+type Owner = {
+  /** Where it is remembered what VM images looked like when they were last read; null for who does not hold the data folder's lock. */
+  readonly sealsDirectory: string | null;
+  /** Of who rebuilds images. */
+  readonly installation?: string;
+};
 
 /**
  * Everything that kiln may need root for: Debian packages, the VM images of KILN_ENTRIES and the guest's programs. Whoever is not
  * root is told the one command.
  * @throws KilnError REQUIREMENT_MISSING, CONFIG_INVALID
  */
-export async function prepareHost(config: Config, options: HostOptions & Seals): Promise<HostSetup> {
+export async function prepareHost(config: Config, options: HostOptions & Owner): Promise<HostSetup> {
   const request = await imageRequest(config, options);
   const { catalog } = request;
   const standard = { warm: config.KILN_POOL_SIZE, frozen: config.KILN_POOL_FROZEN };
@@ -88,12 +92,12 @@ export async function prepareDqdImage(
   return ensureDqdImage(firstImageOf(image.entry, request), image);
 }
 
-async function imageRequest(config: Config, options: HostOptions & Seals): Promise<HostSetup['request']> {
+async function imageRequest(config: Config, options: HostOptions & Owner): Promise<HostSetup['request']> {
   const { asRoot, cacheDirectory, sharedCacheDirectory } = config;
-  const { path, progress, signal, sealsDirectory } = options;
+  const { path, progress, signal, sealsDirectory, installation = null } = options;
   const imagesDirectory = fileURLToPath(new URL('../images', import.meta.url));
   return {
-    ...{ path, progress, signal, sealsDirectory },
+    ...{ path, progress, signal, sealsDirectory, installation },
     ...{ asRoot, cacheDirectory, sharedCacheDirectory },
     logDirectory: join(cacheDirectory, 'logs'),
     openBuilder: openHostBuilder,

@@ -132,13 +132,14 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     ...{ store, buildsDirectory: folders.builds, retention, observer, logger },
   });
 
-  const host = await prepareHost(config, { ...options, sealsDirectory: folders.seals });
+  const host = await prepareHost(config, { ...options, sealsDirectory: folders.seals, installation });
   const { catalog, kept, networkPrograms } = host;
   const containers = docker?.containers ?? null;
   const served = new ServedImages(folders.images);
   const found = await findImages(catalog, { request: host.request, served, logger });
+  const made = new MadeImages(folders.images);
   const { launcher, image, images, load, unload } = await openDriver({
-    ...{ ...options, host, images: found, containers, vmsDirectory: folders.vms },
+    ...{ ...options, host, images: found, made, containers, vmsDirectory: folders.vms },
   });
   const accelerator = await chooseProcessor({ launcher, image }, options, needsToken);
   const setup: VmSetup = {
@@ -231,8 +232,11 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     ...{ directory: folders.operations, fleet, observer, logger },
     house: createImageHouse({
       ...{ fleet, scheduler, served, logger, load, unload, request: host.request },
-      ...{ made: new MadeImages(folders.images), containers: containers !== null },
-      registryConfig: config.KILN_REGISTRY_CONFIG ?? null,
+      ...{ made, containers: containers !== null },
+      registries: {
+        config: config.KILN_REGISTRY_CONFIG ?? null,
+        insecureHosts: config.KILN_REGISTRY_INSECURE,
+      },
       signing: { installation, keyDirectory: config.dataDirectory },
       builderOf: chooseBuilder({
         ...{ setting: config.KILN_IMAGE_BUILDER, builds, maxSeconds: config.KILN_BUILD_TIMEOUT_MAX_SECONDS },

@@ -156,6 +156,9 @@ const settings = z.object({
   KILN_REGISTRY_CONFIG: path().describe(
     'docker config.json with the accounts that rebuilds publish images by (its auths alone).',
   ),
+  KILN_REGISTRY_INSECURE: list().describe(
+    'Registries beyond this machine, host or host:port, that rebuilds publish to over plain HTTP, where whoever is on the way sees accounts and may change images.',
+  ),
   KILN_DRIVER: z
     .enum(['qemu', 'docker'])
     .default('qemu')

@@ -10,7 +10,7 @@ import { readLayoutDigest, writeOciLayout } from './oci-layout.ts';
 
 type DebianRequest = StepContext &
   Pick<ImageRequest, 'imagesDirectory' | 'cacheDirectory' | 'sharedCacheDirectory' | 'asRoot' | 'path'> &
-  Partial<Pick<ImageRequest, 'entry' | 'version' | 'noCache'>>;
+  Partial<Pick<ImageRequest, 'entry' | 'version' | 'installation' | 'noCache'>>;
 
 /** A stage of the Dockerfile from Debian packages alone. */
 type Debian = {
@@ -63,8 +63,8 @@ async function ensureDebian(
 }
 
 /** Packages are those that an earlier image had, unless they are to be fetched anew: then they are of this image alone. */
-function anew({ noCache, entry, version }: DebianRequest): string[] {
-  return noCache ? [`for ${entry} ${version}`] : [];
+function anew({ noCache, entry, version, installation }: DebianRequest): string[] {
+  return noCache ? [`for ${entry} ${version} of ${installation}`] : [];
 }
 
 async function makeBase(

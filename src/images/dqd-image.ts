@@ -19,7 +19,7 @@ export type DqdImage = {
 };
 
 /** Where a dqd image has its VM image. */
-const vmFolder = '/vm';
+export const vmFolder = '/vm';
 
 const qemuImage = 'docker.io/library/debian:trixie-slim';
 const recipe = ['Dockerfile', 'dqd/packages.txt', 'dqd/start.sh', 'dqd/healthcheck.sh', 'dqd/pool.pl'];

@@ -21,6 +21,8 @@ export type ImageRequest = StepContext & {
   readonly cacheDirectory: string;
   /** Another user's results, to read only. */
   readonly sharedCacheDirectory: string | null;
+  /** Whose rebuilds these are: others that share the cache have images of the same versions. Null where only first images are made, which are everybody's. */
+  readonly installation: string | null;
   /** Where it is remembered what images looked like when they were last read; null: they are read whole each time. */
   readonly sealsDirectory: string | null;
   /** What the image is made from; auto takes a container registry where one answers. */

@@ -5,7 +5,7 @@ import { folderDigest } from './folder-digest.ts';
 import type { ImageRequest } from './image-request.ts';
 
 /** What an image is made of besides its recipe. */
-export type Making = Pick<ImageRequest, 'version' | 'args' | 'noCache'> & {
+export type Making = Pick<ImageRequest, 'version' | 'installation' | 'args' | 'noCache'> & {
   readonly pins: Pins;
   /** What the Dockerfile of a derived entry adds, by all that it depends on; null for an entry of the archive. */
   readonly derived: string | null;
@@ -13,11 +13,11 @@ export type Making = Pick<ImageRequest, 'version' | 'args' | 'noCache'> & {
 
 /** What the images of this request are made of besides the recipe. */
 export async function makingOf(request: ImageRequest): Promise<Making> {
-  const { version, args, noCache } = request;
+  const { version, installation, args, noCache } = request;
   const { name, pins, derivation } = entryOf(request);
   const derived =
     derivation && `${name} from ${derivation.reference}, ${await folderDigest(derivation.directory)}`;
-  return { version, args, noCache, pins: { ...pins, ...given(args) }, derived };
+  return { version, installation, args, noCache, pins: { ...pins, ...given(args) }, derived };
 }
 
 export function entryOf({ catalog, entry }: Pick<ImageRequest, 'catalog' | 'entry'>): Entry {

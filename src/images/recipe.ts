@@ -30,11 +30,14 @@ export async function readRecipe({
 }
 
 /** The inputs of a ctr image. */
-export function ctrInputs(recipe: Recipe, { version, args, noCache, pins, derived }: Making): Inputs {
+export function ctrInputs(
+  recipe: Recipe,
+  { version, installation, args, noCache, pins, derived }: Making,
+): Inputs {
   return [
     recipe.sources,
     JSON.stringify(pins),
-    ...(version === null ? [] : [`version ${version}`]),
+    ...(version === null ? [] : [`version ${version} of ${installation}`]),
     ...(Object.keys(args).length === 0 ? [] : [JSON.stringify(args)]),
     ...(noCache ? ['no cache'] : []),
     ...(derived === null ? [] : [`derived ${derived}`]),

@@ -13,7 +13,7 @@ export const rebuildArgsSchema = z
     KERNEL_PACKAGE: debianPackage.meta({ description: 'Its kernel.' }),
     QEMU_IMAGE: image.meta({
       description:
-        'The base of the dqd image; its QEMU must be 8.2 or newer. VMs of KILN_DRIVER=docker run in one of the usual base all the same.',
+        'The base of the dqd image, in which VMs of KILN_DRIVER=docker then run; its QEMU must be 8.2 or newer.',
     }),
     DEBIAN_SUITE: word(/^[a-z][a-z0-9.-]{0,63}$/, 'must be the name of a Debian suite').meta({
       description: 'The base of the VM, from Debian packages alone.',

@@ -22,7 +22,7 @@ import { OperationJournal, readOperation } from './operation-journal.ts';
 import { newOperation, plan } from './plan.ts';
 import { rebuildImage } from './rebuild-image.ts';
 import { forgetOldOperations, listOperations } from './recover-operations.ts';
-import { nextVersion, takenVersions } from './versions.ts';
+import { digestsOf, nextVersion, takenVersions } from './versions.ts';
 
 export type OperationsOptions = {
   /** Holds a folder for each operation. */
@@ -94,10 +94,12 @@ export function createOperations(options: OperationsOptions): RunningOperations 
     const id = uuid();
     using undo = new DisposableStack();
     undo.use(claim(entry.name, { operation: id }));
-    const taken = takenVersions(entry.name, await listOperations(directory));
+    const earlier = await listOperations(directory);
+    const taken = takenVersions(entry.name, earlier);
     const version =
       asked.version ?? nextVersion([...taken.keys(), ...(await house.servedVersions(entry.name))]);
     refuseTaken(entry.name, version, taken);
+    const ours = digestsOf({ entry: entry.name, version }, earlier);
     const request = { ...asked, entry: entry.name, version, targets: completeTargets(asked, house) };
     await forgetOldOperations(directory, (one) => running.has(one));
     stopping.signal.throwIfAborted();
@@ -108,7 +110,7 @@ export function createOperations(options: OperationsOptions): RunningOperations 
     const work = async (): Promise<void> => {
       using _claim = held;
       if (request.dryRun) await plan(journal);
-      else await rebuildImage(journal, { house, entry, caller }, signal);
+      else await rebuildImage(journal, { house, entry, caller, ours }, signal);
     };
     const done = run(journal, work).finally(() => running.delete(id));
     running.set(id, { journal, cancel, done });

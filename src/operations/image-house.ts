@@ -19,15 +19,21 @@ import { firstImageOf, type HostImageRequest, type ImageRequest } from '../image
 import type { MadeImages } from '../images/made-images.ts';
 import { readTarDigest } from '../images/oci-layout.ts';
 import { pruneImages } from '../images/prune-images.ts';
-import { type ImageToPublish, type PublishedImage, publishImages } from '../images/publish/publish-images.ts';
+import {
+  type ImageToPublish,
+  type PublishedImage,
+  publishImages,
+  refusePublished,
+} from '../images/publish/publish-images.ts';
 import { ensureRegistryProgram } from '../images/publish/registry-program.ts';
+import type { PublishedKind } from '../images/publish/tags.ts';
 import type { ImageRef, ServedImages } from '../images/served-images.ts';
 import type { Logger } from '../lib/logger.ts';
 import type { Caller } from '../model/caller.ts';
 import { KilnError } from '../model/error.ts';
 import type { EvidenceKind, PrunedImage, ServedImage } from '../model/operations.ts';
 import type { VmImage } from '../model/vm-image.ts';
-import { openRegistry } from '../registry/registry.ts';
+import { openRegistry, type Registry } from '../registry/registry.ts';
 import { parseRepository } from '../registry/repository.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
 import type { TemplateSource } from '../vm/template-source.ts';
@@ -70,6 +76,8 @@ export type ImageHouse = {
     image: { entry: string; version: string; digest: string },
     kind: EvidenceKind,
   ): Promise<string | null>;
+  /** That this version can be published there. @throws KilnError as `refusePublished` */
+  refusePublished(making: Making, publishing: ToPublish): Promise<void>;
   /** In this repository, under the version and under the entry's aliases. @throws KilnError as `publishImages` */
   publish(making: Making, images: Publishing): Promise<readonly PublishedImage[]>;
   /** Builds run on it from now on, also after a restart. */
@@ -83,6 +91,14 @@ export type ImageHouse = {
   }): Promise<readonly PrunedImage[]>;
   /** @throws KilnError NO_PREVIOUS_IMAGE */
   rollBack(entry: string, signal: AbortSignal): Promise<ServedImage>;
+};
+
+/** What is going to be published. */
+export type ToPublish = {
+  readonly repo: string;
+  readonly kinds: readonly PublishedKind[];
+  /** Digests of images that earlier operations made of this version: what there is of them may be theirs. */
+  readonly ours: readonly string[];
 };
 
 export type Publishing = {
@@ -114,8 +130,12 @@ export type ImageHouseOptions = {
   readonly logger: Logger;
   readonly request: HostImageRequest;
   readonly containers: boolean;
-  /** Path of the docker config.json with the accounts of registries; null for none. */
-  readonly registryConfig: string | null;
+  readonly registries: {
+    /** Path of the docker config.json with their accounts; null for none. */
+    readonly config: string | null;
+    /** Those that are spoken to over plain HTTP, as of `parseRepository`. */
+    readonly insecureHosts: readonly string[];
+  };
   /** Who signs what is told of images. */
   readonly signing: Signing;
   /** What builds the images that somebody asks for. */
@@ -136,6 +156,16 @@ export function createImageHouse(options: ImageHouseOptions): ImageHouse {
   const tryOut = async (there: VmImage, signal: AbortSignal): Promise<TriedOut> => {
     const image = await load(there, signal);
     return { image, templates: await fleet.tryOut(image, signal) };
+  };
+  const openRepository = async (
+    repo: string,
+    context: Pick<Making, 'progress' | 'output' | 'signal'>,
+  ): Promise<{ registry: Registry; say: (line: string) => void }> => {
+    const { config, insecureHosts } = options.registries;
+    const say = (line: string): void => context.progress(`publish  ${line}`);
+    const program = await ensureRegistryProgram({ ...request, ...context });
+    const repository = parseRepository(repo, insecureHosts);
+    return { say, registry: openRegistry({ repository, config, say, program }) };
   };
   const house: ImageHouse = {
     needsDqd: options.containers,
@@ -187,12 +217,12 @@ export function createImageHouse(options: ImageHouseOptions): ImageHouse {
         kind,
       );
     },
+    async refusePublished({ entry, version, ...context }, { repo, kinds, ours }) {
+      const { registry } = await openRepository(repo, context);
+      await refusePublished({ entry, version, kinds, ours }, registry, context.signal);
+    },
     async publish({ entry, version, ...context }, { repo, images, evidence }) {
-      const say = (line: string): void => context.progress(`publish  ${line}`);
-      const registry = openRegistry({
-        ...{ repository: parseRepository(repo), config: options.registryConfig, say },
-        program: await ensureRegistryProgram({ ...request, ...context }),
-      });
+      const { registry, say } = await openRepository(repo, context);
       const published = await publishImages({ entry, version, images }, { registry, say }, context.signal);
       if (evidence) await attachEvidence(published, evidence, { registry, say, signal: context.signal });
       return published;

@@ -6,7 +6,7 @@ import { KilnError } from '../model/error.ts';
 import { type StepName, stepsOf } from '../model/operation.ts';
 import { checkBuilds } from './check-builds.ts';
 import { checkImage } from './check-image.ts';
-import type { ImageHouse, MadeVm, Making, Publishing, TriedOut } from './image-house.ts';
+import type { ImageHouse, MadeVm, Making, Publishing, ToPublish, TriedOut } from './image-house.ts';
 import type { OperationJournal } from './operation-journal.ts';
 
 /** What a rebuild works with. */
@@ -17,13 +17,21 @@ type Rebuild = {
   readonly making: Making;
 };
 
+export type Task = {
+  readonly house: ImageHouse;
+  readonly entry: Entry;
+  readonly caller: Caller;
+  /** As of `ToPublish`. */
+  readonly ours: readonly string[];
+};
+
 /**
  * Makes the images of an entry anew, tries the VM image out in a VM, and serves it: until its last step nothing changes for any build.
  * @throws KilnError of whichever step failed; CANARY_FAILED where the new image does not do what it must
  */
 export async function rebuildImage(
   journal: OperationJournal,
-  { house, entry, caller }: { house: ImageHouse; entry: Entry; caller: Caller },
+  { house, entry, caller, ours }: Task,
   signal: AbortSignal,
 ): Promise<void> {
   const { request } = journal.operation;
@@ -37,19 +45,20 @@ export async function rebuildImage(
   const steps = stepsOf(request);
   const runs = (name: StepName): boolean => steps.includes(name);
 
+  if (request.repo !== undefined) await refusePublished(rebuild, { repo: request.repo, ours });
   const ctr = await step(journal, 'ctr', () => makeCtr(rebuild));
   const vm = runs('vm') ? await step(journal, 'vm', () => makeVm(rebuild)) : null;
   const dqd = vm && runs('dqd') ? await step(journal, 'dqd', () => makeDqd(rebuild, vm)) : null;
   await using undo = new AsyncDisposableStack();
-  const tried = vm && (await step(journal, 'check', () => tryOut(rebuild, vm, undo)));
-  const evidence = vm && (await sign(rebuild, vm, dqd));
+  const checked = vm && (await step(journal, 'check', () => check(rebuild, { vm, dqd }, undo)));
+  const evidence = checked?.evidence ?? null;
   const images = dqd ? [ctr, dqd] : [ctr];
   if (request.repo !== undefined) {
     const publishing = { repo: request.repo, images, evidence };
     await step(journal, 'publish', () => publish(rebuild, publishing));
   }
-  if (!vm || !tried) return;
-  await step(journal, 'roll', () => house.serve(tried, vm.ref));
+  if (!vm || !checked) return;
+  await step(journal, 'roll', () => house.serve(checked.tried, vm.ref));
   undo.move();
   making.progress(`roll  builds of ${entry.name} run on ${version}; those that run keep theirs`);
 }
@@ -74,7 +83,30 @@ async function makeDqd({ journal, house, making }: Rebuild, vm: MadeVm): Promise
   return { kind: 'dqd', layout: tar, digest };
 }
 
-/** Only of what was tried out and serves. */
+/** What cannot be published is not made. */
+async function refusePublished(
+  { journal, house, making }: Rebuild,
+  { repo, ours }: Pick<ToPublish, 'repo' | 'ours'>,
+): Promise<void> {
+  const kinds = (['ctr', 'dqd'] as const).filter((kind) => journal.operation.request.targets.includes(kind));
+  try {
+    await house.refusePublished(making, { repo, kinds, ours });
+  } catch (error) {
+    await journal.step('publish', 'failed').catch(() => undefined);
+    throw error;
+  }
+}
+
+/** Tries the image out, and tells of what was tried out alone. @param undo As of `tryOut`. */
+async function check(
+  rebuild: Rebuild,
+  { vm, dqd }: { vm: MadeVm; dqd: ImageToPublish | null },
+  undo: AsyncDisposableStack,
+): Promise<{ tried: TriedOut; evidence: Evidence }> {
+  const tried = await tryOut(rebuild, vm, undo);
+  return { tried, evidence: await sign(rebuild, vm, dqd) };
+}
+
 async function sign(
   { journal, house, making }: Rebuild,
   vm: MadeVm,

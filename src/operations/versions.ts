@@ -12,6 +12,16 @@ export function takenVersions(entry: string, operations: readonly Operation[]): 
   return new Map(made.map(({ id, request }) => [request.version, id]));
 }
 
+/** Of the container images that operations made of this version, whatever became of them. */
+export function digestsOf(
+  { entry, version }: { entry: string; version: string },
+  operations: readonly Operation[],
+): readonly string[] {
+  return operations
+    .filter(({ request }) => request.entry === entry && request.version === version)
+    .flatMap(({ ctrDigest, dqdDigest }) => [ctrDigest, dqdDigest].filter((digest) => digest !== null));
+}
+
 /** The one behind the highest of these: also after a roll back, a version that there was is not given again. */
 export function nextVersion(versions: Iterable<string>): string {
   const [highest] = [...versions].flatMap((version) => parse(version) ?? []).toSorted(compare);

@@ -64,6 +64,10 @@ function toKilnError(
     const message = `${host} does not let this through (${error.message}); put an account that may push there into the docker config that KILN_REGISTRY_CONFIG names.`;
     return new KilnError('REGISTRY_AUTH', message, options);
   }
+  if (kind === 'plain') {
+    const message = `${host} speaks HTTP without TLS, so that whoever is on the way sees accounts and may change images; give it a certificate, or set KILN_REGISTRY_INSECURE=${host}.`;
+    return new KilnError('REGISTRY_REFUSED', message, options);
+  }
   if (kind === 'local')
     return new KilnError('INFRA', `${what} failed on this machine: ${error.message}`, options);
   return new KilnError('REGISTRY_REFUSED', `${host} refuses: ${what} failed (${error.message}).`, options);

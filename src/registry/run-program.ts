@@ -4,7 +4,7 @@ import { startPiped, waitForEnd } from '../lib/process/start-process.ts';
 import { printable } from '../lib/text.ts';
 
 const failureSchema = z.object({
-  kind: z.enum(['status', 'network', 'local', 'other']),
+  kind: z.enum(['status', 'network', 'local', 'plain', 'other']),
   status: z.number(),
   retryAfter: z.string(),
   message: z.string(),

@@ -104,6 +104,19 @@ test('whatever the build sees of its folder makes another image, and so does its
   assert.equal(built.length, 4);
 });
 
+test('a version is of one installation: another that shares the cache makes its own, and both share the first images', async () => {
+  await using parts = await createParts(`ctr_${base}`, nothing);
+  const { request } = parts;
+  await putBase(request);
+  const other = { ...request, installation: 'fedcba9876543210' };
+  const directories = new Set<string>();
+  for (const one of [request, other])
+    directories.add((await ensureCtrImage({ ...one, version: 'v0.1.0' })).directory);
+  assert.equal(directories.size, 2);
+  for (const one of [request, other]) directories.add((await ensureCtrImage(one)).directory);
+  assert.equal(directories.size, 3);
+});
+
 test('one that goes on from a published image has that pulled, and nothing is made for it (simulated builder)', async () => {
   const from = `registry.example.org/archive:ctr_${base}_v0.1.0`;
   await using parts = await createParts(from, nothing);

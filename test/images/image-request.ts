@@ -10,7 +10,7 @@ export function imageRequest(
   given: Pick<HostImageRequest, 'cacheDirectory' | 'imagesDirectory'> & Partial<ImageRequest>,
 ): ImageRequest {
   const host: HostImageRequest = {
-    ...{ sharedCacheDirectory: null, sealsDirectory: null },
+    ...{ sharedCacheDirectory: null, sealsDirectory: null, installation: '0123456789abcdef' },
     logDirectory: join(given.cacheDirectory, 'logs'),
     ...{ imagesDirectory: given.imagesDirectory, cacheDirectory: given.cacheDirectory, catalog },
     openBuilder: openHostBuilder,

@@ -1,6 +1,10 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { type PublishRequest, publishImages } from '../../src/images/publish/publish-images.ts';
+import {
+  type PublishRequest,
+  publishImages,
+  refusePublished,
+} from '../../src/images/publish/publish-images.ts';
 import { type DockerRegistry, startDockerRegistry } from '../docker-registry.ts';
 import {
   answerWith,
@@ -204,4 +208,22 @@ test('cut short at any request, no tag leads to less than a whole image, aliases
     [ctrBefore, dqdBefore] = [pair.ctr.digest, pair.dqd.digest];
     assert.deepEqual(await tagsOf(entry, version), [ctrBefore, dqdBefore, ctrBefore, dqdBefore]);
   }
+});
+
+test('a version that is there is told before anything is made, unless it is what an earlier try published', async () => {
+  await using pair = await createPair();
+  const entry = newEntry();
+  const registry = openTestRegistry({ program, host: real.host });
+  const ask = (version: string, ours: readonly string[] = []) =>
+    refusePublished({ entry, version, kinds: ['ctr', 'dqd'], ours }, registry, signal);
+  await ask('v0.1.0');
+  await publish(requestOf(pair, entry));
+  const { ctr, dqd } = pair;
+  await assert.rejects(ask('v0.1.0'), {
+    code: 'VERSION_EXISTS',
+    message: `${real.host}/archive/kiln has ctr_${entry}_v0.1.0 already, another image (${ctr.digest}); a version means one image for good, so name another version.`,
+  });
+  await assert.rejects(ask('v0.1.0', [ctr.digest]), { code: 'VERSION_EXISTS' });
+  await ask('v0.1.0', [dqd.digest, ctr.digest]);
+  await ask('v0.1.1');
 });

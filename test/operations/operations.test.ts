@@ -59,6 +59,7 @@ for (const [title, house, code, failed] of [
   ['is not made', simulateHouse({ fail: 'makeVm' }), 'INFRA', 'vm'],
   ['does not boot', simulateHouse({ fail: 'tryOut' }), 'CANARY_FAILED', 'check'],
   ['gives no VM', simulateHouse({ fail: 'startVm' }), 'CANARY_FAILED', 'check'],
+  ['cannot be signed for', simulateHouse({ fail: 'sign' }), 'INFRA', 'check'],
   [
     'runs another runc',
     simulateHouse({ answers: { 'runc --version': 'runc version 1.2.50\n' } }),

@@ -95,3 +95,32 @@ test('what is published is in the record; where that fails nothing is served (si
   );
   assert.deepEqual([house.served, house.templates.size], [[], 0]);
 });
+
+test('what is published already is told before anything is made, and what an earlier try published is no hindrance (simulated images)', async () => {
+  const request = rebuildSchema.parse({ ...asked, repo: 'registry.example.org/kiln', version: 'v0.3.0' });
+  const house = simulateHouse({ fail: 'refusePublished' });
+  await using opened = await openOperations(house);
+  const failed = await finish(opened.operations, await opened.operations.rebuild(localAdmin, request));
+  assert.equal(failed.verdict?.message, 'refusePublished failed');
+  assert.deepEqual(
+    failed.steps.map(({ state }) => state),
+    ['waiting', 'waiting', 'waiting', 'waiting', 'failed', 'waiting'],
+  );
+  const { repo } = request;
+  assert.deepEqual(house.refused, [{ repo, kinds: ['ctr', 'dqd'], ours: [] }]);
+
+  const other = simulateHouse({ fail: 'publish' });
+  await using again = await openOperations(other);
+  const first = await finish(again.operations, await again.operations.rebuild(localAdmin, request));
+  assert.equal(first.steps.find(({ name }) => name === 'publish')?.state, 'failed');
+  await finish(again.operations, await again.operations.resume(localAdmin, first.id));
+  assert.deepEqual(
+    other.refused.map(({ ours }) => ours),
+    [[], [first.ctrDigest, first.dqdDigest]],
+  );
+  await finish(
+    again.operations,
+    await again.operations.rebuild(localAdmin, { ...request, version: 'v0.3.1' }),
+  );
+  assert.deepEqual(other.refused.at(-1)?.ours, []);
+});

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import type { WarmVm } from '../../src/guest/warm-vm.ts';
 import { raceAbort } from '../../src/lib/abort.ts';
 import { KilnError } from '../../src/model/error.ts';
-import type { ImageHouse } from '../../src/operations/image-house.ts';
+import type { ImageHouse, ToPublish } from '../../src/operations/image-house.ts';
 import type { TemplateSource } from '../../src/vm/template-source.ts';
 import { noImage } from '../images/no-image.ts';
 
@@ -22,13 +22,23 @@ export type SimulatedHouse = ImageHouse & {
   readonly templates: Set<string>;
   /** VMs that were started and not destroyed. */
   readonly alive: Set<string>;
+  /** What was asked of a registry before anything was made. */
+  readonly refused: ToPublish[];
   /** What was given for a VM, and not given back. */
   readonly rooms: ReadonlySet<Disposable>;
   /** Makes the next images wait until the returned function is called. */
   hold(): () => void;
 };
 
-type Failure = 'makeCtr' | 'makeVm' | 'makeDqd' | 'tryOut' | 'startVm' | 'publish';
+type Failure =
+  | 'makeCtr'
+  | 'makeVm'
+  | 'makeDqd'
+  | 'tryOut'
+  | 'startVm'
+  | 'sign'
+  | 'refusePublished'
+  | 'publish';
 
 const entryOfPrune = 'buildkit-v0.20.2';
 
@@ -41,12 +51,13 @@ export function simulateHouse(
   const alive = new Set<string>();
   const templates = new Set<string>();
   const rooms = new Set<Disposable>();
+  const refused: ToPublish[] = [];
   let gate: Promise<void> = Promise.resolve();
   const failAt = (place: typeof change.fail): void => {
     if (change.fail === place) throw new KilnError('INFRA', `${place} failed`);
   };
   return {
-    ...{ served, alive, templates, rooms },
+    ...{ served, alive, templates, rooms, refused },
     hold() {
       const { promise, resolve } = Promise.withResolvers<void>();
       gate = promise;
@@ -101,7 +112,14 @@ export function simulateHouse(
       } as unknown as WarmVm;
     },
     readEvidence: async ({ version }, kind) => (version === 'v9.9.9' ? null : `{"${kind}": "of ${version}"}`),
-    sign: async () => ({ directory: '/nowhere', created: '2026-01-02T03:04:05Z' }),
+    async sign() {
+      failAt('sign');
+      return { directory: '/nowhere', created: '2026-01-02T03:04:05Z' };
+    },
+    async refusePublished(_making, publishing) {
+      refused.push(publishing);
+      failAt('refusePublished');
+    },
     async publish({ entry, version }, { repo, images }) {
       failAt('publish');
       return images.map(({ kind, digest }) => {

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
+import { openRegistry } from '../../src/registry/registry.ts';
 import { type DockerRegistry, startDockerRegistry } from '../docker-registry.ts';
 import {
   answerWith,
@@ -165,6 +166,21 @@ for (const [status, code] of [
     assert.ok(!lines.some((line) => line.includes('trying again')), lines.join('\n'));
   });
 }
+
+test('a registry that speaks HTTP without TLS is told by the setting that allows it, at once', async () => {
+  const lines: string[] = [];
+  const registry = openRegistry({
+    ...{ program, config: null, waitsMs: [10, 10], say: (line: string) => void lines.push(line) },
+    repository: { host: real.host, path: 'archive/kiln', plainHttp: false },
+  });
+  await assert.rejects(registry.digestOf('v1', signal), {
+    code: 'REGISTRY_REFUSED',
+    message: new RegExp(
+      `^${real.host} speaks HTTP without TLS, .* set KILN_REGISTRY_INSECURE=${real.host}\\.$`,
+    ),
+  });
+  assert.deepEqual(lines, []);
+});
 
 test('a layout that is damaged, or has no such image, is no fault of the registry', async () => {
   await using image = await createLayout();

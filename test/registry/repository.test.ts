@@ -33,3 +33,12 @@ for (const text of [
     });
   });
 }
+
+test('a registry beyond this machine is spoken to over plain HTTP where it is named with its port, and not otherwise', () => {
+  const plain = (text: string): boolean =>
+    parseRepository(text, ['registry.internal:5000', 'plain.example.org']).plainHttp;
+  assert.ok(plain('registry.internal:5000/kiln'));
+  assert.ok(plain('plain.example.org/kiln'));
+  assert.ok(!plain('registry.internal/kiln'));
+  assert.ok(!plain('plain.example.org:5000/kiln'));
+});

@@ -69,6 +69,34 @@ export async function publishImages(
   }));
 }
 
+/**
+ * Before anything is made, which takes minutes: that no tag of this version is another image's.
+ * @throws KilnError VERSION_EXISTS; and what `Registry` throws
+ */
+export async function refusePublished(
+  {
+    entry,
+    version,
+    kinds,
+    ours,
+  }: {
+    readonly entry: string;
+    readonly version: string;
+    readonly kinds: readonly PublishedKind[];
+    /** Digests that a tag may have already, as an earlier try got that far. */
+    readonly ours: readonly Digest[];
+  },
+  registry: Registry,
+  signal: AbortSignal,
+): Promise<void> {
+  for (const kind of kinds) {
+    const tag = versionTagOf(kind, entry, version);
+    const there = await registry.digestOf(tag, signal);
+    if (there !== null && !ours.includes(there))
+      throw versionExists(registry, tag, `another image (${there})`);
+  }
+}
+
 async function isPublished(
   { tag, digest }: { tag: string; digest: Digest },
   registry: Registry,
@@ -77,9 +105,13 @@ async function isPublished(
   const there = await registry.digestOf(tag, signal);
   if (there === null) return false;
   if (there === digest) return true;
-  throw new KilnError(
+  throw versionExists(registry, tag, `another image (${there}, not ${digest})`);
+}
+
+function versionExists({ repository }: Registry, tag: string, which: string): KilnError {
+  return new KilnError(
     'VERSION_EXISTS',
-    `${nameOf(registry.repository)} has ${tag} already, another image (${there}, not ${digest}); a version means one image for good, so name another version.`,
+    `${nameOf(repository)} has ${tag} already, ${which}; a version means one image for good, so name another version.`,
   );
 }
 

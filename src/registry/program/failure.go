@@ -19,7 +19,7 @@ import (
 var retryAfter atomic.Value
 
 type failure struct {
-	// `status`: the registry refused. `network`: it cannot be reached, or broke off. `local`: what is on this machine. `other`: neither.
+	// `status`: the registry refused. `network`: it cannot be reached, or broke off. `local`: what is on this machine. `plain`: it speaks HTTP without TLS. `other`: none of these.
 	Kind string `json:"kind"`
 	// Of HTTP, where the registry refused; else 0.
 	Status int `json:"status"`
@@ -55,6 +55,8 @@ func describe(err error) failure {
 		return failure{Kind: "status", Status: http.StatusUnauthorized, Message: "it asks for a user and a password"}
 	case errors.Is(err, errdef.ErrNotFound):
 		return failure{Kind: "status", Status: http.StatusNotFound, Message: err.Error()}
+	case errors.Is(err, http.ErrSchemeMismatch):
+		return failure{Kind: "plain", Message: "it speaks HTTP without TLS"}
 	case errors.As(err, &certificate):
 		return failure{Kind: "other", Message: certificate.Error()}
 	case errors.As(err, &transport):
