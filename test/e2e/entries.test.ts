@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { catalogSchema } from '../../src/http/docs/catalog-schema.ts';
 import { readinessSchema } from '../../src/http/docs/probe-schemas.ts';
-import { catalogSchema, matrixSchema, recordSchema } from '../../src/http/docs/schemas.ts';
+import { matrixSchema, recordSchema } from '../../src/http/docs/schemas.ts';
 import type { BuildEvent } from '../../src/model/event.ts';
 import { build, startForFile } from './harness.ts';
 import { createArchives } from './named-contexts.ts';

@@ -4,7 +4,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { z } from 'zod';
-import { catalogSchema, operationSchema, recordSchema } from '../../src/http/docs/schemas.ts';
+import { catalogSchema } from '../../src/http/docs/catalog-schema.ts';
+import { operationSchema, recordSchema } from '../../src/http/docs/schemas.ts';
 import { build, curl, startRegistry, startTestService, testData, waitUntilReady } from '../e2e/harness.ts';
 
 /** An entry of one's own, from its Dockerfile to a build by it. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { createServer } from 'node:http';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { buffer } from 'node:stream/consumers';
 import { test } from 'node:test';
 import { pack } from 'tar-stream';
@@ -22,13 +22,14 @@ async function startEngine(files: Readonly<Record<string, string>>) {
   archive.finalize();
   const bytes = await buffer(archive);
   const asked: string[] = [];
-  const server = createServer(async (request, response) => {
+  const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     const body = (await buffer(request)).toString();
     asked.push(`${request.method} ${request.url} ${body}`.trim());
     if (request.method === 'POST') response.writeHead(201).end('{"Id":"c1"}');
     else if (request.method === 'DELETE') response.writeHead(204).end();
     else response.writeHead(200, { 'Content-Type': 'application/x-tar' }).end(bytes);
-  });
+  };
+  const server = createServer((request, response) => void answer(request, response));
   const listening = await listen(server);
   const host = `tcp://127.0.0.1:${listening.port}`;
   const engine = await connectDocker({ host, certificates: null });

@@ -5,9 +5,10 @@ import { type ErrorCode, errorKinds } from '../../model/error.ts';
 import { archiveTypes } from '../upload/archive-types.ts';
 import { type FieldInfo, fieldInfos } from '../upload/fields.ts';
 import { secretInfos } from '../upload/secret-parts.ts';
+import { catalogSchema } from './catalog-schema.ts';
 import { probeSchema, versionSchema } from './probe-schemas.ts';
 import { buildHeaders, listQuery, logQuery, rangeQuery } from './queries.ts';
-import { catalogSchema, eventSchema, matrixSchema, pageSchema, recordSchema } from './schemas.ts';
+import { eventSchema, matrixSchema, pageSchema, recordSchema } from './schemas.ts';
 
 export type RouteDescription = Pick<
   RouteConfig,
