@@ -233,10 +233,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     house: createImageHouse({
       ...{ fleet, scheduler, served, logger, load, unload, request: host.request },
       ...{ made, containers: containers !== null },
-      registries: {
-        config: config.KILN_REGISTRY_CONFIG ?? null,
-        insecureHosts: config.KILN_REGISTRY_INSECURE,
-      },
+      registries: { config: config.KILN_REGISTRY_CONFIG ?? null, insecure: config.KILN_REGISTRY_INSECURE },
       signing: { installation, keyDirectory: config.dataDirectory },
       builderOf: chooseBuilder({
         ...{ setting: config.KILN_IMAGE_BUILDER, builds, maxSeconds: config.KILN_BUILD_TIMEOUT_MAX_SECONDS },

@@ -134,7 +134,7 @@ export type ImageHouseOptions = {
     /** Path of the docker config.json with their accounts; null for none. */
     readonly config: string | null;
     /** Those that are spoken to over plain HTTP, as of `parseRepository`. */
-    readonly insecureHosts: readonly string[];
+    readonly insecure: readonly string[];
   };
   /** Who signs what is told of images. */
   readonly signing: Signing;
@@ -161,10 +161,10 @@ export function createImageHouse(options: ImageHouseOptions): ImageHouse {
     repo: string,
     context: Pick<Making, 'progress' | 'output' | 'signal'>,
   ): Promise<{ registry: Registry; say: (line: string) => void }> => {
-    const { config, insecureHosts } = options.registries;
+    const { config, insecure } = options.registries;
     const say = (line: string): void => context.progress(`publish  ${line}`);
     const program = await ensureRegistryProgram({ ...request, ...context });
-    const repository = parseRepository(repo, insecureHosts);
+    const repository = parseRepository(repo, insecure);
     return { say, registry: openRegistry({ repository, config, say, program }) };
   };
   const house: ImageHouse = {
