@@ -9,7 +9,9 @@ import { ensureBinaries } from './binaries.ts';
 import { cachedStep } from './cached-step.ts';
 import { chooseSource } from './choose-source.ts';
 import { folderDigest } from './folder-digest.ts';
+import type { ImageBuilder, NamedContext, TargetBuild } from './image-builder.ts';
 import type { ImageRequest } from './image-request.ts';
+import { pinned, requireDigest } from './looked-up.ts';
 import { entryOf, makingOf, nameOf } from './making.ts';
 import { readLayoutDigest } from './oci-layout.ts';
 import { aliasOf } from './publish/tags.ts';
@@ -67,18 +69,27 @@ export async function ensureCtrImage(request: ImageRequest): Promise<CtrImage> {
 /** What it is made from besides pins and recipe; of a derived entry, the ctr image that it goes on from, too. */
 type MadeFrom = Pick<CtrImage, 'source' | 'materials'>;
 
+type Base = Pick<CtrImage, 'source' | 'digest'> & Pick<TargetBuild, 'contexts' | 'args'>;
+
 async function makeCtr(request: ImageRequest, pins: Pins, directory: string): Promise<MadeFrom> {
   await using builder = await request.openBuilder(request, 'ctr');
   const bins = await ensureBinaries(request, pins);
-  const source = await chooseSource(request, pins.BASE_IMAGE, builder);
-  const base = source === 'packages' ? await ensureBase(request, pins) : null;
+  const { source, digest, contexts, args } = await takeBase(request, pins, builder);
   await builder.build({
-    ...{ target: 'ctr', own: null },
-    contexts: [{ stage: 'bins', kind: 'folder', path: bins }, ...(base ? [base] : [])],
-    args: pins,
+    ...{ target: 'ctr', own: null, args },
+    contexts: [{ stage: 'bins', kind: 'folder', path: bins }, ...contexts],
     output: { kind: 'layout', directory: join(directory, layoutName) },
   });
-  return { source, materials: base ? { base: base.digest } : {} };
+  return { source, materials: { base: digest } };
+}
+
+/** Wherever it comes from, exactly what its digest says is taken. */
+async function takeBase(request: ImageRequest, pins: Pins, builder: ImageBuilder): Promise<Base> {
+  const chosen = await chooseSource(request, pins.BASE_IMAGE, builder);
+  if (chosen.source === 'registry')
+    return { ...chosen, contexts: [], args: { ...pins, BASE_IMAGE: pinned(pins.BASE_IMAGE, chosen.digest) } };
+  const base = await ensureBase(request, pins);
+  return { source: 'packages', digest: base.digest, contexts: [base], args: pins };
 }
 
 async function makeDerived(
@@ -90,21 +101,26 @@ async function makeDerived(
   // Before the builder, which there is one of: this may need it, too.
   const ctr = reference === aliasOf('ctr', base) ? await ensureCtrImage(baseOf(request, base)) : null;
   await using builder = await request.openBuilder(request, 'ctr');
+  const digest = ctr ? ctr.digest : requireDigest(reference, await builder.lookUp(reference));
   await builder.build({
     ...{ target: 'ctr', own, args: {} },
-    contexts: ctr ? [{ stage: reference, kind: 'layout', path: ctr.layout, digest: ctr.digest }] : [],
+    contexts: inPlaceOf(reference, ctr ?? digest),
     output: { kind: 'layout', directory: join(directory, layoutName) },
   });
   if ((await folderDigest(own)) !== dockerfile)
     throw new KilnError('INFRA', `${own} was changed while the image was made of it; make it again.`);
   return {
     source: ctr?.source ?? 'registry',
-    materials: {
-      ...ctr?.materials,
-      ...(ctr ? { ctr: ctr.digest } : {}),
-      dockerfile: `sha256:${dockerfile}`,
-    },
+    materials: { ...ctr?.materials, ctr: digest, dockerfile: `sha256:${dockerfile}` },
   };
+}
+
+/** What stands for what FROM says; nothing need do so where that has a digest. */
+function inPlaceOf(reference: string, image: CtrImage | string): NamedContext[] {
+  if (typeof image !== 'string')
+    return [{ stage: reference, kind: 'layout', path: image.layout, digest: image.digest }];
+  const exact = pinned(reference, image);
+  return exact === reference ? [] : [{ stage: reference, kind: 'remote', reference: exact }];
 }
 
 /** All that derive from an entry go on from its first image, unless packages are to be fetched anew: then it is made for this image alone. */

@@ -7,6 +7,7 @@ import { ensureQemuBase } from './base.ts';
 import { cachedStep, contentKey } from './cached-step.ts';
 import { chooseSource } from './choose-source.ts';
 import type { ImageRequest } from './image-request.ts';
+import { pinned } from './looked-up.ts';
 import { makingOf, nameOf } from './making.ts';
 
 /** A container image of QEMU and a VM image, as a tar that a Docker engine loads. */
@@ -57,14 +58,14 @@ async function makeDqdImage(
   { image, qemu, reference, tar }: { image: VmImage; qemu: string } & Pick<DqdImage, 'reference' | 'tar'>,
 ): Promise<void> {
   await using builder = await request.openBuilder(request, 'dqd');
-  const source = await chooseSource(request, qemu, builder);
-  const base = source === 'packages' ? [await ensureQemuBase(request)] : [];
+  const chosen = await chooseSource(request, qemu, builder);
+  const base = chosen.source === 'packages' ? [await ensureQemuBase(request)] : [];
   // Whatever the stages that are replaced would need, the Dockerfile must be whole.
   const { pins } = await makingOf(request);
   await builder.build({
     ...{ target: 'dqd', own: null },
     contexts: [{ stage: 'made-vm', kind: 'folder', path: dirname(image.kernel) }, ...base],
-    args: { ...pins, QEMU_IMAGE: qemu },
+    args: { ...pins, QEMU_IMAGE: chosen.source === 'registry' ? pinned(qemu, chosen.digest) : qemu },
     output: { kind: 'docker', reference, tar },
   });
 }

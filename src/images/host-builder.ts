@@ -1,4 +1,4 @@
-import { mkdir, mkdtemp, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { findEntry } from '../catalog/catalog.ts';
@@ -13,8 +13,9 @@ import type { ImageTarget } from '../model/operation.ts';
 import { ensureBinaries } from './binaries.ts';
 import { startBuilder, useBuilder } from './builder.ts';
 import { givenFolder } from './given-image.ts';
-import type { ImageBuilder, NamedContext, TargetBuild } from './image-builder.ts';
+import type { ImageBuilder, LookedUp, NamedContext, TargetBuild } from './image-builder.ts';
 import { firstImageOf, type ImageRequest } from './image-request.ts';
+import { found, resolvedDigest } from './looked-up.ts';
 import { entryOf } from './making.ts';
 
 type Daemon = { readonly buildctl: string; readonly address: string };
@@ -95,7 +96,9 @@ async function buildTarget(
 
 /** Named contexts replace the Dockerfile's stages of the same names. */
 function contextWords(context: NamedContext): string[] {
-  const { stage, path } = context;
+  const { stage } = context;
+  if (context.kind === 'remote') return [`--opt=context:${stage}=docker-image://${context.reference}`];
+  const { path } = context;
   return context.kind === 'folder'
     ? [`--local=${stage}=${path}`, `--opt=context:${stage}=local:${stage}`]
     : [`--oci-layout=${stage}=${path}`, `--opt=context:${stage}=oci-layout://${stage}@${context.digest}`];
@@ -108,25 +111,23 @@ function outputWord(output: TargetBuild['output']): string {
   return `type=docker,name=${output.reference},dest=${output.tar}`;
 }
 
-async function lookUp(
-  image: string,
-  { buildctl, address }: Daemon,
-  signal: AbortSignal,
-): Promise<string | null> {
+async function lookUp(image: string, { buildctl, address }: Daemon, signal: AbortSignal): Promise<LookedUp> {
   const probe = await mkdtemp(join(tmpdir(), 'kiln-probe-'));
   try {
     await writeFile(join(probe, 'Dockerfile'), `FROM ${image}\n`);
+    const trace = join(probe, 'trace');
     const folders = [`--local=context=${probe}`, `--local=dockerfile=${probe}`];
     // Without an output nothing is pulled but the image's description.
     await runTool(
       buildctl,
-      ['--addr', address, 'build', '--frontend=dockerfile.v0', ...folders],
+      ['--addr', address, 'build', '--frontend=dockerfile.v0', `--trace=${trace}`, ...folders],
       AbortSignal.any([signal, AbortSignal.timeout(registryDeadlineMs)]),
     );
-    return null;
+    const lines = (await readFile(trace, 'utf8')).split('\n').filter((line) => line !== '');
+    return found(lines.map((line) => resolvedDigest(JSON.parse(line))).find((one) => one !== null) ?? null);
   } catch (error) {
     signal.throwIfAborted();
-    return printable(error instanceof Error ? (error.message.trim().split('\n').at(-1) ?? '') : '');
+    return { why: printable(error instanceof Error ? (error.message.trim().split('\n').at(-1) ?? '') : '') };
   } finally {
     await removeQuietly(probe);
   }

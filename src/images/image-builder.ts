@@ -1,7 +1,9 @@
 import type { ImageTarget } from '../model/operation.ts';
 
-/** What stands in for a stage of images/Dockerfile: a folder of files, or the one image of an OCI image layout. */
-export type NamedContext = FolderContext | LayoutContext;
+/** What stands in for a stage of images/Dockerfile: a folder of files, the one image of an OCI image layout, or an image of a registry. */
+export type NamedContext = FolderContext | LayoutContext | RemoteContext;
+/** By its digest. */
+type RemoteContext = { readonly kind: 'remote'; readonly stage: string; readonly reference: string };
 type FolderContext = { readonly kind: 'folder'; readonly stage: string; readonly path: string };
 export type LayoutContext = {
   readonly kind: 'layout';
@@ -25,10 +27,13 @@ export type TargetBuild = {
     | { readonly kind: 'docker'; readonly tar: string; readonly reference: string };
 };
 
+/** The digest that an image has in its registry now, or why it cannot be had, in a few words. */
+export type LookedUp = { readonly digest: string } | { readonly why: string };
+
 /** A BuildKit that builds targets of images/Dockerfile. Disposing gives back what was taken for it. */
 export type ImageBuilder = AsyncDisposable & {
-  /** Whether it can have this image from a registry; null where it can, else why not, in a few words. */
-  lookUp(image: string): Promise<string | null>;
+  /** Whether it can have this image from a registry. */
+  lookUp(image: string): Promise<LookedUp>;
   /** @throws KilnError INFRA with the last lines of the build */
   build(build: TargetBuild): Promise<void>;
 };

@@ -7,8 +7,9 @@ import { KilnError } from '../model/error.ts';
 import { type BuildSpec, type BuildSpecInput, parseSpec } from '../model/spec.ts';
 import { checkDisk } from './disk-header.ts';
 import { folderTar } from './folder-tar.ts';
-import type { ImageBuilder, TargetBuild } from './image-builder.ts';
+import type { ImageBuilder, LookedUp, TargetBuild } from './image-builder.ts';
 import type { ImageRequest } from './image-request.ts';
+import { found, resolvedDigest } from './looked-up.ts';
 import { takeFiles, takeLayout } from './take-artifact.ts';
 
 type Client = {
@@ -48,7 +49,7 @@ async function buildTarget(
     staging.add(stage, { bytes: folderTar(folder, signal), declared: 'tar' });
   try {
     await add(null, own ?? imagesDirectory);
-    for (const { stage, path } of contexts) await add(stage, path);
+    for (const context of contexts) if (context.kind !== 'remote') await add(context.stage, context.path);
   } catch (error) {
     await staging[Symbol.asyncDispose]();
     throw error;
@@ -60,6 +61,7 @@ async function buildTarget(
     // A disk is written without a word.
     ...{ timeoutSeconds: seconds, noOutputTimeoutSeconds: seconds },
     buildArgs: { ...args },
+    buildContexts: Object.fromEntries(contexts.flatMap(remoteContext)),
     tags: output.kind === 'docker' ? [output.reference] : [],
   });
   const record = await builds.start(caller, { spec, context: staging, dockerfile: null });
@@ -77,10 +79,16 @@ async function buildTarget(
   }
 }
 
+function remoteContext(context: TargetBuild['contexts'][number]): [stage: string, source: string][] {
+  return context.kind === 'remote' ? [[context.stage, `docker-image://${context.reference}`]] : [];
+}
+
 /** Its log goes where that of the step goes. Leaving it cancels it. */
+type Followed = { readonly target: string; readonly onStatus?: (status: unknown) => void };
+
 async function follow(
   id: string,
-  { builds, caller, target }: Omit<Client, 'maxSeconds'> & { target: string },
+  { builds, caller, target, onStatus }: Omit<Client, 'maxSeconds'> & Followed,
   { progress, output, signal }: ImageRequest,
 ): Promise<BuildRecord> {
   await using _attended = builds.attend(caller, id);
@@ -93,6 +101,7 @@ async function follow(
     const range = { logOffset: 0, eventOffset: 0, follow: true, signal };
     for await (const item of await builds.watch(caller, id, range))
       if (item.kind === 'log') await output?.(item.data);
+      else if (item.event.type === 'status') onStatus?.(item.event.status);
     return await builds.get(caller, id);
   } finally {
     clearInterval(heartbeat);
@@ -100,14 +109,17 @@ async function follow(
 }
 
 /** Without an output nothing is pulled but the image's description. */
-async function lookUp(image: string, client: Client, request: ImageRequest): Promise<string | null> {
+async function lookUp(image: string, client: Client, request: ImageRequest): Promise<LookedUp> {
   const spec = specOf({ timeoutSeconds: Math.min(lookUpSeconds, client.maxSeconds) });
   const dockerfile = Buffer.from(`FROM ${image}\n`);
   const record = await client.builds.start(client.caller, { spec, context: null, dockerfile });
-  const ended = await follow(record.id, { ...client, target: 'source' }, request);
+  let digest: string | null = null;
+  const onStatus = (status: unknown): void => {
+    digest ??= resolvedDigest(status);
+  };
+  const ended = await follow(record.id, { ...client, target: 'source', onStatus }, request);
   request.signal.throwIfAborted();
-  if (ended.state === 'succeeded') return null;
-  return ended.verdict?.message ?? ended.state;
+  return ended.state === 'succeeded' ? found(digest) : { why: ended.verdict?.message ?? ended.state };
 }
 
 /** By BuildKit's own frontend, as no other is needed. */

@@ -17,6 +17,8 @@ import { imageRequest } from './image-request.ts';
 const imagesDirectory = join(import.meta.dirname, '../../images');
 const { signal } = new AbortController();
 const base = 'buildkit-v0.20.2';
+/** What a reference leads to in the registry. */
+const published = `sha256:${'e'.repeat(64)}`;
 
 type Parts = AsyncDisposable & {
   readonly request: ImageRequest;
@@ -44,7 +46,7 @@ async function createParts(from: string, onBuild: (own: string) => Promise<void>
     ...{ cacheDirectory: join(directory, 'cache'), imagesDirectory, entry: 'mine' },
     catalog: await listEntries(imagesDirectory, join(directory, 'entries')),
     openBuilder: async () => ({
-      lookUp: async () => null,
+      lookUp: async () => ({ digest: published }),
       async build(build) {
         built.push(build);
         await onBuild(own);
@@ -56,11 +58,14 @@ async function createParts(from: string, onBuild: (own: string) => Promise<void>
   return { request, own, built, [Symbol.asyncDispose]: () => rm(directory, { recursive: true }) };
 }
 
+async function keyOfBase(request: ImageRequest): Promise<string> {
+  const first = firstImageOf(base, request);
+  return contentKey(ctrInputs(await readRecipe(first), await makingOf(first)));
+}
+
 /** The ctr image of the base, as an earlier step left it in the cache. */
 async function putBase(request: ImageRequest): Promise<string> {
-  const first = firstImageOf(base, request);
-  const key = contentKey(ctrInputs(await readRecipe(first), await makingOf(first)));
-  const directory = join(request.cacheDirectory, 'ctr', key);
+  const directory = join(request.cacheDirectory, 'ctr', await keyOfBase(request));
   const { digest } = await writeLayout(join(directory, 'layout'), 'base');
   const record = { source: 'packages', materials: { base: `sha256:${'b'.repeat(64)}` } };
   await writeFile(join(directory, 'ctr.json'), JSON.stringify(record));
@@ -74,9 +79,10 @@ test("its own Dockerfile is built with the base's ctr image under the name that 
   const { request, own, built } = parts;
   const digest = await putBase(request);
   const made = await ensureCtrImage(request);
+  const layout = join(request.cacheDirectory, 'ctr', await keyOfBase(request), 'layout');
   assert.deepEqual(
     built.map((build) => [build.own, build.args, build.contexts]),
-    [[own, {}, [{ stage: `ctr_${base}`, kind: 'layout', path: built[0]?.contexts[0]?.path, digest }]]],
+    [[own, {}, [{ stage: `ctr_${base}`, kind: 'layout', path: layout, digest }]]],
   );
   assert.deepEqual([made.source, made.materials['ctr']], ['packages', digest]);
   assert.deepEqual(Object.keys(made.materials), ['base', 'ctr', 'dockerfile']);
@@ -117,12 +123,17 @@ test('a version is of one installation: another that shares the cache makes its 
   assert.equal(directories.size, 3);
 });
 
-test('one that goes on from a published image has that pulled, and nothing is made for it (simulated builder)', async () => {
+test('one that goes on from a published image has that pulled by the digest that it has now, and nothing is made for it (simulated builder)', async () => {
   const from = `registry.example.org/archive:ctr_${base}_v0.1.0`;
   await using parts = await createParts(from, nothing);
   const { source, materials } = await ensureCtrImage(parts.request);
-  assert.deepEqual(parts.built[0]?.contexts, []);
-  assert.deepEqual([source, Object.keys(materials)], ['registry', ['dockerfile']]);
+  assert.deepEqual(parts.built[0]?.contexts, [
+    { stage: from, kind: 'remote', reference: `${from}@${published}` },
+  ]);
+  assert.deepEqual([source, materials['ctr']], ['registry', published]);
+  await using exact = await createParts(`${from}@${published}`, nothing);
+  await ensureCtrImage(exact.request);
+  assert.deepEqual(exact.built[0]?.contexts, []);
 });
 
 test('a folder that is changed while it is built makes no image (simulated builder)', async () => {

@@ -14,6 +14,8 @@ import { imageRequest } from './image-request.ts';
 type Ends = { readonly state: BuildRecord['state']; readonly message: string };
 type Client = Parameters<typeof createVmBuilder>[0];
 
+const ubuntu = `sha256:${'1'.repeat(64)}`;
+
 /** Builds that end as they are told to, and put out this tar; what was staged, asked and left is noted. */
 function simulateBuilds(artifact: string, ends: Ends) {
   const noted = { staged: [] as string[], asked: [] as BuildRequest[], left: 0 };
@@ -39,6 +41,8 @@ function simulateBuilds(artifact: string, ends: Ends) {
     watch: async () =>
       (async function* () {
         yield { kind: 'log', attempt: 1, offset: 0, data: Buffer.from('#1 built\n') };
+        for (const name of ['[internal] load build definition', `[1/1] FROM ubuntu:24.04@${ubuntu}`])
+          yield { kind: 'event', offset: 0, event: { type: 'status', status: { vertexes: [{ name }] } } };
       })(),
     get: async () => ({ ...record, state: ends.state, verdict: { message: ends.message } }),
     artifact: async () => ({ path: artifact }),
@@ -109,8 +113,22 @@ test('a build that fails is the step that fails; an image that cannot be had is 
       code: 'INFRA',
       message: 'Build a-build of ctr failed: no such image',
     });
-    assert.equal(await builder.lookUp('ubuntu:24.04'), 'no such image');
+    assert.deepEqual(await builder.lookUp('ubuntu:24.04'), { why: 'no such image' });
     assert.equal(noted.asked[1]?.dockerfile?.toString(), 'FROM ubuntu:24.04\n');
+  }));
+
+test('the digest of an image is what its build says that FROM was resolved to; images of registries are named, not sent (simulated builds)', () =>
+  withBuilder({ state: 'succeeded', message: '' }, async ({ builder, noted, directory }) => {
+    assert.deepEqual(await builder.lookUp('ubuntu:24.04'), { digest: ubuntu });
+    const contexts = [
+      { stage: 'archive:ctr_x', kind: 'remote', reference: `archive:ctr_x@${ubuntu}` },
+    ] as const;
+    const output = { kind: 'files', directory: join(directory, 'out'), names: ['kernel'] } as const;
+    await builder.build({ target: 'vm', own: null, contexts, args: {}, output });
+    assert.deepEqual(noted.staged, ['context came']);
+    assert.deepEqual(noted.asked[1]?.spec.buildContexts, {
+      'archive:ctr_x': `docker-image://archive:ctr_x@${ubuntu}`,
+    });
   }));
 
 test('a disk that is none is not taken out of a VM (simulated builds)', () =>
