@@ -194,6 +194,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
     kept,
     max: config.KILN_MAX_VMS,
     limit: config.KILN_QUEUE_LIMIT,
+    tenantLimit: config.KILN_TENANT_QUEUE_LIMIT,
     onLease: observer.leased,
     logger,
   });

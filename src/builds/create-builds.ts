@@ -167,7 +167,7 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
 
     async stageContexts(caller, signal) {
       requireRole(caller, 'build');
-      scheduler.refuseIfFull();
+      scheduler.refuseIfFull(caller.tenant);
       await retention.makeRoom();
       const { stagingDirectory, limits, minFreeBytes } = options;
       return openStaging({ directory: stagingDirectory, limits, minFreeBytes, ...shared, signal });

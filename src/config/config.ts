@@ -92,6 +92,9 @@ const settings = z.object({
     'Most that a build may write on the disk of its VM; less where the disk of KILN_DATA_DIR has less.',
   ),
   KILN_QUEUE_LIMIT: count(0, 100).describe('Builds that may wait for a VM; further ones get 503.'),
+  KILN_TENANT_QUEUE_LIMIT: whole(1, Number.MAX_SAFE_INTEGER)
+    .optional()
+    .describe('How many of them may be of one tenant. Default: all.'),
   KILN_BUILD_TIMEOUT_SECONDS: seconds(1, 3600).describe(
     'Longest time a build may take in its VMs, all attempts together, where it asks for no other.',
   ),

@@ -3,6 +3,9 @@ export type Kind = string | null;
 
 type Waiter = {
   readonly kind: Kind;
+  readonly tenant: string | null;
+  /** Whose turn comes when: within a round each tenant has one. */
+  readonly round: number;
   /** Gives it what it waits for, where that is there. */
   readonly serve: (ahead: readonly Kind[]) => boolean;
   readonly refuse: (reason: unknown) => void;
@@ -15,6 +18,8 @@ type Waiter = {
 
 export type Arrival<T> = {
   readonly kind: Kind;
+  /** Who waits; null for the service itself, which comes after all that wait already. */
+  readonly tenant: string | null;
   /**
    * Takes what it waits for; null where that is not there.
    * @param ahead What those before it wait for still.
@@ -30,9 +35,16 @@ export type Arrival<T> = {
 /** Those in line for one thing. */
 export type Waits = { readonly builds: number; readonly oldestSeconds: number };
 
-/** Who waits, in order. INVARIANT: whoever left, for whatever reason, gets nothing any more. */
+/**
+ * Who waits, in order: first come, first served within a tenant, and tenants by turns, so that one that sends much makes itself wait and not
+ * others (start-time fair queueing, each build counting as one). INVARIANT: whoever left, for whatever reason, gets nothing any more.
+ */
 export class Line {
   readonly #waiters: Waiter[] = [];
+  /** That of who was served last. */
+  #round = 0;
+  /** Of each tenant, the round in which it was served last, where that is not over. */
+  readonly #served = new Map<string, number>();
   readonly #onLeave: () => void;
 
   /** @param onLeave Called when one has given up. */
@@ -54,13 +66,18 @@ export class Line {
     };
   }
 
+  /** How many of a tenant wait. */
+  lengthOf(tenant: string): number {
+    return this.#waiters.filter((waiter) => waiter.tenant === tenant).length;
+  }
+
   /** What is waited for, in the order of the line. */
   kinds(): Kind[] {
     return this.#waiters.map(({ kind }) => kind);
   }
 
   /** Resolves when it is served. @throws the signal's reason, what `refuse` was told */
-  async enter<T>({ kind, take, signal, onPlace, first = false }: Arrival<T>): Promise<T> {
+  async enter<T>({ kind, tenant, take, signal, onPlace, first = false }: Arrival<T>): Promise<T> {
     const since = performance.now();
     const { promise, resolve, reject } = Promise.withResolvers<T>();
     const serve = (ahead: readonly Kind[]): boolean => {
@@ -68,9 +85,10 @@ export class Line {
       if (thing !== null) resolve(thing);
       return thing !== null;
     };
-    const waiter: Waiter = { ...{ kind, serve, onPlace }, refuse: reject, place: 0, since };
-    if (first) this.#waiters.unshift(waiter);
-    else this.#waiters.push(waiter);
+    const round = first ? this.#round : this.#nextRound(tenant);
+    const waiter: Waiter = { ...{ kind, tenant, round, serve, onPlace }, refuse: reject, place: 0, since };
+    const later = first ? 0 : this.#waiters.findIndex((other) => other.round > round);
+    this.#waiters.splice(later < 0 ? this.#waiters.length : later, 0, waiter);
     const leave = (): void => {
       if (!this.#remove(waiter)) return;
       reject(signal.reason);
@@ -88,8 +106,8 @@ export class Line {
   serve(): void {
     const ahead: Kind[] = [];
     for (const waiter of [...this.#waiters]) {
-      if (waiter.serve(ahead)) this.#remove(waiter);
-      else ahead.push(waiter.kind);
+      if (!waiter.serve(ahead)) ahead.push(waiter.kind);
+      else if (this.#remove(waiter)) this.#noteServed(waiter);
     }
   }
 
@@ -110,6 +128,21 @@ export class Line {
       waiter.place = place;
       waiter.onPlace(place);
     }
+  }
+
+  /** The first in which the tenant has no turn yet. */
+  #nextRound(tenant: string | null): number {
+    if (tenant === null) return Math.max(this.#round, ...this.#waiters.map(({ round }) => round));
+    const own = this.#waiters.filter((waiter) => waiter.tenant === tenant).map(({ round }) => round);
+    const last = Math.max(this.#served.get(tenant) ?? -1, ...own);
+    return Math.max(this.#round, last + 1);
+  }
+
+  #noteServed({ tenant, round }: Waiter): void {
+    if (tenant !== null) this.#served.set(tenant, round);
+    if (round <= this.#round) return;
+    this.#round = round;
+    for (const [other, last] of this.#served) if (last < round) this.#served.delete(other);
   }
 
   #remove(waiter: Waiter): boolean {

@@ -2,7 +2,8 @@ import type { Logger } from '../lib/logger.ts';
 import type { KilnError } from '../model/error.ts';
 import { type FrozenPooledVm, type Lease, Pool, type PooledVm, type PoolStatus } from '../pool/pool.ts';
 import { type Kind, Line, type Waits } from './line.ts';
-import { fullLine, stopping } from './refusals.ts';
+import { fullForTenant, fullLine, stopping } from './refusals.ts';
+import type { VmRequest } from './vm-request.ts';
 
 /** What is kept ready of an entry. */
 export type Kept = {
@@ -20,16 +21,11 @@ export type SchedulerOptions<V extends PooledVm> = {
   readonly max: number;
   /** How many builds may wait for a VM to become free; the next is refused. */
   readonly limit: number;
+  /** How many of them may be of one tenant; all where it is not set. */
+  readonly tenantLimit?: number | undefined;
   /** A VM went to one who waited for it so long, in seconds. It must not throw. */
   readonly onLease?: (entry: string, waitedSeconds: number) => void;
   readonly logger: Logger;
-};
-
-export type VmRequest = {
-  readonly entry: string;
-  readonly signal: AbortSignal;
-  /** The place in the line, 1 first, whenever that changes; never told while a VM is being made for this build. */
-  readonly onPlace: (place: number) => void;
 };
 
 /** A VM that ought to be made, or room that ought to be there. */
@@ -48,7 +44,7 @@ const nothing: Kept = { warm: 0, frozen: 0 };
  *
  * INVARIANTS:
  * - There are at most `max` VMs, whatever they do; room that somebody has counts as a VM.
- * - A VM that becomes free, or is made, goes to the first in line who waits for one of its entry.
+ * - A VM that becomes free, or is made, goes to the first in line who waits for one of its entry; tenants are served by turns.
  * - Room for a VM goes to the first in line, whatever its entry; only then to what is kept, and frozen VMs come last. Where there is no room,
  *   VMs that nobody has make it: those of entries that nobody waits for.
  */
@@ -94,7 +90,7 @@ export class Scheduler<V extends PooledVm> {
    */
   enter(request: VmRequest): Promise<Lease<V>> {
     request.signal.throwIfAborted();
-    this.refuseIfFull();
+    this.refuseIfFull(request.tenant);
     return this.#wait(request, false);
   }
 
@@ -124,7 +120,7 @@ export class Scheduler<V extends PooledVm> {
     signal.throwIfAborted();
     if (this.#refusal) throw this.#refusal;
     const served = this.#line.enter({
-      ...{ kind: null, signal, onPlace },
+      ...{ kind: null, tenant: null, signal, onPlace },
       take: (ahead) => this.#giveRoom(ahead),
     });
     this.#decide();
@@ -137,10 +133,12 @@ export class Scheduler<V extends PooledVm> {
   }
 
   /** For whoever would do work before entering in vain. @throws KilnError NO_CAPACITY, DRAINING */
-  refuseIfFull(): void {
+  refuseIfFull(tenant: string): void {
     if (this.#refusal) throw this.#refusal;
-    if (this.#line.length < this.#free || this.waiting < this.#options.limit) return;
-    throw fullLine(this.waiting);
+    if (this.#line.length < this.#free) return;
+    if (this.waiting >= this.#options.limit) throw fullLine(this.waiting);
+    const own = this.#line.lengthOf(tenant);
+    if (own >= (this.#options.tenantLimit ?? Number.POSITIVE_INFINITY)) throw fullForTenant(own);
   }
 
   /** Refuses newcomers, and sends away whoever waits. */
@@ -156,11 +154,11 @@ export class Scheduler<V extends PooledVm> {
     await Promise.all([...this.#pools.values()].map((pool) => pool.close()));
   }
 
-  async #wait({ entry, signal, onPlace }: VmRequest, first: boolean): Promise<Lease<V>> {
+  async #wait({ entry, tenant, signal, onPlace }: VmRequest, first: boolean): Promise<Lease<V>> {
     const since = performance.now();
     this.#pool(entry);
     const take = (): Lease<V> | null => this.#pool(entry).take();
-    const served = this.#line.enter({ ...{ kind: entry, take }, signal, onPlace, first });
+    const served = this.#line.enter({ ...{ kind: entry, tenant, take }, signal, onPlace, first });
     this.#decide();
     const lease = await served;
     this.#options.onLease?.(entry, (performance.now() - since) / 1000);

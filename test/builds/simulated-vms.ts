@@ -40,7 +40,7 @@ export const simulatedEntry = {
 export type Script = (guest: Guest) => void | Promise<void>;
 
 export type SimulatedVms = AsyncDisposable & {
-  create(): Promise<WarmVm>;
+  create(entry?: string): Promise<WarmVm>;
   /** Ids of those that were not destroyed. */
   readonly alive: ReadonlySet<string>;
   readonly made: () => number;
@@ -57,7 +57,7 @@ export async function simulateVms(scripts: readonly Script[], parent = tmpdir())
   return {
     ...{ alive, networks },
     made: () => made,
-    async create() {
+    async create(entry = simulatedEntry.name) {
       const script = scripts[made];
       if (!script) throw new Error('There is no script for another VM.');
       made += 1;
@@ -65,7 +65,7 @@ export async function simulateVms(scripts: readonly Script[], parent = tmpdir())
       const directory = join(folder, id);
       await mkdir(directory);
       alive.add(id);
-      return createVm({ id, directory, script, networks, onEnd: () => void alive.delete(id) });
+      return createVm({ id, entry, directory, script, networks, onEnd: () => void alive.delete(id) });
     },
     [Symbol.asyncDispose]: () => rm(folder, { recursive: true }),
   };
@@ -73,6 +73,7 @@ export async function simulateVms(scripts: readonly Script[], parent = tmpdir())
 
 function createVm(vm: {
   id: string;
+  entry: string;
   directory: string;
   script: Script;
   networks: string[];
@@ -118,7 +119,7 @@ function createVm(vm: {
       },
       ...{ accept: notThere, destinations: () => destinations, [Symbol.dispose]: () => undefined },
     },
-    ...{ capabilities, stepNetwork: 'vm', entry: simulatedEntry },
+    ...{ capabilities, stepNetwork: 'vm', entry: { ...simulatedEntry, name: vm.entry } },
     program: {
       send(input, signal) {
         const [stdout, stderr] = [new PassThrough(), new PassThrough()];

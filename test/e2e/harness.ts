@@ -59,7 +59,7 @@ export async function startTestService(
   return {
     ...service,
     pool: {
-      acquire: (signal) => scheduler.enter({ entry, signal, onPlace: () => undefined }),
+      acquire: (signal) => scheduler.enter({ entry, tenant: 'default', signal, onPlace: () => undefined }),
       get status() {
         return scheduler.status.get(entry) ?? assert.fail('it is kept');
       },

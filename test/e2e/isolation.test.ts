@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { hashFile } from '../../src/lib/hash.ts';
 import { localAdmin } from '../../src/model/caller.ts';
-import type { VmRequest } from '../../src/scheduler/scheduler.ts';
+import type { VmRequest } from '../../src/scheduler/vm-request.ts';
 import { capture } from '../../src/ssh/capture.ts';
 import { build, startForFile, testData } from './harness.ts';
 import { lookIntoVm } from './look-into-vm.ts';

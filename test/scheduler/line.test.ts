@@ -16,7 +16,12 @@ const isCode =
 
 type Parts = { readonly fleet: SimulatedFleet; readonly scheduler: Scheduler<EntryVm> };
 
-function createParts(options: { max: number; limit: number; kept?: Record<string, Kept> }): Parts {
+function createParts(options: {
+  max: number;
+  limit: number;
+  tenantLimit?: number;
+  kept?: Record<string, Kept>;
+}): Parts {
   const fleet = simulateFleet();
   const kept = new Map(Object.entries(options.kept ?? {}));
   return { fleet, scheduler: new Scheduler({ ...options, kept, create: fleet.create, logger }) };
@@ -27,14 +32,20 @@ async function settle(): Promise<void> {
 }
 
 function enterer({ scheduler }: Parts): (entry: string, signal?: AbortSignal) => Promise<Lease<EntryVm>> {
-  return (entry, signal = never) => scheduler.enter({ entry, signal, onPlace: ignorePlace });
+  return (entry, signal = never) =>
+    scheduler.enter({ entry, tenant: 'default', signal, onPlace: ignorePlace });
 }
 
 test('builds get a VM in the order they came, and are told each place (simulated VMs)', async () => {
   const { scheduler } = createParts({ max: 1, limit: 3 });
   const places: string[] = [];
   const enter = (name: string): Promise<Lease<EntryVm>> =>
-    scheduler.enter({ entry: 'a', signal: never, onPlace: (place) => places.push(`${name}${place}`) });
+    scheduler.enter({
+      entry: 'a',
+      tenant: 'default',
+      signal: never,
+      onPlace: (place) => places.push(`${name}${place}`),
+    });
   const first = await enter('a');
   const [b, c, d] = [enter('b'), enter('c'), enter('d')];
   await first[Symbol.asyncDispose]();
@@ -48,7 +59,12 @@ test('builds get a VM in the order they came, and are told each place (simulated
 
 test('a build whose VM is being made has no place, and does not count as waiting (simulated VMs)', async () => {
   const { scheduler } = createParts({ max: 1, limit: 0 });
-  const lease = scheduler.enter({ entry: 'a', signal: never, onPlace: () => assert.fail() });
+  const lease = scheduler.enter({
+    entry: 'a',
+    tenant: 'default',
+    signal: never,
+    onPlace: () => assert.fail(),
+  });
   assert.equal(scheduler.waiting, 0);
   await (await lease)[Symbol.asyncDispose]();
   await scheduler.close();
@@ -63,7 +79,7 @@ test('a full line refuses the next at once and says when to come back (simulated
     () => void enter('b'),
     (error) => isCode('NO_CAPACITY')(error) && KilnError.from(error).details.retryAfterSeconds === 10,
   );
-  assert.throws(() => parts.scheduler.refuseIfFull(), isCode('NO_CAPACITY'));
+  assert.throws(() => parts.scheduler.refuseIfFull('default'), isCode('NO_CAPACITY'));
   const closing = parts.scheduler.close();
   await assert.rejects(waiting, isCode('DRAINING'));
   await closing;
@@ -76,7 +92,12 @@ test('whoever gives up leaves the line with its own reason; those behind move up
   const controller = new AbortController();
   const places: number[] = [];
   const leaving = enter('a', controller.signal);
-  const staying = parts.scheduler.enter({ entry: 'a', signal: never, onPlace: (at) => places.push(at) });
+  const staying = parts.scheduler.enter({
+    entry: 'a',
+    tenant: 'default',
+    signal: never,
+    onPlace: (at) => places.push(at),
+  });
   const reason = new Error('changed my mind');
   controller.abort(reason);
   await assert.rejects(leaving, reason);
@@ -96,12 +117,18 @@ test('a build that lost its VM comes before all others, also while newcomers are
   const waiting = enter('a');
   parts.scheduler.refuseAll();
   await assert.rejects(waiting, isCode('DRAINING'));
-  const again = parts.scheduler.enterAgain({ entry: 'a', signal: never, onPlace: ignorePlace });
+  const again = parts.scheduler.enterAgain({
+    entry: 'a',
+    tenant: 'default',
+    signal: never,
+    onPlace: ignorePlace,
+  });
   await lost[Symbol.asyncDispose]();
   await (await again)[Symbol.asyncDispose]();
   await parts.scheduler.close();
   assert.throws(
-    () => void parts.scheduler.enterAgain({ entry: 'a', signal: never, onPlace: ignorePlace }),
+    () =>
+      void parts.scheduler.enterAgain({ entry: 'a', tenant: 'default', signal: never, onPlace: ignorePlace }),
     isCode('DRAINING'),
   );
 });
@@ -162,4 +189,56 @@ test('an entry that cannot be made refuses its own builds and holds up no others
   for (let round = 0; round < 5; round += 1) await (await enter('good'))[Symbol.asyncDispose]();
   await refused;
   await parts.scheduler.close();
+});
+
+test('tenants get VMs by turns, each in its own order, and a newcomer waits for no more than a turn of each (simulated VMs)', async () => {
+  const { scheduler } = createParts({ max: 1, limit: 20 });
+  const served: string[] = [];
+  const places: string[] = [];
+  const enter = async (tenant: string, name: string): Promise<void> => {
+    const onPlace = (place: number): void => void (tenant === 'few' && places.push(`${name}${place}`));
+    await using _lease = await scheduler.enter({ entry: 'a', tenant, signal: never, onPlace });
+    served.push(name);
+  };
+  const first = await scheduler.enter({ entry: 'a', tenant: 'many', signal: never, onPlace: ignorePlace });
+  const all = ['m1', 'm2', 'm3', 'm4'].map((name) => enter('many', name));
+  all.push(enter('few', 'f1'), enter('few', 'f2'), enter('third', 't1'));
+  await first[Symbol.asyncDispose]();
+  await Promise.all(all);
+  assert.deepEqual(served, ['f1', 't1', 'm1', 'f2', 'm2', 'm3', 'm4']);
+  assert.deepEqual(places.slice(0, 2), ['f11', 'f23']);
+  await scheduler.close();
+});
+
+test('who has been away gets no turns for that time, and who gave up leaves none behind (simulated VMs)', async () => {
+  const { scheduler } = createParts({ max: 1, limit: 20 });
+  const served: string[] = [];
+  const enter = async (tenant: string, signal = never): Promise<void> => {
+    await using _lease = await scheduler.enter({ entry: 'a', tenant, signal, onPlace: ignorePlace });
+    served.push(tenant);
+  };
+  for (let count = 0; count < 5; count += 1) await enter('one');
+  const blocking = await scheduler.enter({ entry: 'a', tenant: 'x', signal: never, onPlace: ignorePlace });
+  const controller = new AbortController();
+  const left = Array.from({ length: 3 }, () => enter('two', controller.signal));
+  controller.abort(new Error('gone'));
+  await Promise.allSettled(left);
+  const all = ['two', 'one', 'two', 'one', 'two'].map((tenant) => enter(tenant));
+  await blocking[Symbol.asyncDispose]();
+  await Promise.all(all);
+  assert.deepEqual(served.slice(5), ['two', 'one', 'two', 'one', 'two']);
+  await scheduler.close();
+});
+
+test('a tenant may fill only its part of the line (simulated VMs)', async () => {
+  const { scheduler } = createParts({ max: 1, limit: 3, tenantLimit: 2 });
+  const enter = (tenant: string): Promise<Lease<EntryVm>> =>
+    scheduler.enter({ entry: 'a', tenant, signal: never, onPlace: ignorePlace });
+  await enter('many');
+  const waiting = [enter('many'), enter('many')];
+  await assert.rejects(async () => enter('many'), /2 builds of your tenant are waiting already/);
+  waiting.push(enter('few'));
+  await assert.rejects(async () => enter('few'), /3 builds are waiting already/);
+  for (const one of waiting) one.catch(() => undefined);
+  await scheduler.close();
 });

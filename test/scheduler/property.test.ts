@@ -45,7 +45,7 @@ class Client {
     const entered: Promise<AsyncDisposable> =
       entry === room
         ? scheduler.takeRoom({ signal, onPlace }).then((taken) => makeIn(taken, fleet))
-        : scheduler.enter({ entry, signal, onPlace });
+        : scheduler.enter({ entry, tenant: 'default', signal, onPlace });
     entered.then(
       (lease) => {
         // Its VM may come in the moment in which it gives up.

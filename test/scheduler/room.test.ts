@@ -26,7 +26,7 @@ async function settle(): Promise<void> {
 }
 
 const enter = ({ scheduler }: Parts, entry = 'a'): Promise<Lease<EntryVm>> =>
-  scheduler.enter({ entry, signal: never, onPlace });
+  scheduler.enter({ entry, tenant: 'default', signal: never, onPlace });
 
 test('where there is room for one VM alone, builds and who takes room have their turns, in order; a warm VM gives way (simulated VMs)', async () => {
   const parts = createParts({ max: 1, kept: { a: { warm: 1, frozen: 1 } } });

@@ -35,7 +35,8 @@ export function scheduleOne<V extends PooledVm>(options: {
       return scheduler.status.get(theEntry) ?? assert.fail('it is kept');
     },
     start: () => scheduler.start(),
-    acquire: async (signal) => scheduler.enter({ entry: theEntry, signal, onPlace: () => undefined }),
+    acquire: async (signal) =>
+      scheduler.enter({ entry: theEntry, tenant: 'default', signal, onPlace: () => undefined }),
     close: () => scheduler.close(),
   };
 }
