@@ -29,7 +29,7 @@ async function takeOnly(
   limit: number,
 ): Promise<{ line: OneEntry<WarmVm>; taken: Lease<WarmVm> }> {
   const vms = await simulateVms([() => undefined, () => undefined], path);
-  const line = scheduleOne({ size: 0, frozen: 0, max: 1, limit, create: asleep(vms.create), logger });
+  const line = scheduleOne({ size: 0, frozen: 0, max: 1, limit, create: asleep(() => vms.create()), logger });
   return { line, taken: await line.acquire(signal) };
 }
 

@@ -69,7 +69,7 @@ export async function startDurable(
   });
   const vms = await simulateVms(Array<Script>(10_000).fill(script), vmsDirectory);
   const line = scheduleOne({
-    ...{ size: 0, frozen: 0, max, limit, create: asleep(vms.create), logger },
+    ...{ size: 0, frozen: 0, max, limit, create: asleep(() => vms.create()), logger },
     ...(observer && { onLease: observer.leased }),
   });
   const builds = createBuilds({

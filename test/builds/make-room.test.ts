@@ -30,7 +30,7 @@ async function createService(path: string, scripts: readonly Script[]) {
   const logger = createMemoryLogger();
   const minFreeBytes = 4 * MiB;
   const retention = undo.use(await openRetention({ minFreeBytes, logger }));
-  const pool = scheduleOne({ size: 0, frozen: 0, max: 1, create: asleep(vms.create), logger });
+  const pool = scheduleOne({ size: 0, frozen: 0, max: 1, create: asleep(() => vms.create()), logger });
   undo.defer(() => pool.close());
   const { scheduler } = pool;
   const builds = createBuilds({

@@ -238,7 +238,7 @@ for (const { title, guests, spec = {}, waiting, expected } of cases) {
     const journal = await Journal.open(record, { store, buildsDirectory, maxLogBytes: 1e6, logger });
     await store.insert(journal.record);
     const max = waiting ? 0 : 2;
-    const pool = scheduleOne({ size: 0, frozen: 0, max, create: asleep(vms.create), logger });
+    const pool = scheduleOne({ size: 0, frozen: 0, max, create: asleep(() => vms.create()), logger });
     const signal = AbortSignal.any([cancel.signal, stop.signal]);
     const lease = pool.acquire(signal);
     lease.catch(() => undefined);
