@@ -4,6 +4,7 @@ import type { Pins } from '../catalog/pins.ts';
 import { baseTools, ensureHostTools } from '../host/host-tools.ts';
 import { runStep, type StepContext } from '../host/run-step.ts';
 import { cachedStep } from './cached-step.ts';
+import { sourceDateEpoch } from './epoch.ts';
 import type { LayoutContext } from './image-builder.ts';
 import type { ImageRequest } from './image-request.ts';
 import { readLayoutDigest, writeOciLayout } from './oci-layout.ts';
@@ -74,7 +75,7 @@ async function makeBase(
   await ensureHostTools(baseTools, request);
   const tar = join(directory, 'base.tar');
   const options = ['--variant=minbase', `--include=${include}`, '--dpkgopt=path-exclude=/usr/share/man/*'];
-  const env = { TMPDIR: directory };
+  const env = { TMPDIR: directory, SOURCE_DATE_EPOCH: sourceDateEpoch };
   await runStep('mmdebstrap', [...options, suite, tar], { ...request, name, env });
   await writeOciLayout({ tar, directory, compression }, request.signal);
 }

@@ -8,6 +8,7 @@ import { ensureBase } from './base.ts';
 import { ensureBinaries } from './binaries.ts';
 import { cachedStep } from './cached-step.ts';
 import { chooseSource } from './choose-source.ts';
+import { sourceDateEpoch } from './epoch.ts';
 import { folderDigest } from './folder-digest.ts';
 import type { ImageBuilder, NamedContext, TargetBuild } from './image-builder.ts';
 import type { ImageRequest } from './image-request.ts';
@@ -76,9 +77,10 @@ async function makeCtr(request: ImageRequest, pins: Pins, directory: string): Pr
   const bins = await ensureBinaries(request, pins);
   const { source, digest, contexts, args } = await takeBase(request, pins, builder);
   await builder.build({
-    ...{ target: 'ctr', own: null, args },
+    ...{ target: 'ctr', own: null },
+    args: { ...args, SOURCE_DATE_EPOCH: sourceDateEpoch },
     contexts: [{ stage: 'bins', kind: 'folder', path: bins }, ...contexts],
-    output: { kind: 'layout', directory: join(directory, layoutName) },
+    output: layoutIn(directory, source),
   });
   return { source, materials: { base: digest } };
 }
@@ -100,19 +102,26 @@ async function makeDerived(
   const dockerfile = await folderDigest(own);
   // Before the builder, which there is one of: this may need it, too.
   const ctr = reference === aliasOf('ctr', base) ? await ensureCtrImage(baseOf(request, base)) : null;
+  const source = ctr?.source ?? 'registry';
   await using builder = await request.openBuilder(request, 'ctr');
   const digest = ctr ? ctr.digest : requireDigest(reference, await builder.lookUp(reference));
   await builder.build({
-    ...{ target: 'ctr', own, args: {} },
+    ...{ target: 'ctr', own, args: { SOURCE_DATE_EPOCH: sourceDateEpoch } },
     contexts: inPlaceOf(reference, ctr ?? digest),
-    output: { kind: 'layout', directory: join(directory, layoutName) },
+    output: layoutIn(directory, source),
   });
   if ((await folderDigest(own)) !== dockerfile)
     throw new KilnError('INFRA', `${own} was changed while the image was made of it; make it again.`);
   return {
-    source: ctr?.source ?? 'registry',
+    source,
     materials: { ...ctr?.materials, ctr: digest, dockerfile: `sha256:${dockerfile}` },
   };
+}
+
+/** The base of Debian packages is compressed by zstd, which is what goes through slow places; with it those above it. */
+function layoutIn(directory: string, source: CtrImage['source']): TargetBuild['output'] {
+  const compression = source === 'packages' ? 'zstd' : 'gzip';
+  return { kind: 'layout', directory: join(directory, layoutName), compression };
 }
 
 /** What stands for what FROM says; nothing need do so where that has a digest. */

@@ -104,10 +104,10 @@ function contextWords(context: NamedContext): string[] {
     : [`--oci-layout=${stage}=${path}`, `--opt=context:${stage}=oci-layout://${stage}@${context.digest}`];
 }
 
-/** Layers that are new are compressed by gzip, BuildKit's default, which every engine and every client of a registry takes. */
 function outputWord(output: TargetBuild['output']): string {
   if (output.kind === 'files') return `type=local,dest=${output.directory}`;
-  if (output.kind === 'layout') return `type=oci,tar=false,dest=${output.directory}`;
+  if (output.kind === 'layout')
+    return `type=oci,tar=false,rewrite-timestamp=true,compression=${output.compression},dest=${output.directory}`;
   return `type=docker,name=${output.reference},dest=${output.tar}`;
 }
 

@@ -12,6 +12,9 @@ export type LayoutContext = {
   readonly digest: string;
 };
 
+/** Of layers. gzip is taken by every engine; zstd is a tenth of the work. */
+type Compression = 'gzip' | 'zstd';
+
 /** One target of images/Dockerfile. */
 export type TargetBuild = {
   readonly target: ImageTarget;
@@ -19,8 +22,8 @@ export type TargetBuild = {
   readonly own: string | null;
   readonly contexts: readonly NamedContext[];
   readonly args: Readonly<Record<string, string>>;
-  readonly output: /** An OCI image layout in a folder. */
-    | { readonly kind: 'layout'; readonly directory: string }
+  readonly output: /** An OCI image layout in a folder. Files that are younger than SOURCE_DATE_EPOCH get that time, where the builder can do so. */
+    | { readonly kind: 'layout'; readonly directory: string; readonly compression: Compression }
     /** These files of the target's root, which must be there. */
     | { readonly kind: 'files'; readonly directory: string; readonly names: readonly string[] }
     /** A tar for `docker load`, which is an OCI image layout, too. */

@@ -2,6 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { binariesRecipe } from './binaries.ts';
 import { readTree } from './cached-step.ts';
+import { sourceDateEpoch } from './epoch.ts';
 import type { ImageRequest } from './image-request.ts';
 import type { Making } from './making.ts';
 
@@ -35,7 +36,7 @@ export function ctrInputs(
   { version, installation, args, noCache, pins, derived }: Making,
 ): Inputs {
   return [
-    recipe.sources,
+    ...[recipe.sources, sourceDateEpoch],
     JSON.stringify(pins),
     ...(version === null ? [] : [`version ${version} of ${installation}`]),
     ...(Object.keys(args).length === 0 ? [] : [JSON.stringify(args)]),

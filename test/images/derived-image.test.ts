@@ -82,7 +82,13 @@ test("its own Dockerfile is built with the base's ctr image under the name that 
   const layout = join(request.cacheDirectory, 'ctr', await keyOfBase(request), 'layout');
   assert.deepEqual(
     built.map((build) => [build.own, build.args, build.contexts]),
-    [[own, {}, [{ stage: `ctr_${base}`, kind: 'layout', path: layout, digest }]]],
+    [
+      [
+        own,
+        { SOURCE_DATE_EPOCH: '1735689600' },
+        [{ stage: `ctr_${base}`, kind: 'layout', path: layout, digest }],
+      ],
+    ],
   );
   assert.deepEqual([made.source, made.materials['ctr']], ['packages', digest]);
   assert.deepEqual(Object.keys(made.materials), ['base', 'ctr', 'dockerfile']);

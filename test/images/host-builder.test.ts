@@ -33,6 +33,8 @@ before(async () => {
     ...{ cacheDirectory, imagesDirectory: join(import.meta.dirname, '../../images') },
     // BuildKit itself is that of this machine's images; it is made here where there is none.
     sharedCacheDirectory: '/var/cache/kiln',
+    // Nothing is the same because it was there already.
+    noCache: true,
   });
   builder = await openHostBuilder(request, 'ctr');
   layout = join(directory, 'first');
@@ -57,8 +59,8 @@ async function dockerfile(
   await writeFile(join(own, 'Dockerfile'), text);
   const { contexts = [] } = given;
   return {
-    ...{ target: 'ctr', own, args: {}, contexts },
-    output: { kind: 'layout', directory: given.layout },
+    ...{ target: 'ctr', own, contexts, args: { SOURCE_DATE_EPOCH: '1735689600' } },
+    output: { kind: 'layout', directory: given.layout, compression: 'gzip' },
   };
 }
 
@@ -81,4 +83,15 @@ test('a Dockerfile goes on from a layout, or from an image of a registry by its 
     const layers = await readLayers({ layout: made, digest: await readLayoutDigest(made) });
     assert.equal(layers.length, 2);
   }
+});
+
+test('the same folder makes the same image, by its digest, whenever its files were written', async () => {
+  const make = async (index: number): Promise<string> => {
+    const made = join(directory, `same-${index}`);
+    const context = { stage: 'ctr_x', kind: 'layout', path: layout, digest } as const;
+    const text = 'FROM ctr_x\nCOPY Dockerfile /again\nWORKDIR /there\n';
+    await builder.build(await dockerfile(`same-${index}`, text, { layout: made, contexts: [context] }));
+    return readLayoutDigest(made);
+  };
+  assert.equal(await make(1), await make(2));
 });
