@@ -15,6 +15,7 @@ import {
 import { type Config, splitAddress } from './config/config.ts';
 import { readTlsIdentity } from './config/tls.ts';
 import { chooseProcessor, openContainers, openDriver } from './driver.ts';
+import { createCheckedDial } from './egress/dial-checked.ts';
 import { EgressLimits } from './egress/egress-limits.ts';
 import { createEgressPolicy } from './egress/egress-policy.ts';
 import { parseEgressRules, parseRegistryMirrors, registryConfig } from './egress/settings.ts';
@@ -43,6 +44,7 @@ import { createMetrics } from './observe/metrics.ts';
 import { createOperations } from './operations/create-operations.ts';
 import { createImageHouse } from './operations/image-house.ts';
 import { recoverOperations } from './operations/recover-operations.ts';
+import { createDigestReader } from './registry/read-digest.ts';
 import { Scheduler } from './scheduler/scheduler.ts';
 import { ensureKeyPair } from './ssh/keys.ts';
 import { openBuildStore } from './store/build-store.ts';
@@ -206,6 +208,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   };
   const builds = createBuilds({
     ...{ store, scheduler, artifacts, retention, observer },
+    readDigest: createDigestReader({ dial: createCheckedDial(policy) }),
     ...{ buildsDirectory: folders.builds, stagingDirectory: folders.staging, disk },
     vmDiskBytes: config.KILN_VM_DISK_BYTES,
     maxArtifactBytes: config.KILN_ARTIFACT_MAX_BYTES,

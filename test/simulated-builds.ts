@@ -28,7 +28,12 @@ export const record: BuildRecord = {
   tenant: 'default',
   matrix: null,
   state: 'running',
-  spec: parseSpec({ buildArgs: { A: '1' }, tags: ['demo:latest'], output: 'oci', timeoutSeconds: 60 }),
+  spec: parseSpec({
+    buildArgs: { A: '1' },
+    tags: ['demo:latest'],
+    outputs: [{ type: 'oci' }],
+    timeoutSeconds: 60,
+  }),
   secrets: { registries: ['registry.example.org'], secrets: ['npm'], sshKeys: ['default'] },
   verdict: null,
   times: {
@@ -42,6 +47,8 @@ export const record: BuildRecord = {
   namedContexts: [{ name: 'lib', kind: 'folder', archive: { digest, size: 512, entries: 1, warnings: [] } }],
   imageDigest: digest,
   artifact: { format: 'oci', digest, size: 11 },
+  pushBegun: true,
+  pushed: [{ reference: 'registry.example.org/demo:1', digest }],
   egress: [{ ...refused, connections: 2 }],
   warnings: ['The frontend is not used.'],
 };
@@ -80,6 +87,7 @@ export const everyEvent: readonly WatchItem[] = [
   event({ type: 'status', status: { vertexes: [{ name: '[internal] load' }] } }, 200),
   event({ type: 'egress', destination: refused }, 250),
   event({ type: 'artifact', artifact: { format: 'oci', digest, size: 11 } }, 280),
+  event({ type: 'pushed', image: { reference: 'registry.example.org/demo:1', digest } }, 290),
   log('#2 DONE 0.1s\n'),
   verdict(succeeded),
 ];

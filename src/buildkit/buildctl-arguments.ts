@@ -1,6 +1,7 @@
 import { posix } from 'node:path';
 import type { Capabilities } from '../catalog/capabilities.ts';
 import type { BuildSpec } from '../model/spec.ts';
+import { outputArguments } from './output-arguments.ts';
 
 /** Folders of the guest; build.sh fills them. */
 const contextDirectory = '/var/lib/kiln/build/context';
@@ -81,13 +82,4 @@ function contextArguments(context: NamedContext, index: number): string[] {
   return imageDigest === null
     ? [`--local=${local}=${directory}`, `${option}local:${local}`]
     : [`--oci-layout=${local}=${directory}`, `${option}oci-layout://${local}@${imageDigest}`];
-}
-
-/** Without `dest` buildctl writes the tar to its standard output, which build.sh leads to the artifact's disk. */
-function outputArguments({ output, tags }: BuildSpec): string[] {
-  if (output === 'none') return [];
-  if (output === 'local') return ['--output=type=tar'];
-  // The value is CSV: the quotes keep the commas between several names in one field.
-  const names = tags.length > 0 ? `,"name=${tags.join(',')}"` : '';
-  return [`--output=type=${output}${names}`];
 }

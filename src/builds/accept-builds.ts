@@ -97,6 +97,8 @@ function newRecord(
     namedContexts,
     imageDigest: null,
     artifact: null,
+    pushBegun: false,
+    pushed: [],
     egress: [],
     warnings,
   };

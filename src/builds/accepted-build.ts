@@ -5,6 +5,7 @@ import type { Logger } from '../lib/logger.ts';
 import type { BuildSecrets } from '../model/build-secrets.ts';
 import type { Observer } from '../model/observer.ts';
 import type { Lease } from '../pool/pool.ts';
+import type { ReadDigest } from '../registry/read-digest.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
 import type { Journal } from './journal.ts';
 import type { Retention } from './retention.ts';
@@ -38,6 +39,8 @@ export type RunDependencies = {
   readonly timeouts: BuildTimeouts;
   /** Where somebody counts. */
   readonly observer?: Observer;
+  /** Of an image that a build pushed. */
+  readonly readDigest: ReadDigest;
   readonly logger: Logger;
   readonly retention: Pick<Retention, 'makeRoom'>;
   /** Aborts when the service ends its builds. */

@@ -8,7 +8,7 @@ import type { BuildSpec } from '../model/spec.ts';
 /** An entry that is to build. */
 export type BuildingEntry = {
   readonly name: string;
-  readonly capabilities: Pick<Capabilities, 'namedContexts' | 'ociLayouts'>;
+  readonly capabilities: Capabilities;
 };
 
 /**

@@ -16,6 +16,7 @@ import {
   summarizeContexts,
   withoutQueries,
 } from './check-contexts.ts';
+import { checkOutputs } from './check-outputs.ts';
 
 export type RequestRules = {
   readonly policy: DockerfilePolicy;
@@ -54,7 +55,7 @@ export function checkEntries(entries: readonly string[], { findEntry }: RequestR
 
 /**
  * Checks what can be told before the contexts are there.
- * @throws KilnError BUILDKIT_UNKNOWN, BUILDKIT_NOT_MADE, PARAM_INVALID, SECRET_INVALID, FRONTEND_NOT_ALLOWED, DOCKERFILE_INVALID
+ * @throws KilnError BUILDKIT_UNKNOWN, BUILDKIT_NOT_MADE, PARAM_INVALID, REGISTRY_FORBIDDEN, SECRET_INVALID, FRONTEND_NOT_ALLOWED, DOCKERFILE_INVALID
  */
 export function checkWithoutContext(
   request: CheckedRequest,
@@ -65,6 +66,7 @@ export function checkWithoutContext(
   if (asked) checkEntries(asked, rules);
   const entries = (asked ?? [spec.entry]).map((entry) => rules.findEntry(entry));
   checkNamedContexts(spec, archives, entries);
+  checkOutputs(spec, entries);
   checkTimeout(spec, rules);
   checkSshKeys(request);
   const policy = policyFor(spec, rules);

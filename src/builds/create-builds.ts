@@ -15,6 +15,7 @@ import { type Caller, requireRole } from '../model/caller.ts';
 import type { ContextLimits, DockerfilePolicy } from '../model/context.ts';
 import { KilnError } from '../model/error.ts';
 import { orGone, readOrGone } from '../model/gone.ts';
+import { keptFormat } from '../model/output.ts';
 import { waitForCancelled } from '../model/wait-for-cancelled.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
 import { acceptBuilds, type BegunBuild } from './accept-builds.ts';
@@ -262,7 +263,7 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
 }
 
 function reasonForNone({ state, spec }: BuildRecord): string {
-  return spec.output === 'none'
+  return keptFormat(spec.outputs) === null
     ? 'it was not asked for one, with output=docker, oci or local'
     : `it is ${state}`;
 }

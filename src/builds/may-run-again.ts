@@ -6,15 +6,19 @@ const maxAttempts = 2;
 
 /**
  * Whether a build whose attempt was lost is run once more. What one attempt did to the world outside its VM, another does again: so
- * never where the caller asked for at most once. Whoever lets builds push something says here that none is run again after that.
+ * never where the caller asked for at most once, nor after it may have pushed something.
  */
-export function mayRunAgain({ spec, attempts }: Pick<BuildRecord, 'spec' | 'attempts'>): boolean {
-  return spec.retry === 'infra' && attempts.length < maxAttempts;
+export function mayRunAgain({
+  spec,
+  attempts,
+  pushBegun,
+}: Pick<BuildRecord, 'spec' | 'attempts' | 'pushBegun'>): boolean {
+  return spec.retry === 'infra' && attempts.length < maxAttempts && !pushBegun;
 }
 
 /** Whether the next start of the service goes on with a build that has not ended; one with secrets, which lie in memory alone, does not. */
 export function outlivesService(
-  record: Pick<BuildRecord, 'state' | 'spec' | 'attempts' | 'secrets'>,
+  record: Pick<BuildRecord, 'state' | 'spec' | 'attempts' | 'pushBegun' | 'secrets'>,
 ): boolean {
   return hasNone(record.secrets) && (record.state === 'queued' || mayRunAgain(record));
 }

@@ -93,6 +93,8 @@ async function interrupt(record: BuildRecord, at: string, options: RecoverOption
 function explain(record: BuildRecord): string {
   if (record.state === 'running' && record.spec.retry === 'never')
     return 'The service stopped while this build ran, which was to run at most once; send it again.';
+  if (record.state === 'running' && record.pushBegun)
+    return 'The service stopped while this build pushed its image; look what is in the registry, and send it again.';
   if (record.state === 'running' && !mayRunAgain(record))
     return 'The service stopped while this build ran for the last time; send it again.';
   return 'The service stopped before this build had ended; send it again.';

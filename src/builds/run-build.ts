@@ -6,12 +6,12 @@ import type { AcceptedBuild, RunDependencies } from './accepted-build.ts';
 import type { Used } from './attempts.ts';
 import { removeInput } from './build-input.ts';
 import { type Ending, finishBuild } from './finish-build.ts';
-import type { Journal } from './journal.ts';
 import { mayRunAgain, outlivesService, secretsLost } from './may-run-again.ts';
 import { reportEnd, reportFailure, reportPause, reportRetry } from './report-end.ts';
 import { requestFor } from './request-vm.ts';
 import { type FinishedRun, runInVm } from './run-in-vm.ts';
 import { verdictOfError, verdictOfExit } from './verdict.ts';
+import { verifyPushes } from './verify-pushes.ts';
 
 /**
  * The life of a build: the line → a VM of its own, in which buildctl runs → the VM is gone → what it put out is checked and
@@ -62,7 +62,7 @@ async function findEnding(
       const onOutput = (): void => silence.restart();
       const run = await runInVm(build, coming, { ...deps, onLease, onOutput }, talking);
       used = { seconds: limit.usedMs / 1000, egress: run.egress };
-      if (!('error' in run)) return { verdict: await settle(journal, run, deps, inTime), ...used };
+      if (!('error' in run)) return { verdict: await settle(build, run, deps, inTime), ...used };
       if (run.error.code !== 'INFRA' || !mayRunAgain(journal.record)) throw run.error;
       reportRetry(deps.logger, journal.record.id, run.error);
       await journal.tryAgain(lostVm(run.error), used);
@@ -107,16 +107,25 @@ function createSilenceLimit({ spec }: BuildRecord, deps: RunDependencies): TimeL
   });
 }
 
-/** The VM is gone: nobody writes the artifact's file any more, so now it can be checked, and kept as it is. */
+/**
+ * The VM is gone: nobody writes the artifact's file any more, so now it can be checked, and kept as it is; and nobody pushes any more, so
+ * that what lies in the registries can be read.
+ */
 async function settle(
-  journal: Journal,
+  { journal, secrets }: AcceptedBuild,
   { result, artifact: claim }: FinishedRun,
-  { artifacts }: RunDependencies,
+  { artifacts, readDigest }: RunDependencies,
   signal: AbortSignal,
 ): Promise<Verdict> {
   if (claim) {
     const artifact = await artifacts.keep(claim, (kept) => journal.change({ artifact: kept }), signal);
     await journal.event({ type: 'artifact', artifact });
+  }
+  if (result.exitCode === 0) {
+    const { imageDigest } = result;
+    const pushed = await verifyPushes(journal.record.spec, { imageDigest, secrets }, readDigest, signal);
+    if (pushed.length > 0) await journal.change({ pushed });
+    for (const image of pushed) await journal.event({ type: 'pushed', image });
   }
   return verdictOfExit(result);
 }

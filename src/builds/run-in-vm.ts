@@ -6,12 +6,14 @@ import type { Logger } from '../lib/logger.ts';
 import type { EgressDestination } from '../model/build.ts';
 import { KilnError } from '../model/error.ts';
 import { normalizeName } from '../model/named-context.ts';
+import { keptFormat, pushesOf } from '../model/output.ts';
 import type { Lease } from '../pool/pool.ts';
 import type { BlankDisk } from '../vm/vm.ts';
 import type { AcceptedBuild, RunDependencies } from './accepted-build.ts';
 import { type BuildInput, readInput } from './build-input.ts';
 import { maskOutput } from './masked-output.ts';
 import { reportLostHistory } from './report-end.ts';
+import { saysPushing } from './verify-pushes.ts';
 
 /** What one VM did for a build: where it connected to, and what came of it. */
 export type VmRun = { readonly egress: readonly EgressDestination[] } & (
@@ -56,7 +58,7 @@ async function reserveRoom(
   { disk, vmDiskBytes, maxArtifactBytes }: RunDependencies,
   signal: AbortSignal,
 ): Promise<Room> {
-  const mayWrite = vmDiskBytes + (journal.record.spec.output === 'none' ? 0 : maxArtifactBytes);
+  const mayWrite = vmDiskBytes + (keptFormat(journal.record.spec.outputs) === null ? 0 : maxArtifactBytes);
   try {
     return await disk.reserve(mayWrite, signal);
   } catch (error) {
@@ -72,7 +74,7 @@ async function runInGuest(
   signal: AbortSignal,
 ): Promise<FinishedRun> {
   const { journal } = build;
-  const { output } = journal.record.spec;
+  const format = keptFormat(journal.record.spec.outputs);
   const input = await readInput(journal.directory);
   const over = new AbortController();
   void vm.gone.then((reason) =>
@@ -88,10 +90,10 @@ async function runInGuest(
     for (const warning of result.warnings) await journal.warn(warning);
     const artifactDisk = await plugged;
     await journal.reach('buildFinished', { imageDigest: result.imageDigest });
-    if (result.exitCode !== 0 || output === 'none' || !artifactDisk) return { result, artifact: null };
+    if (result.exitCode !== 0 || format === null || !artifactDisk) return { result, artifact: null };
     const file = deps.artifacts.incomingPath(journal.record.id);
     await artifactDisk.moveTo(file);
-    return { result, artifact: { file, format: output, bytes: result.artifactBytes } };
+    return { result, artifact: { file, format, bytes: result.artifactBytes } };
   } catch (error) {
     // The VM's folder is removed next: no file may be on its way into it.
     over.abort(error);
@@ -108,6 +110,7 @@ async function runProgram(
   const { spec } = journal.record;
   const { context, sources, dockerfile } = input;
   const output = maskOutput(journal, secrets);
+  const pushes = pushesOf(spec).length > 0;
   const run = runBuildctl(
     vm.program,
     {
@@ -119,7 +122,7 @@ async function runProgram(
         ...(context?.named ?? []),
         ...Object.entries(sources).map(([name, source]) => ({ name: normalizeName(name), source })),
       ],
-      artifactDisk: spec.output === 'none' ? null : artifactSerial,
+      artifactDisk: keptFormat(spec.outputs) === null ? null : artifactSerial,
       dockerfile,
       secrets,
       start: (command, linked) => vm.connection.start(command, linked),
@@ -127,7 +130,12 @@ async function runProgram(
         onOutput();
         return output.log(bytes);
       },
-      onStatus: (status) => output.status(status),
+      async onStatus(status) {
+        // Before anybody is told: where this kiln dies next, the record says so.
+        if (pushes && !journal.record.pushBegun && saysPushing(status))
+          await journal.change({ pushBegun: true });
+        await output.status(status);
+      },
       onContextReady: () => journal.reach('contextReady'),
       onHistoryLost: (error) => reportLostHistory(logger, journal.record.id, error),
     },
@@ -159,7 +167,7 @@ async function plugDisks(
   signal: AbortSignal,
 ): Promise<BlankDisk | null> {
   if (context) await vm.plugFile({ serial: contextSerial, source: context.path }, signal);
-  if (journal.record.spec.output === 'none') return null;
+  if (keptFormat(journal.record.spec.outputs) === null) return null;
   // Of the largest size an artifact may have; it is cut to what the guest wrote.
   return vm.plugBlank({ serial: artifactSerial, bytes: maxArtifactBytes }, signal);
 }

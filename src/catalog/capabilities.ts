@@ -20,12 +20,18 @@ const since = {
   info: [0, 11, 0],
   /** `Control.ListenBuildHistory`. */
   history: [0, 11, 0],
+  /** `annotation.KEY=` of an output. */
+  annotations: [0, 11, 0],
+  /** `compression=`, `compression-level=` and `force-compression=` of an output, zstd among them. */
+  compressionOptions: [0, 10, 0],
   /** `cniPoolSize`: namespaces of steps that are made ahead. */
   networkPool: [0, 11, 0],
   /** `buildctl build --ref-file`. */
   refFile: [0, 11, 2],
   /** `buildctl build --progress=rawjson`. */
   rawJson: [0, 13, 0],
+  /** `rewrite-timestamp=` of an output. */
+  rewriteTimestamp: [0, 13, 0],
   /** More than one `--output`. */
   manyOutputs: [0, 13, 0],
   /** A bridge without CNI plugins of one's own. */

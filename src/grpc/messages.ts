@@ -6,6 +6,7 @@ import type { Step } from '../model/operation.ts';
 import type { BuildSpec } from '../model/spec.ts';
 import * as proto from './generated/kiln/v1/build.ts';
 import type { LogChunk, BuildEvent as ProtoEvent, Step as ProtoStep } from './generated/kiln/v1/event.ts';
+import { outputTypes, toOutputSpec } from './outputs.ts';
 
 /** The model in the words of the protocol. */
 
@@ -29,13 +30,6 @@ const contextKinds: Readonly<Record<ContextKind, proto.ContextKind>> = {
   'docker-image': proto.ContextKind.CONTEXT_KIND_DOCKER_IMAGE,
   git: proto.ContextKind.CONTEXT_KIND_GIT,
   http: proto.ContextKind.CONTEXT_KIND_HTTP,
-};
-
-const outputs: Readonly<Record<BuildSpec['output'], proto.Output>> = {
-  none: proto.Output.OUTPUT_NONE,
-  docker: proto.Output.OUTPUT_DOCKER,
-  oci: proto.Output.OUTPUT_OCI,
-  local: proto.Output.OUTPUT_LOCAL,
 };
 
 const networks: Readonly<Record<BuildSpec['network'], proto.Network>> = {
@@ -71,6 +65,7 @@ export function toBuildRecord(record: model.BuildRecord): proto.BuildRecord {
       ...{ name, kind: contextKinds[kind], archive: toContext(archive) },
     })),
     imageDigest: record.imageDigest ?? undefined,
+    ...{ pushBegun: record.pushBegun, pushed: record.pushed.map((image) => ({ ...image })) },
     artifact: record.artifact ? toArtifact(record.artifact) : undefined,
     egress: record.egress.map(toDestination),
     warnings: [...record.warnings],
@@ -102,7 +97,7 @@ export function toStep({ name, state, started, ended }: Step): ProtoStep {
 }
 
 export function toArtifact(artifact: model.Artifact): proto.Artifact {
-  return { ...artifact, format: outputs[artifact.format] };
+  return { ...artifact, format: outputTypes[artifact.format] };
 }
 
 /** A watched item as the part of an answer; WatchBuild and Build have both kinds. */
@@ -137,6 +132,8 @@ function toEventKind(event: BuildEvent): ProtoEvent['kind'] {
       return { $case: 'egress', value: toDestination(event.destination) };
     case 'artifact':
       return { $case: 'artifact', value: toArtifact(event.artifact) };
+    case 'pushed':
+      return { $case: 'pushed', value: { ...event.image } };
     case 'step':
       return { $case: 'step', value: toStep(event.step) };
     case 'verdict':
@@ -150,7 +147,8 @@ function toProtoSpec(spec: BuildSpec): proto.BuildSpec {
     buildArgs: toPairs(spec.buildArgs),
     labels: toPairs(spec.labels),
     buildContexts: toPairs(spec.buildContexts),
-    output: outputs[spec.output],
+    output: proto.Output.OUTPUT_UNSPECIFIED,
+    outputs: spec.outputs.map(toOutputSpec),
     network: networks[spec.network],
     retry: retries[spec.retry],
   };

@@ -7,13 +7,7 @@ import {
   type BuildSpec as ProtoSpec,
   Retry,
 } from './generated/kiln/v1/build.ts';
-
-const outputs: Readonly<Record<number, BuildSpecInput['output']>> = {
-  [Output.OUTPUT_NONE]: 'none',
-  [Output.OUTPUT_DOCKER]: 'docker',
-  [Output.OUTPUT_OCI]: 'oci',
-  [Output.OUTPUT_LOCAL]: 'local',
-};
+import { toOutputs } from './outputs.ts';
 
 const networks: Readonly<Record<number, BuildSpecInput['network']>> = {
   [Network.NETWORK_DEFAULT]: 'default',
@@ -25,9 +19,12 @@ const retries: Readonly<Record<number, BuildSpecInput['retry']>> = {
   [Retry.RETRY_NEVER]: 'never',
 };
 
+const nothingOut = { output: Output.OUTPUT_UNSPECIFIED, outputs: [] };
+
 /** The spec of a request, checked and completed. @throws KilnError PARAM_INVALID, REF_INVALID, PLATFORM_UNSUPPORTED */
 export function toSpec(spec: ProtoSpec | undefined): BuildSpec {
-  const { buildArgs = [], labels = [], buildContexts = [], output, network, retry, ...rest } = spec ?? {};
+  const { buildArgs = [], labels = [], buildContexts = [], network, retry, ...more } = spec ?? {};
+  const { output, outputs, ...rest } = { ...nothingOut, ...more };
   const contexts = toPairs(buildContexts);
   normalizeNames(contexts.map(([name]) => name));
   const given = {
@@ -35,8 +32,8 @@ export function toSpec(spec: ProtoSpec | undefined): BuildSpec {
     buildArgs: recordOf('buildArgs', toPairs(buildArgs)),
     labels: recordOf('labels', toPairs(labels)),
     buildContexts: recordOf('buildContexts', contexts),
+    outputs: toOutputs(output, outputs),
     // 0 is not specified; a number that is none of ours is left for the schema to refuse.
-    output: output ? (outputs[output] ?? output) : undefined,
     network: network ? (networks[network] ?? network) : undefined,
     retry: retry ? (retries[retry] ?? retry) : undefined,
   };

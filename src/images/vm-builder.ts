@@ -57,7 +57,7 @@ async function buildTarget(
   const seconds = Math.min(buildSeconds, maxSeconds);
   const spec = specOf({
     ...(own === null ? { target } : {}),
-    output: outputs[output.kind],
+    outputs: [{ type: outputs[output.kind] }],
     // A disk is written without a word.
     ...{ timeoutSeconds: seconds, noOutputTimeoutSeconds: seconds },
     buildArgs: { ...args },

@@ -40,6 +40,9 @@ export type Artifact = {
   readonly size: number;
 };
 
+/** An image in a registry, as kiln read it back from there. */
+export type PushedImage = { readonly reference: string; readonly digest: string };
+
 /** The context as it was accepted: digest and size as a plain tar, whatever it was sent as. */
 export type ContextSummary = {
   readonly digest: `sha256:${string}`;
@@ -152,6 +155,10 @@ export type BuildRecord = {
   /** Digest of the image that was built, where buildctl's metadata names one. */
   readonly imageDigest: string | null;
   readonly artifact: Artifact | null;
+  /** Whether it has begun to push: from then on it is not run again. */
+  readonly pushBegun: boolean;
+  /** What it pushed, as it was found in the registries after its end. */
+  readonly pushed: readonly PushedImage[];
   readonly egress: readonly EgressDestination[];
   /** What the caller should know of how it was built, in sentences; those of its context are with that. */
   readonly warnings: readonly string[];

@@ -1,8 +1,9 @@
 import { isIP } from 'node:net';
-import type { Attempt, BuildRecord, EgressDestination } from './build.ts';
+import type { Artifact, Attempt, BuildRecord, EgressDestination } from './build.ts';
 import { BuildSecrets } from './build-secrets.ts';
 import { defaultTenant } from './caller.ts';
 import type { BuildEvent } from './event.ts';
+import { outputSchema } from './output.ts';
 import { type BuildSpec, parseSpec } from './spec.ts';
 
 /** What kiln wrote before it had some of today's fields is read as if it had had them: nothing above the files knows of it. */
@@ -20,11 +21,24 @@ const defaults = parseSpec({});
 
 type Stored = Omit<
   BuildRecord,
-  'tenant' | 'matrix' | 'spec' | 'secrets' | 'vm' | 'attempts' | 'namedContexts' | 'egress' | 'warnings'
+  | 'tenant'
+  | 'matrix'
+  | 'spec'
+  | 'secrets'
+  | 'pushBegun'
+  | 'pushed'
+  | 'vm'
+  | 'attempts'
+  | 'namedContexts'
+  | 'egress'
+  | 'warnings'
 > & {
   readonly tenant?: string;
   readonly matrix?: string | null;
-  readonly spec: Partial<BuildSpec>;
+  /** `output` was one word. */
+  readonly spec: Partial<BuildSpec> & { readonly output?: 'none' | Artifact['format'] };
+  readonly pushBegun?: boolean;
+  readonly pushed?: BuildRecord['pushed'];
   readonly secrets?: BuildRecord['secrets'];
   readonly vm: Partial<NonNullable<BuildRecord['vm']>> | null;
   readonly attempts?: readonly Attempt[];
@@ -41,7 +55,9 @@ export function readRecord(stored: string): BuildRecord {
     ...record,
     tenant: record.tenant ?? defaultTenant,
     matrix: record.matrix ?? null,
-    spec: { ...defaults, ...record.spec },
+    spec: readSpec(record.spec),
+    pushBegun: record.pushBegun ?? false,
+    pushed: record.pushed ?? [],
     secrets: record.secrets ?? BuildSecrets.none.names,
     // Steps shared the network of their VM.
     vm: record.vm && ({ network: 'vm', ...record.vm } as NonNullable<BuildRecord['vm']>),
@@ -50,6 +66,13 @@ export function readRecord(stored: string): BuildRecord {
     egress: record.egress.map(readDestination),
     warnings: record.warnings ?? [],
   };
+}
+
+function readSpec({ output, ...spec }: Stored['spec']): BuildSpec {
+  const {
+    outputs = output === undefined || output === 'none' ? [] : [outputSchema.parse({ type: output })],
+  } = spec;
+  return { ...defaults, ...spec, outputs };
 }
 
 /** @param stored JSON of an event, of whatever age. */

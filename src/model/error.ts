@@ -47,6 +47,7 @@ export const errorKinds = {
   PARAM_INVALID: 'unprocessable',
   REF_INVALID: 'unprocessable',
   PLATFORM_UNSUPPORTED: 'unprocessable',
+  REGISTRY_FORBIDDEN: 'unprocessable',
   SECRET_INVALID: 'unprocessable',
   UPLOAD_TOO_LARGE: 'too-large',
   UPLOAD_TIMEOUT: 'request-timeout',

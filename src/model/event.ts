@@ -1,4 +1,4 @@
-import type { Artifact, BuildState, EgressDestination, Verdict } from './build.ts';
+import type { Artifact, BuildState, EgressDestination, PushedImage, Verdict } from './build.ts';
 import type { ErrorCode } from './error.ts';
 import type { Step } from './operation.ts';
 
@@ -18,6 +18,7 @@ export type BuildEvent = { readonly at: string } & (
   | { readonly type: 'status'; readonly status: unknown }
   | { readonly type: 'egress'; readonly destination: EgressDestination }
   | { readonly type: 'artifact'; readonly artifact: Artifact }
+  | { readonly type: 'pushed'; readonly image: PushedImage }
   /** Of an operation alone: a step began or ended. */
   | { readonly type: 'step'; readonly step: Step }
   | { readonly type: 'verdict'; readonly verdict: Verdict }

@@ -33,7 +33,7 @@ const accountsSchema = z.record(z.string().max(300), accountSchema);
 const configSchema = z.object({ auths: accountsSchema });
 
 /** How Docker writes Docker Hub down (cli/config/configfile), and BuildKit looks for it. */
-const dockerHub = 'https://index.docker.io/v1/';
+export const dockerHub = 'https://index.docker.io/v1/';
 const dockerHubHosts = ['docker.io', 'index.docker.io', 'registry-1.docker.io'];
 
 /** @param field What the caller calls it. @throws KilnError PARAM_INVALID, which quotes nothing of what was given but hosts */

@@ -1,8 +1,8 @@
 import { z } from 'zod';
 import { printable } from '../lib/text.ts';
 import { type ErrorCode, KilnError } from './error.ts';
-import { parseImageReference } from './image-reference.ts';
 import { findNameProblem, findSourceProblem, maxNamedContexts } from './named-context.ts';
+import { imageName, maxOutputs, outputSchema } from './output.ts';
 
 /**
  * What a build is asked to do: `docker build`'s words, completed and checked once at the door.
@@ -101,22 +101,14 @@ export const specSchema = z
       .optional()
       .meta({ description: "Platform of the image; only the VM's own is offered." }),
     tags: z
-      .array(
-        z
-          .string()
-          .max(255, 'is longer than 255 characters')
-          .refine(isReference, { message: 'is not a valid image reference' }),
-      )
+      .array(imageName)
       .max(16, 'at most 16 are taken')
       .default([])
       .meta({ description: 'Names given to the image.' }),
-    output: z
-      .enum(['none', 'docker', 'oci', 'local'], 'must be none, docker, oci or local')
-      .default('none')
-      .meta({
-        description:
-          'What to keep: a tar for docker load, an OCI layout as tar, or the files of the last stage as tar.',
-      }),
+    outputs: z.array(outputSchema).max(maxOutputs, `at most ${maxOutputs} are taken`).default([]).meta({
+      description:
+        'What to put out: a tar for docker load, an OCI layout as a tar or the files of the last stage as a tar, one of which is kept, and images that are pushed.',
+    }),
     network: z.enum(['default', 'none'], 'must be default or none').default('default').meta({
       description:
         'What the build may reach: whatever this service opens to builds (default), or nothing (none), so that images cannot be pulled either.',
@@ -186,9 +178,4 @@ function countBytes(record: Readonly<Record<string, string>>): number {
     (sum, [name, value]) => sum + Buffer.byteLength(name) + Buffer.byteLength(value),
     0,
   );
-}
-
-function isReference(text: string): boolean {
-  const reference = parseImageReference(text);
-  return reference !== null && reference.digest === undefined;
 }

@@ -36,7 +36,11 @@ async function openReal(ending: Ending): Promise<OpenedBuilds> {
     ...{ store, artifacts, retention, scheduler, logger, buildsDirectory },
     ...{ stagingDirectory: path, fleet: await fleetOfOne() },
     ...{ maxArtifactBytes: 1, maxLogBytes: 1024 * 1024, minFreeBytes: 0, timeouts },
-    ...{ disk: new DiskBudget({ directory: path, keepFreeBytes: 0 }), vmDiskBytes: 1 },
+    ...{
+      readDigest: async () => null,
+      disk: new DiskBudget({ directory: path, keepFreeBytes: 0 }),
+      vmDiskBytes: 1,
+    },
     policy: { customFrontends: true },
     builtinFrontend: false,
     limits: { maxBytes: 1, maxEntries: 1, maxUploadBytes: 1 },

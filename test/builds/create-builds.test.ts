@@ -56,6 +56,7 @@ async function createParts(
     artifacts,
     retention: await openRetention({ minFreeBytes }),
     ...{
+      readDigest: assert.fail,
       disk: new DiskBudget({ directory: path, keepFreeBytes: 0 }),
       vmDiskBytes: 1,
       maxArtifactBytes: 1,

@@ -7,6 +7,7 @@ import { Retention } from '../../src/builds/retention.ts';
 import type { WarmVm } from '../../src/guest/warm-vm.ts';
 import { DiskBudget } from '../../src/host/disk-budget.ts';
 import type { Observer } from '../../src/model/observer.ts';
+import type { ReadDigest } from '../../src/registry/read-digest.ts';
 import type { Scheduler } from '../../src/scheduler/scheduler.ts';
 import { type BuildStore, openBuildStore } from '../../src/store/build-store.ts';
 import { fleetOfOne } from '../fleet/fleet-of-one.ts';
@@ -39,11 +40,13 @@ export async function startDurable(
     vms: max = 2,
     limit = 1000,
     keep,
+    readDigest = async () => null,
     observer,
   }: {
     script: Script;
     vms?: number;
     limit?: number;
+    readDigest?: ReadDigest;
     keep?: (store: ArtifactStore) => ArtifactStore['keep'];
     observer?: Observer;
   },
@@ -76,6 +79,7 @@ export async function startDurable(
     ...{ store, artifacts, retention, logger, buildsDirectory, stagingDirectory },
     ...{ scheduler: line.scheduler, fleet: await fleetOfOne(), minFreeBytes: 0 },
     ...{ maxArtifactBytes: 1e6, maxLogBytes: 1e6, timeouts, vmDiskBytes: 1 },
+    readDigest,
     disk: new DiskBudget({ directory: path, keepFreeBytes: 0 }),
     policy: { customFrontends: true },
     builtinFrontend: false,

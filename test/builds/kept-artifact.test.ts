@@ -43,7 +43,7 @@ test('while its artifact is checked and kept a build has nothing to print: its s
         return store.keep(...given);
       },
   });
-  const id = await start(builds, { output: 'oci', noOutputTimeoutSeconds: 1 });
+  const id = await start(builds, { outputs: [{ type: 'oci' }], noOutputTimeoutSeconds: 1 });
   const { state, verdict } = await waitForEnd(builds, id);
   assert.equal(state, 'succeeded', verdict?.message);
   await stop();
@@ -60,7 +60,7 @@ test('what an attempt kept that the service did not outlive is not what the next
       return raceAbort(new Promise(() => undefined), until);
     },
   });
-  const id = await start(first.builds, { output: 'oci' });
+  const id = await start(first.builds, { outputs: [{ type: 'oci' }] });
   await kept.promise;
   await first.stop();
 

@@ -35,6 +35,7 @@ test('a build that has ended needs its input no more, also where the disk does n
     {
       ...{ scheduler: { enterAgain: () => assert.fail() }, retention: { makeRoom: assert.fail } },
       artifacts: await openArtifactStore(join(folder.path, 'artifacts')),
+      readDigest: assert.fail,
       disk: new DiskBudget({ directory: folder.path, keepFreeBytes: 0 }),
       ...{ maxArtifactBytes: 1, vmDiskBytes: 1, timeouts, logger, stopping },
     },

@@ -19,7 +19,7 @@ import { type Script, simulateVms } from './simulated-vms.ts';
 const MiB = 1024 * 1024;
 const { signal } = new AbortController();
 const dockerfile = Buffer.from('FROM scratch\n');
-const request = { spec: parseSpec({ output: 'oci' }), context: null, dockerfile };
+const request = { spec: parseSpec({ outputs: [{ type: 'oci' }] }), context: null, dockerfile };
 const range = { offset: 0, follow: true, signal };
 
 /** The use-cases on a disk of their own, with simulated VMs. */
@@ -37,7 +37,11 @@ async function createService(path: string, scripts: readonly Script[]) {
     ...{ store, artifacts, retention, scheduler, logger, buildsDirectory, minFreeBytes },
     ...{ stagingDirectory: path, fleet: await fleetOfOne() },
     ...{ maxArtifactBytes: MiB, maxLogBytes: 100 * MiB, timeouts },
-    ...{ disk: new DiskBudget({ directory: path, keepFreeBytes: 0 }), vmDiskBytes: MiB },
+    ...{
+      readDigest: assert.fail,
+      disk: new DiskBudget({ directory: path, keepFreeBytes: 0 }),
+      vmDiskBytes: MiB,
+    },
     policy: { customFrontends: true },
     builtinFrontend: false,
     limits: { maxBytes: MiB, maxEntries: 10, maxUploadBytes: MiB },

@@ -51,6 +51,7 @@ async function open(scripts: readonly Script[], { limit = 10 } = {}): Promise<Op
     ...{ store, artifacts, retention, scheduler, logger, buildsDirectory, stagingDirectory },
     ...{ fleet: await fleetOfOne('buildkit-v0.12.5'), minFreeBytes: 0, timeouts },
     ...{ maxArtifactBytes: 1, maxLogBytes: 1024 * 1024, vmDiskBytes: 1, builtinFrontend: false },
+    readDigest: assert.fail,
     disk: new DiskBudget({ directory: path, keepFreeBytes: 0 }),
     policy: { customFrontends: true },
     limits: { maxBytes: 1e6, maxEntries: 10, maxUploadBytes: 1e6 },

@@ -86,7 +86,7 @@ const cases: readonly Case[] = [
   },
   {
     title: 'cancelled when its artifact is there: nothing is kept',
-    spec: { output: 'oci' },
+    spec: { outputs: [{ type: 'oci' }] },
     guests: [
       async (guest, reach) => {
         await guest.writeArtifact(emptyTar);
@@ -207,7 +207,7 @@ const cases: readonly Case[] = [
   },
   {
     title: 'its artifact is kept',
-    spec: { output: 'oci' },
+    spec: { outputs: [{ type: 'oci' }] },
     guests: [
       async (guest) => {
         await guest.writeArtifact(emptyTar);
@@ -218,7 +218,7 @@ const cases: readonly Case[] = [
   },
   {
     title: 'its artifact is not what the guest says',
-    spec: { output: 'oci' },
+    spec: { outputs: [{ type: 'oci' }] },
     guests: [(guest) => guest.end({ artifactBytes: 512 })],
     expected: { state: 'failed', code: 'ARTIFACT_INVALID', vms: 1, artifact: false },
   },
@@ -255,6 +255,7 @@ for (const { title, guests, spec = {}, waiting, expected } of cases) {
       {
         ...{ scheduler: pool.scheduler, artifacts, maxArtifactBytes: 1e6 },
         ...{ timeouts, stopping: stop.signal },
+        readDigest: assert.fail,
         disk: new DiskBudget({ directory: folder.path, keepFreeBytes: 0 }),
         ...{ vmDiskBytes: 1e6, logger },
         retention: { makeRoom: assert.fail },

@@ -15,8 +15,9 @@ import { writeOciLayout } from '../../src/images/oci-layout.ts';
 import { runTool } from '../../src/lib/process/run-tool.ts';
 import type { Lease, PoolStatus } from '../../src/pool/pool.ts';
 import { type Service, startService } from '../../src/service.ts';
-import { startDockerRegistry } from '../docker-registry.ts';
+import { type DockerRegistry, startDockerRegistry } from '../docker-registry.ts';
 import { installTools } from '../install-tools.ts';
+import { startWithPasswords, type TestAccount } from '../registry-accounts.ts';
 
 const run = promisify(execFile);
 const never = new AbortController().signal;
@@ -148,18 +149,22 @@ export async function build(
   return { ...answer, id: /x-build-id: (\S+)/i.exec(answer.headers)?.[1] ?? '' };
 }
 
-/** A real registry on loopback with one image: busybox, made of Debian's static build. */
-export async function startRegistry(): Promise<AsyncDisposable & { url: string }> {
+/**
+ * A real registry on loopback with one image: busybox, made of Debian's static build.
+ * @param account that it asks for; none by default
+ */
+export async function startRegistry(account?: TestAccount): Promise<DockerRegistry> {
   await installTools([
     { find: 'skopeo', package: 'skopeo' },
     { find: 'busybox', package: 'busybox-static' },
     { find: 'gcc', package: 'gcc' },
     { find: '/usr/include/stdio.h', package: 'libc6-dev' },
   ]);
-  const registry = await startDockerRegistry();
+  const registry = await (account ? startWithPasswords(account) : startDockerRegistry());
   const layout = await createBusyboxLayout(registry.directory);
   const copy = ['copy', '--insecure-policy', '--dest-tls-verify=false', `oci:${layout}`];
-  await run('skopeo', [...copy, `docker://${registry.host}/library/busybox:latest`]);
+  const login = account ? [`--dest-creds=${account.user}:${account.password}`] : [];
+  await run('skopeo', [...copy, ...login, `docker://${registry.host}/library/busybox:latest`]);
   return registry;
 }
 

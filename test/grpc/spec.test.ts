@@ -50,7 +50,7 @@ test('every field arrives, and the last value of a name counts', () => {
       platform: 'linux/amd64',
       builtinFrontend: true,
       tags: ['demo:1'],
-      output: 'oci',
+      outputs: parseSpec({ outputs: [{ type: 'oci' }] }).outputs,
       network: 'none',
       ...{ retry: 'never', timeoutSeconds: 9, noOutputTimeoutSeconds: 8 },
     },

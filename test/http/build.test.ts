@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { KilnError } from '../../src/model/error.ts';
 import type { WatchItem } from '../../src/model/event.ts';
+import { parseSpec } from '../../src/model/spec.ts';
 import {
   at,
   endless,
@@ -55,7 +56,7 @@ test('every spelling of an upload starts the same build (simulated builds)', asy
     noCache: true,
     builtinFrontend: true,
     tags: ['demo', 'other:1'],
-    output: 'oci',
+    outputs: parseSpec({ outputs: [{ type: 'oci' }] }).outputs,
     network: 'none',
     retry: 'infra',
     timeoutSeconds: 5400,

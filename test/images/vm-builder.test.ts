@@ -94,7 +94,7 @@ test("a target is a build like any other: contexts are uploads, its log is the s
     assert.deepEqual(noted.staged, ['context came', 'made-ctr came']);
     const [asked] = noted.asked;
     assert.deepEqual(
-      [asked?.spec.target, asked?.spec.output, asked?.spec.buildArgs, asked?.spec.builtinFrontend],
+      [asked?.spec.target, asked?.spec.outputs[0]?.type, asked?.spec.buildArgs, asked?.spec.builtinFrontend],
       ['vm', 'local', { BASE_IMAGE: 'ubuntu' }, true],
     );
     // No more than this service lets a build ask for, and silence is no fault.

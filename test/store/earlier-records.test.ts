@@ -6,6 +6,7 @@ import * as proto from '../../src/grpc/generated/kiln/v1/build.ts';
 import { toBuildRecord } from '../../src/grpc/messages.ts';
 import { recordSchema } from '../../src/http/docs/schemas.ts';
 import type { BuildRecord } from '../../src/model/build.ts';
+import { outputSchema } from '../../src/model/output.ts';
 import { endRecord, openBuildStore } from '../../src/store/build-store.ts';
 import { createFolder, verdict } from './harness.ts';
 
@@ -45,6 +46,7 @@ const first = {
   ],
 };
 
+const { output: _output, ...otherwiseSame } = spec;
 const nothing = { announced: null, reason: null, bytesIn: 0, bytesOut: 0 };
 const today: BuildRecord = {
   ...rest,
@@ -52,10 +54,12 @@ const today: BuildRecord = {
   matrix: null,
   state: 'running',
   spec: {
-    ...{ ...spec, buildContexts: {}, output: 'oci', builtinFrontend: false, network: 'default' },
+    ...{ ...otherwiseSame, buildContexts: {}, builtinFrontend: false, network: 'default' },
+    outputs: [outputSchema.parse({ type: 'oci' })],
     retry: 'infra',
   },
   secrets: { registries: [], secrets: [], sshKeys: [] },
+  ...{ pushBegun: false, pushed: [] },
   vm: { id: 'vm-1', accelerator: 'tcg', network: 'vm' },
   attempts: [],
   namedContexts: [],

@@ -48,6 +48,8 @@ export function queuedRecord(change: Partial<BuildRecord> = {}): BuildRecord {
     namedContexts: [],
     imageDigest: null,
     artifact: null,
+    pushBegun: false,
+    pushed: [],
     egress: [],
     warnings: [],
     ...change,

@@ -87,6 +87,8 @@ class LogText {
         return [this.#begin(`kiln: attempt ${event.attempt}: ${event.message}\n`)];
       case 'paused':
         return [this.#begin(`kiln: build ${this.#id}: ${event.message}\n`)];
+      case 'pushed':
+        return [this.#say(`kiln: pushed ${event.image.reference}@${event.image.digest}\n`)];
       case 'verdict':
       case 'status':
       case 'egress':

@@ -46,6 +46,8 @@ export const errorSentences: Readonly<Record<ErrorCode, string>> = {
   PARAM_INVALID: 'A value is not one that its field takes.',
   REF_INVALID: 'A tag is not a valid image reference.',
   PLATFORM_UNSUPPORTED: 'The platform is not offered.',
+  REGISTRY_FORBIDDEN:
+    'An image is to be pushed to a registry where no build can find one, such as localhost.',
   SECRET_INVALID:
     'A secret or an ssh key has an id that none may have, is given twice, is too large, or is no key that can be used.',
   UPLOAD_TOO_LARGE: 'The upload is larger than is taken; leave out what the build does not need.',
@@ -72,13 +74,13 @@ export const errorSentences: Readonly<Record<ErrorCode, string>> = {
   CANARY_FAILED:
     'A new VM image does not do what it must; the one before it still serves, and the log of the operation says more.',
   REGISTRY_UNAVAILABLE:
-    'The registry that images are published to did not answer, or had too much to do, three times; what was made is kept, so resume the operation.',
+    'A registry that images are pushed to did not answer, or had too much to do, three times. Of a rebuild what was made is kept: resume the operation. Of a build: send it again.',
   REGISTRY_AUTH:
-    'The registry that images are published to does not let this service push there; its operator sets an account.',
+    'A registry does not let kiln in. Where rebuilds are published its operator sets an account; a build brings its own in registry-config, which must let it read what it pushes.',
   REGISTRY_REFUSED:
-    'The registry that images are published to refused what it was sent; the answer has its own words.',
+    'A registry that images are pushed to refused what it was sent, or asked; the answer has its own words.',
   DIGEST_MISMATCH:
-    'The registry gave back another image than it was sent; no alias leads to it, but look who else writes there.',
+    'The registry gave back another image than it was sent, or none; look who else writes there.',
   EVIDENCE_INVALID:
     'What is told of an image is not signed by the key named, or its files are not those that were signed.',
   BUILD_TERMINAL: 'The build has ended, so that it cannot be cancelled.',

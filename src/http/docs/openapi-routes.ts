@@ -31,7 +31,7 @@ const ofBuild: ErrorCode[] = [...always, 'NOT_FOUND'];
 
 /** What comes of an upload: everything about the archive, the form and the state of the service. */
 const ofUpload = (Object.keys(errorKinds) as ErrorCode[]).filter((code) =>
-  /^(ENTRY|ARCHIVE|HARDLINK|DOCKER|FRONTEND|OCI|CONTENT|FILE|MULTIPART|PARAM|REF|PLATFORM|SECRET_INVALID|BUILDKIT|UPLOAD|NO_CAPACITY|DRAINING|STORAGE|IDEMPOTENCY)/.test(
+  /^(ENTRY|ARCHIVE|HARDLINK|DOCKER|FRONTEND|OCI|CONTENT|FILE|MULTIPART|PARAM|REF|PLATFORM|REGISTRY_FORBIDDEN|SECRET_INVALID|BUILDKIT|UPLOAD|NO_CAPACITY|DRAINING|STORAGE|IDEMPOTENCY)/.test(
     code,
   ),
 );

@@ -57,6 +57,10 @@ const artifactSchema = z
   .strictObject({ format: z.enum(['docker', 'oci', 'local']), digest, size: bytes })
   .meta({ id: 'Artifact', description: 'One kept output of a build, a tar.' });
 
+const pushedSchema = z
+  .strictObject({ reference: z.string(), digest: z.string() })
+  .meta({ id: 'PushedImage', description: 'An image in a registry.' });
+
 const attemptSchema = z
   .strictObject({
     number: z.number().int().min(1),
@@ -137,6 +141,12 @@ export const recordSchema = z
       }),
     imageDigest: digest.nullable(),
     artifact: orNull(artifactSchema),
+    pushBegun: z.boolean().meta({
+      description: 'Whether it has begun to push: from then on it is not run again.',
+    }),
+    pushed: z.array(pushedSchema).meta({
+      description: 'What it pushed, as kiln read it back from the registries after its end.',
+    }),
     egress: z.array(egressSchema),
     warnings: z.array(z.string()).meta({ description: 'What the caller should know of how it was built.' }),
   })
@@ -251,6 +261,7 @@ export const eventSchema = z
     z.strictObject({ at, type: z.literal('status'), status: z.unknown() }),
     z.strictObject({ at, type: z.literal('egress'), destination: egressSchema }),
     z.strictObject({ at, type: z.literal('artifact'), artifact: artifactSchema }),
+    z.strictObject({ at, type: z.literal('pushed'), image: pushedSchema }),
     z.strictObject({ at, type: z.literal('step'), step: stepSchema }),
     z.strictObject({ at, type: z.literal('verdict'), verdict: verdictSchema }),
   ])

@@ -1,5 +1,7 @@
 import { printable } from '../../lib/text.ts';
 import { KilnError } from '../../model/error.ts';
+import type { OutputInput } from '../../model/output.ts';
+import { parseOutput } from '../../model/parse-output.ts';
 import { type BuildSpec, parseSpec, recordOf, specSchema } from '../../model/spec.ts';
 
 /** The text fields of a build request, by form field or query parameter, in `docker build`'s words. */
@@ -37,7 +39,15 @@ export const fieldInfos: Readonly<Record<string, FieldInfo>> = {
   platform: { description: of('platform') },
   tag: { description: of('tags'), repeated: true },
   t: { description: 'The same as tag.', repeated: true },
-  output: { description: of('output') },
+  output: {
+    description: `${of('outputs')} docker, oci, local (or tar) or none, or as docker buildx build --output has it: type=image,"name=REGISTRY/NAME:TAG",push=true, with compression, compression-level, force-compression, oci-mediatypes, rewrite-timestamp, annotation.KEY.`,
+    repeated: true,
+  },
+  push: {
+    description:
+      'A name, REGISTRY/NAME:TAG, that the image is pushed under; kiln reads its digest back from there.',
+    repeated: true,
+  },
   network: { description: of('network') },
   retry: { description: of('retry') },
   timeout: { description: `${of('timeoutSeconds')} Seconds, or 10m, 1h30m.` },
@@ -57,6 +67,7 @@ const fieldNames: Readonly<Record<string, string>> = {
     buildArgs: 'build-arg',
     labels: 'label',
     noCache: 'no-cache',
+    outputs: 'output',
     tags: 'tag',
     builtinFrontend: 'builtin-frontend',
     timeoutSeconds: 'timeout',
@@ -110,7 +121,7 @@ export function parseFields(fields: Fields): ParsedFields {
       builtinFrontend: parseChoice('builtin-frontend', one('builtin-frontend'), booleans),
       platform: given('platform'),
       tags: [...many('tag'), ...many('t')],
-      output: given('output'),
+      outputs: parseOutputs(many('output'), many('push')),
       network: given('network'),
       retry: given('retry'),
       timeoutSeconds: parseDuration('timeout', given('timeout')),
@@ -184,6 +195,15 @@ function parsePairs(name: string, values: readonly string[]): Record<string, str
     return [text.slice(0, at), text.slice(at + 1)];
   });
   return recordOf(name, pairs);
+}
+
+/** All names of `push` are those of one image. */
+function parseOutputs(texts: readonly string[], push: readonly string[]): OutputInput[] {
+  const names = push.filter((name) => name !== '');
+  return [
+    ...texts.filter((text) => text !== '').flatMap((text) => parseOutput(text) ?? []),
+    ...(names.length > 0 ? [{ type: 'image' as const, names }] : []),
+  ];
 }
 
 function parseContexts(fields: Fields): Record<string, string> {
