@@ -47,8 +47,7 @@ export const record: BuildRecord = {
   namedContexts: [{ name: 'lib', kind: 'folder', archive: { digest, size: 512, entries: 1, warnings: [] } }],
   imageDigest: digest,
   artifact: { format: 'oci', digest, size: 11 },
-  pushBegun: true,
-  pushed: [{ reference: 'registry.example.org/demo:1', digest }],
+  ...{ pushBegun: true, pushed: [{ reference: 'registry.example.org/demo:1', digest }] },
   egress: [{ ...refused, connections: 2 }],
   warnings: ['The frontend is not used.'],
 };
@@ -118,12 +117,10 @@ export type SimulatedOptions = {
 export function simulateBuilds(options: SimulatedOptions = {}): SimulatedBuilds {
   const build = new SimulatedBuild(options.script ?? everyEvent);
   const rules = {
-    policy: { customFrontends: true },
-    builtinFrontend: false,
-    maxTimeoutSeconds: 86_400,
-    findEntry,
+    ...{ policy: { customFrontends: true }, builtinFrontend: false },
+    ...{ maxTimeoutSeconds: 86_400, findEntry },
   };
-  const logger = { info: () => undefined, warn: () => undefined, error: () => undefined };
+  const logger = { info() {}, warn() {}, error() {} };
   const receptions = new Receptions();
   const { promise: firstCancel, resolve } = Promise.withResolvers<void>();
   const simulated: SimulatedBuilds = {

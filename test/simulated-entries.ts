@@ -11,6 +11,7 @@ export const oldEntry = 'buildkit-v0.8.3';
 /** @throws KilnError BUILDKIT_UNKNOWN */
 export function findEntry(asked: string = standard): BuildingEntry {
   if (asked === oldEntry) return { name: asked, capabilities: capabilitiesOf([0, 8, 3]) };
+  if (asked === standard) return { name: asked, capabilities: capabilitiesOf([0, 20, 2]) };
   if (entries.includes(asked)) return { name: asked, capabilities: capabilitiesOf([0, 12, 5]) };
   const details = { field: 'entry' };
   throw new KilnError('BUILDKIT_UNKNOWN', `There is no archive entry ${asked}.`, { details });

@@ -1,5 +1,4 @@
 import { z } from 'zod';
-import type { Artifact } from './build.ts';
 import { parseImageReference } from './image-reference.ts';
 
 /**
@@ -10,7 +9,7 @@ import { parseImageReference } from './image-reference.ts';
 /** kiln's own machine in a build, as far as it is opened there. Its registries are spoken to without TLS. */
 export const hostName = 'host.kiln.internal';
 
-export const compressions = ['uncompressed', 'gzip', 'estargz', 'zstd'] as const;
+const compressions = ['uncompressed', 'gzip', 'estargz', 'zstd'] as const;
 const maxLevels: Readonly<Record<(typeof compressions)[number], number>> = {
   ...{ uncompressed: 0, gzip: 9, estargz: 9, zstd: 22 },
 };
@@ -27,18 +26,17 @@ export const imageName = z
   .max(255, 'is longer than 255 characters')
   .refine(isName, { message: 'is not a valid image reference' });
 
+const annotationKey = new RegExp(`^(?:(?:${annotated.join('|')}):)?[A-Za-z0-9][A-Za-z0-9._/-]{0,255}$`);
+
 const annotations = z
-  .record(
-    z
-      .string()
-      .regex(
-        new RegExp(`^(?:(?:${annotated.join('|')}):)?[A-Za-z0-9][A-Za-z0-9._/-]{0,255}$`),
-        'keys are letters, digits and . _ / -, and begin with a letter or digit',
-      ),
-    z.string().regex(/^[^\0\r\n]{0,4096}$/, 'values are one line of at most 4096 characters'),
-  )
-  .refine((record) => Object.keys(record).length <= maxAnnotations, {
-    message: `at most ${maxAnnotations} annotations are taken`,
+  .record(z.string(), z.string().regex(/^[^\0\r\n]{0,4096}$/, 'must be one line of at most 4096 characters'))
+  .superRefine((record, context) => {
+    const keys = Object.keys(record);
+    const bad = keys.find((key) => !annotationKey.test(key));
+    const rule = 'keys are letters, digits and . _ / -, and begin with a letter or digit';
+    if (bad !== undefined) context.addIssue({ code: 'custom', path: [bad], message: rule });
+    if (keys.length > maxAnnotations)
+      context.addIssue({ code: 'custom', message: `at most ${maxAnnotations} are taken` });
   });
 
 const ofImages = {
@@ -111,7 +109,7 @@ export type ImageOutput = Exclude<Output, { readonly type: 'local' }>;
 export type PushOutput = Extract<Output, { readonly type: 'image' }>;
 
 /** What is kept of a build as a file; null where nothing is. */
-export function keptFormat(outputs: readonly Output[]): Artifact['format'] | null {
+export function keptFormat(outputs: readonly Output[]): Exclude<Output['type'], 'image'> | null {
   return outputs.map(({ type }) => type).find((type) => type !== 'image') ?? null;
 }
 

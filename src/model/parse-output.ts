@@ -28,8 +28,6 @@ export function parseOutput(text: string): OutputInput | null {
     throw refuse(`'${printable(text, 100)}' has no type of ${Object.keys(types).join(', ')}`);
   if (values.has('dest')) throw refuse('what is kept is downloaded from /artifact, so leave dest out');
   if (type === 'none') return refuseOthers(values, word) ?? null;
-  const names = (values.get('name') ?? []).flatMap((list) => list.split(','));
-  values.delete('name');
   const push = readBoolean('push', take('push')) ?? word === 'registry';
   if (type === 'image' && !push)
     throw refuse(
@@ -37,6 +35,8 @@ export function parseOutput(text: string): OutputInput | null {
     );
   if (type !== 'image' && push) throw refuse(`type=${word} is kept and not pushed; take type=image for that`);
   if (type === 'local') return refuseOthers(values, word) ?? { type };
+  const names = (values.get('name') ?? []).flatMap((list) => list.split(','));
+  values.delete('name');
   const level = take('compression-level');
   const given = {
     names,

@@ -153,7 +153,8 @@ export function parseSpec(input: unknown, names: Readonly<Record<string, string>
   const path = issue?.path ?? [];
   const codes: Record<string, ErrorCode> = { tags: 'REF_INVALID', platform: 'PLATFORM_UNSUPPORTED' };
   const [part = 'spec', ...rest] = path.map(String);
-  const code = codes[part] ?? 'PARAM_INVALID';
+  const isName = part === 'outputs' && path.includes('names');
+  const code = isName ? 'REF_INVALID' : (codes[part] ?? 'PARAM_INVALID');
   const field = printable([names[part] ?? part, ...rest].join('.'));
   throw new KilnError(code, `Field '${field}': ${printable(issue?.message ?? 'invalid')}.`, {
     details: { field },

@@ -43,7 +43,8 @@ export async function askRegistry(
         ...(form && { 'Content-Type': 'application/x-www-form-urlencoded' }),
       },
     });
-    asked.end(form?.toString());
+    // Also once nobody waits for it any more.
+    asked.on('error', () => undefined).end(form?.toString());
     const [answer]: IncomingMessage[] = await once(asked, 'response', { signal });
     if (!answer) throw new Error('There was no answer.');
     return { status: answer.statusCode ?? 0, headers: answer.headers, body: await readBody(answer) };

@@ -16,7 +16,7 @@ export type Guest = {
   /** A line of the program's standard output. */
   say(line: object): void;
   /** The program ends as build.sh does. */
-  end(result?: { exitCode?: number; artifactBytes?: number; ref?: string }): void;
+  end(result?: { exitCode?: number; artifactBytes?: number; ref?: string; imageDigest?: string }): void;
   /** The VM goes away. */
   lose(): void;
   /** Waits for the disk for the artifact, as build.sh does, and writes to its beginning. */
@@ -137,8 +137,9 @@ function createVm(vm: {
               await using file = await open(await artifactDisk.promise, 'r+');
               await file.write(bytes, 0, bytes.length, 0);
             },
-            end({ exitCode = 0, artifactBytes = 0, ref } = {}) {
-              const result = { exitCode, artifactBytes, artifactExitCode: 0, ref, metadata: null };
+            end({ exitCode = 0, artifactBytes = 0, ref, imageDigest } = {}) {
+              const metadata = imageDigest === undefined ? null : { 'containerimage.digest': imageDigest };
+              const result = { exitCode, artifactBytes, artifactExitCode: 0, ref, metadata };
               stdout.end(`${JSON.stringify({ kiln: result })}\n`);
               stderr.end();
               exit.resolve(0);

@@ -5,6 +5,7 @@ import type { WatchItem } from '../../src/model/event.ts';
 import { parseSpec } from '../../src/model/spec.ts';
 import {
   at,
+  digest,
   endless,
   event,
   everyEvent,
@@ -27,6 +28,7 @@ test('a build streams its log and ends with verdict and trailers (simulated buil
     `kiln: build ${record.id} waits for a VM, place 2 in the queue`,
     '#1 [internal] load',
     '#2 DONE 0.1s',
+    `kiln: pushed registry.example.org/demo:1@${digest}`,
     'kiln: refused: db.lan:5432: not public; whoever runs this service can open it with KILN_EGRESS_ALLOW=db.lan:5432',
   ]);
   assert.match(`${body.split('\n').at(-2)}\n`, said);
@@ -254,7 +256,7 @@ test('HTTP/1.0 gets the log too, without trailers (simulated builds)', async () 
   await using harness = await serve();
   const { exit, body } = await curl(['-0', '--data-binary', '@-', `${harness.url}/build`], archive);
   assert.equal(exit, 0);
-  assert.match(body, /#2 DONE 0\.1s\nkiln: refused: .*\nkiln: build \S+ succeeded/);
+  assert.match(body, /#2 DONE 0\.1s\nkiln: pushed .*\nkiln: refused: .*\nkiln: build \S+ succeeded/);
 });
 
 test('closing the server lets an answer that is ending end (simulated builds)', async () => {

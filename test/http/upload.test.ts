@@ -102,7 +102,11 @@ test('empty fields are as if they were left out, follow takes 1, fields are call
   assert.equal(harness.builds.started[0]?.spec.target, undefined);
   for (const [name, value, detail] of [
     ['tag', 'UPPER', "Field 'tag.0': is not a valid image reference."],
-    ['output', 'rpm', "Field 'output': must be none, docker, oci or local."],
+    [
+      'output',
+      'rpm',
+      "Field 'output': 'rpm' has no type of docker, oci, local, tar, image, registry, none, cacheonly.",
+    ],
     ['platform', 'linux/arm64', "Field 'platform': only linux/amd64 is offered."],
     [
       'build-arg',

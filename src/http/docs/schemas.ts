@@ -1,48 +1,16 @@
 import { z } from 'zod';
-import { buildStates, failureReasons, phases, refusalReasons, terminalStates } from '../../model/build.ts';
+import { buildStates, phases, terminalStates } from '../../model/build.ts';
 import { errorKinds } from '../../model/error.ts';
 import { contextKinds } from '../../model/named-context.ts';
 import { imageTargets, rebuildSchema, rebuildSteps, stepStates } from '../../model/operation.ts';
 import { specSchema } from '../../model/spec.ts';
+import { egressSchema } from './egress-schema.ts';
 
 /** What the API answers; the document and the tests are made of these. */
 
 export const digest = z.string().regex(/^sha256:[0-9a-f]{64}$/);
 const bytes = z.number().int().min(0);
 const codes = Object.keys(errorKinds) as [string, ...string[]];
-
-const egressSchema = z
-  .strictObject({
-    name: z.string().nullable().meta({
-      description: 'As the build looked it up; null where it used a bare address.',
-    }),
-    address: z.string().nullable().meta({
-      description: 'Connected to, or refused; null where there is none.',
-    }),
-    port: z.number().int().nullable().meta({
-      description: 'Null where a name was refused before anything was connected to.',
-    }),
-    announced: z.string().nullable().meta({
-      description:
-        "Of a bare address: the name that the build's first bytes say (TLS, HTTP). Nobody has checked it.",
-    }),
-    allowed: z.boolean(),
-    reason: z
-      .enum([...refusalReasons, ...failureReasons])
-      .nullable()
-      .meta({
-        description:
-          'Why it was refused, or not reached; null where a connection came about, and for refusals of the first releases.',
-      }),
-    connections: bytes.meta({ description: 'How often; of a refused name, how often it was asked for.' }),
-    bytesIn: bytes.meta({ description: 'Bytes that the build received.' }),
-    bytesOut: bytes.meta({ description: 'Bytes that the build sent.' }),
-  })
-  .meta({
-    id: 'EgressDestination',
-    description:
-      'One destination of a build: a host and a port with one outcome. An event tells of the first contact; its counts are those of that moment.',
-  });
 
 const verdictSchema = z
   .strictObject({
