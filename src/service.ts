@@ -250,10 +250,8 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   undo.defer(() => operations.close());
   metrics.show(
     {
-      version: manifest.version,
-      accelerator: accelerator.processor.accelerator,
-      maxVms: config.KILN_MAX_VMS,
-      queueLimit: config.KILN_QUEUE_LIMIT,
+      ...{ version: manifest.version, accelerator: accelerator.processor.accelerator },
+      ...{ maxVms: config.KILN_MAX_VMS, queueLimit: config.KILN_QUEUE_LIMIT },
     },
     () => ({
       ready: builds.readiness().ready,

@@ -34,7 +34,7 @@ after(async () => {
 });
 await waitUntilReady(service);
 // The registry is a mirror as well, and asks for the account there.
-const accounts = { [name]: account, 'mirror-0.kiln.internal': account, 'mirror-0.kiln.internal:80': account };
+const accounts = { [name]: account, 'mirror-0.kiln.internal:80': account };
 const config = Object.fromEntries(
   Object.entries(accounts).map(([host, { user, password }]) => [host, { username: user, password }]),
 );
@@ -123,7 +123,8 @@ test('an image is pushed under two names and kept as well, with a secret, a key 
   );
   assert.equal(exit, 0, body);
   assert.match(body, / an agent\n/);
-  assert.equal(body.match(/\*\*\*/g)?.length, 5, body);
+  // What follows at once is one mask with what was before.
+  assert.equal(body.match(/ \*\*\*\n/g)?.length, 3, body);
   for (const secret of hidden) assert.ok(!body.includes(secret));
   const [first, latest] = await Promise.all(['team/app:1', 'team/app:latest'].map(manifest));
   assert.equal(first?.digest, latest?.digest);
