@@ -17,6 +17,7 @@ import {
 } from '../../src/evidence/verify-evidence.ts';
 import { attachEvidence } from '../../src/images/evidence/attach-evidence.ts';
 import { compareImages } from '../../src/images/evidence/compare-images.ts';
+import { takePrograms } from '../../src/images/evidence/programs-inside.ts';
 import { readEvidence } from '../../src/images/evidence/rebuild-evidence.ts';
 import {
   type EvidenceRequest,
@@ -258,4 +259,32 @@ test('of two images of one version, as where an operation failed, each has its o
     assert.equal(told, await readFile(join(directory, provenanceName), 'utf8'));
   }
   assert.equal(await readEvidence(directories, `sha256:${'0'.repeat(64)}`, 'sbom'), null);
+});
+
+test("of a derived entry the programs are told of as they are in its image, not as its base's were made", async () => {
+  const base = await mkdtemp(join(tmpdir(), 'kiln-programs-'));
+  await using undo = new AsyncDisposableStack();
+  undo.defer(() => rm(base, { recursive: true }));
+  const [root, layout] = [join(base, 'root'), join(base, 'layout')];
+  await mkdir(join(root, 'usr/local/bin'), { recursive: true });
+  await mkdir(layout);
+  for (const name of ['buildkitd', 'buildctl', 'runc'])
+    await writeFile(join(root, 'usr/local/bin', name), `another ${name}`);
+  const tar = join(base, 'layer.tar');
+  await run('tar', ['-cf', tar, '-C', root, '.']);
+  const { digest } = await writeOciLayout({ tar, directory: layout, compression: 'zstd' }, signal);
+  let left = '';
+  {
+    await using taken = await takePrograms({ layout, digest }, signal);
+    left = taken.directory;
+    assert.equal(await readFile(join(left, 'out/runc'), 'utf8'), 'another runc');
+  }
+  await assert.rejects(readFile(join(left, 'out/runc')), { code: 'ENOENT' });
+  await rm(join(root, 'usr/local/bin/runc'));
+  await run('tar', ['-cf', tar, '-C', root, '.']);
+  const without = await writeOciLayout({ tar, directory: layout, compression: 'zstd' }, signal);
+  await assert.rejects(takePrograms({ layout, digest: without.digest }, signal), {
+    code: 'INFRA',
+    message: /has no file usr\/local\/bin\/runc/,
+  });
 });

@@ -9,6 +9,7 @@ import { ensureCtrImage } from '../ctr-image.ts';
 import type { ImageRequest } from '../image-request.ts';
 import { entryOf, makingOf } from '../making.ts';
 import { readImageDigest } from '../vm-image-files.ts';
+import { takePrograms } from './programs-inside.ts';
 import { ensureEvidence } from './write-evidence.ts';
 
 /** Who signs what is told of images: the installation, by the key in this folder. */
@@ -35,6 +36,9 @@ export async function ensureRebuildEvidence(
   const { pins } = await makingOf(request);
   const { source, materials, ...ctr } = await ensureCtrImage(quiet);
   const directory = dirname(images.vm.disk);
+  // What a Dockerfile of somebody's own left of the programs is only in the image.
+  await using inside = entryOf(request).derivation ? await takePrograms(ctr, signal) : null;
+  const binaries = inside?.directory ?? (await ensureBinaries(quiet, pins));
   const { created } = await ensureEvidence(
     {
       ...{ version, directory, ctr, imagesDirectory },
@@ -44,7 +48,7 @@ export async function ensureRebuildEvidence(
       files: vmFiles,
       distribution: images.vm.versions['distribution'] ?? '',
       dqd: images.dqd,
-      binaries: await ensureBinaries(quiet, pins),
+      binaries,
       materials,
       parameters: { args, noCache, sources, source },
       operation: { ...operation, ended: new Date().toISOString() },

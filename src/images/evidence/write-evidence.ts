@@ -14,6 +14,7 @@ import { KilnError } from '../../model/error.ts';
 import type { LayoutImage } from '../../registry/registry.ts';
 import { type PublishedKind, versionTagOf } from '../publish/tags.ts';
 import { pinnedModules, resolveDependencies } from './dependencies.ts';
+import { programs } from './programs-inside.ts';
 
 /** What a rebuild made, and of what. */
 export type EvidenceRequest = {
@@ -45,7 +46,6 @@ export type EvidenceRequest = {
 
 const statusFile = 'var/lib/dpkg/status';
 const maxStatusBytes = 32 * 1024 * 1024;
-const programs = ['buildkitd', 'buildctl', 'runc'];
 
 /**
  * The evidence of an image: what is there and holds for the same images stays, as what was published refers to it; else it is written.
