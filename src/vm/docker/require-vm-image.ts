@@ -1,11 +1,10 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { basename, posix } from 'node:path';
 import { pipeline } from 'node:stream/promises';
 import type Docker from 'dockerode';
 import { extract } from 'tar-stream';
 import { KilnError } from '../../model/error.ts';
 import type { VmImage } from '../../model/vm-image.ts';
-import { installationLabel } from './container-options.ts';
 import type { Containers } from './containers.ts';
 import type { DockerEngine } from './engine.ts';
 
@@ -19,16 +18,20 @@ const readDeadlineMs = 600_000;
  * @throws KilnError CONFIG_INVALID naming the file that is another; INFRA; the signal's reason
  */
 export async function requireVmImage(
-  { engine, installation }: Pick<Containers, 'engine' | 'installation'>,
+  containers: Pick<Containers, 'engine' | 'create'>,
   { id, reference, folder, image }: { id: string; reference: string; folder: string; image: VmImage },
   signal: AbortSignal,
 ): Promise<void> {
-  const labels = { [installationLabel]: installation };
-  const container = await engine.ask('create a container', signal, (docker, abortSignal) =>
-    docker.createContainer({ Image: id, Labels: labels, abortSignal }),
+  const { container, remove } = await containers.create(
+    {
+      ...{ name: `kiln-look-${randomUUID()}`, image: id, command: ['/never-started'], user: null },
+      ...{ limits: { cpus: 1, memoryMiB: 64 }, accelerator: 'tcg' },
+      ...{ directory: null, reads: [], scratch: false },
+    },
+    signal,
   );
   try {
-    const found = await hashFiles(engine, { container, folder }, signal);
+    const found = await hashFiles(containers.engine, { container, folder }, signal);
     for (const [path, sha256] of Object.entries(image.sealed.hashes)) {
       const name = basename(path);
       if (found.get(name) === sha256) continue;
@@ -39,12 +42,7 @@ export async function requireVmImage(
       );
     }
   } finally {
-    // What stays is swept at the next start.
-    await engine
-      .ask('remove a container', AbortSignal.timeout(30_000), () =>
-        container.remove({ force: true, v: true }),
-      )
-      .catch(() => undefined);
+    await remove();
   }
 }
 
