@@ -159,9 +159,11 @@ const settings = z.object({
   KILN_REGISTRY_CONFIG: path().describe(
     'docker config.json with the accounts that rebuilds publish images by (its auths alone).',
   ),
-  KILN_REGISTRY_INSECURE: list().describe(
-    'Registries beyond this machine, host or host:port, that rebuilds publish to over plain HTTP, where whoever is on the way sees accounts and may change images.',
-  ),
+  KILN_REGISTRY_INSECURE: list()
+    .pipe(z.array(z.string().regex(/^[A-Za-z0-9.-]+(:\d{1,5})?$/, 'must be host or host:port')))
+    .describe(
+      'Registries beyond this machine, host or host:port, that rebuilds publish to over plain HTTP, where whoever is on the way sees accounts and may change images.',
+    ),
   KILN_DRIVER: z
     .enum(['qemu', 'docker'])
     .default('qemu')

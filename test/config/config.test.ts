@@ -85,3 +85,13 @@ test('a usual time beyond the most that a build may ask for is refused', () => {
   const env = { KILN_BUILD_TIMEOUT_SECONDS: '600', KILN_BUILD_TIMEOUT_MAX_SECONDS: '300' };
   assert.throws(() => parseConfig(env, false), { code: 'CONFIG_INVALID', message: /MAX_SECONDS \(300\)/ });
 });
+
+test('registries of plain HTTP are named by host and port, as a repository names them', () => {
+  const read = (text: string) => parseConfig({ KILN_REGISTRY_INSECURE: text }, true).KILN_REGISTRY_INSECURE;
+  assert.deepEqual(read('registry.internal:5000, 10.0.0.5'), ['registry.internal:5000', '10.0.0.5']);
+  for (const wrong of ['http://registry.internal:5000', 'registry.internal/kiln', '*', 'registry.internal:'])
+    assert.throws(() => read(wrong), {
+      code: 'CONFIG_INVALID',
+      message: /^KILN_REGISTRY_INSECURE\.0: must be host or host:port\.$/,
+    });
+});
