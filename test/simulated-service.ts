@@ -13,6 +13,10 @@ export const catalog: readonly CatalogItem[] = [
     ...{ entry: 'buildkit-v0.21.0', state: 'unbuilt', standard: false, derivedFrom: null },
     ...{ pins: { BUILDKIT_VERSION: 'v0.21.0' }, image: null },
   },
+  {
+    ...{ entry: 'company-ca', state: 'unbuilt', standard: false, derivedFrom: 'buildkit-v0.20.2' },
+    ...{ pins: { BUILDKIT_VERSION: 'v0.20.2' }, image: null },
+  },
 ];
 
 export function readiness(ready: boolean): Readiness {

@@ -8,6 +8,7 @@ import type {
 } from '../../src/grpc/generated/kiln/v1/image_service.ts';
 import { simulateHouse } from '../operations/simulated-house.ts';
 import { simulateBuilds } from '../simulated-builds.ts';
+import { catalog } from '../simulated-service.ts';
 import { collect, reasonOf, rebuildRequest, serve } from './harness.ts';
 
 const entry = 'buildkit-v0.20.2';
@@ -54,7 +55,11 @@ test('the catalog is the same as over HTTP, and a wrong version is refused (simu
   const { images } = harness;
   const { entries } = await answer<ListEntriesResponse>((done) => images.listEntries({}, done));
   assert.ok(entries.length > 0);
-  assert.ok(entries.every(({ name, pins }) => name.startsWith('buildkit-') && pins.length > 0));
+  assert.ok(entries.every(({ pins }) => pins.length > 0));
+  assert.deepEqual(
+    entries.map(({ name, derivedFrom }) => [name, derivedFrom]),
+    catalog.map((item) => [item.entry, item.derivedFrom ?? undefined]),
+  );
   await assert.rejects(
     collect(images.rebuildImage(rebuildRequest({ entry, version: '1' }))),
     (error) => reasonOf(error) === 'PARAM_INVALID',
