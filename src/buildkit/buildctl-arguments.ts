@@ -51,10 +51,12 @@ export function buildctlArguments(
     `filename=${options.dockerfileApart ? 'Dockerfile' : spec.dockerfile}`,
     ...(spec.target === undefined ? [] : [`target=${spec.target}`]),
     ...(spec.platform === undefined ? [] : [`platform=${spec.platform}`]),
-    ...(spec.noCache ? ['no-cache='] : []),
+    ...noCacheOptions(spec),
     ...(spec.builtinFrontend ? [noForwarding] : []),
     ...Object.entries(spec.buildArgs).map(([name, value]) => `build-arg:${name}=${value}`),
     ...Object.entries(spec.labels).map(([key, value]) => `label:${key}=${value}`),
+    ...stepOptions(spec),
+    ...attestationOptions(spec),
     ...(namedContexts.length > 0 ? [needsContexts] : []),
   ];
   return [
@@ -69,6 +71,29 @@ export function buildctlArguments(
     ...frontendOptions.map((option) => `--opt=${option}`),
     ...namedContexts.flatMap(contextArguments),
     ...outputArguments(spec),
+  ];
+}
+
+/** Without names it is of all stages. */
+function noCacheOptions({ noCache, noCacheFilter }: BuildSpec): string[] {
+  if (noCache) return ['no-cache='];
+  return noCacheFilter.length > 0 ? [`no-cache=${noCacheFilter.join(',')}`] : [];
+}
+
+/** Lists are CSV; nothing in them needs quotes. */
+function stepOptions({ extraHosts, shmBytes, ulimits }: BuildSpec): string[] {
+  return [
+    ...(extraHosts.length > 0 ? [`add-hosts=${extraHosts.join(',')}`] : []),
+    ...(shmBytes === undefined ? [] : [`shm-size=${shmBytes}`]),
+    ...(ulimits.length > 0 ? [`ulimit=${ulimits.join(',')}`] : []),
+  ];
+}
+
+function attestationOptions({ provenance, sbom }: BuildSpec): string[] {
+  const generator = sbom?.generator === undefined ? '' : `generator=${sbom.generator}`;
+  return [
+    ...(provenance === undefined ? [] : [`attest:provenance=mode=${provenance}`]),
+    ...(sbom === undefined ? [] : [`attest:sbom=${generator}`]),
   ];
 }
 

@@ -11,16 +11,23 @@ export function checkOutputs(spec: BuildSpec, entries: readonly BuildingEntry[])
   if (kept.length > 1) throw refuse('one of docker, oci, local and tar is kept of a build; ask for one');
   if (pushes.some(({ names }) => names.length === 0))
     throw refuse('an image that is pushed needs a name: name=REGISTRY/NAME:TAG, or a tag');
+  if ((spec.provenance !== undefined || spec.sbom) && kept.some(({ type }) => type === 'docker'))
+    throw refuse('docker load knows no provenance and no SBOM; take oci, or push the image');
   if (pushes.length > 0 && spec.network === 'none')
     throw refuse('a build with network=none reaches no registry, so it cannot push');
   for (const name of pushes.flatMap(({ names }) => names)) refuseLoopback(name);
   for (const entry of entries) checkCapabilities(spec, entry);
 }
 
-function checkCapabilities({ outputs, tags }: BuildSpec, { name, capabilities }: BuildingEntry): void {
+function checkCapabilities(spec: BuildSpec, { name, capabilities }: BuildingEntry): void {
+  const { outputs, tags } = spec;
   const images = outputs.filter((output) => output.type !== 'local');
   const needs = (what: string, version: string): KilnError =>
     refuse(`the BuildKit of ${name} knows no ${what}; take ${version} or newer`);
+  if ((spec.provenance !== undefined || spec.sbom) && !capabilities.attestations)
+    throw needs('attestations', 'v0.11.0');
+  if ((spec.shmBytes !== undefined || spec.ulimits.length > 0) && !capabilities.stepLimits)
+    throw needs('limits of steps', 'v0.10.0');
   const asked =
     pushesOf({ outputs, tags }).flatMap(splitByTls).length + (keptFormat(outputs) === null ? 0 : 1);
   if (asked > 1 && !capabilities.manyOutputs)

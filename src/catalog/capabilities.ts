@@ -24,6 +24,8 @@ const since = {
   annotations: [0, 11, 0],
   /** `compression=`, `compression-level=` and `force-compression=` of an output, zstd among them. */
   compressionOptions: [0, 10, 0],
+  /** `--opt shm-size=` and `--opt ulimit=`. */
+  stepLimits: [0, 10, 0],
   /** `cniPoolSize`: namespaces of steps that are made ahead. */
   networkPool: [0, 11, 0],
   /** `buildctl build --ref-file`. */

@@ -149,6 +149,7 @@ function toProtoSpec(spec: BuildSpec): proto.BuildSpec {
     buildContexts: toPairs(spec.buildContexts),
     output: proto.Output.OUTPUT_UNSPECIFIED,
     outputs: spec.outputs.map(toOutputSpec),
+    sbom: spec.sbom && { generator: spec.sbom.generator },
     network: networks[spec.network],
     retry: retries[spec.retry],
   };

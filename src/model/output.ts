@@ -26,14 +26,15 @@ export const imageName = z
   .max(255, 'is longer than 255 characters')
   .refine(isName, { message: 'is not a valid image reference' });
 
-const annotationKey = new RegExp(`^(?:(?:${annotated.join('|')}):)?[A-Za-z0-9][A-Za-z0-9._/-]{0,255}$`);
+const annotationKey = new RegExp(`^(?:(?:${annotated.join('|')}):)?[a-z0-9][a-z0-9._/-]{0,255}$`);
 
 const annotations = z
   .record(z.string(), z.string().regex(/^[^\0\r\n]{0,4096}$/, 'must be one line of at most 4096 characters'))
   .superRefine((record, context) => {
     const keys = Object.keys(record);
     const bad = keys.find((key) => !annotationKey.test(key));
-    const rule = 'keys are letters, digits and . _ / -, and begin with a letter or digit';
+    const rule =
+      'keys are lower-case letters (as buildctl makes them), digits and . _ / -, and begin with a letter or digit';
     if (bad !== undefined) context.addIssue({ code: 'custom', path: [bad], message: rule });
     if (keys.length > maxAnnotations)
       context.addIssue({ code: 'custom', message: `at most ${maxAnnotations} are taken` });

@@ -1,8 +1,10 @@
 import { z } from 'zod';
 import { printable } from '../lib/text.ts';
+import { provenance, sbom } from './attestations.ts';
 import { type ErrorCode, KilnError } from './error.ts';
 import { findNameProblem, findSourceProblem, maxNamedContexts } from './named-context.ts';
 import { imageName, maxOutputs, outputSchema } from './output.ts';
+import { extraHosts, shmBytes, ulimits } from './step-settings.ts';
 
 /**
  * What a build is asked to do: `docker build`'s words, completed and checked once at the door.
@@ -91,6 +93,11 @@ export const specSchema = z
       description:
         'Named contexts that are no archives, NAME=source: docker-image://NAME, the URL of a git repository (https://HOST/REPO.git#REF:FOLDER), or that of one file. They take the place of a stage or an image of that name, and can be copied from. In a record, queries of URLs are left out.',
     }),
+    noCacheFilter: z
+      .array(z.string().regex(stageName, 'is not the name of a stage').max(128, 'is too long'))
+      .max(64, 'at most 64 are taken')
+      .default([])
+      .meta({ description: 'Stages whose cached steps are not used.' }),
     noCache: z.boolean().default(false).meta({ description: 'Do not use cached steps.' }),
     builtinFrontend: z.boolean().default(false).meta({
       description:
@@ -109,6 +116,11 @@ export const specSchema = z
       description:
         'What to put out: a tar for docker load, an OCI layout as a tar or the files of the last stage as a tar, one of which is kept, and images that are pushed.',
     }),
+    provenance,
+    sbom,
+    extraHosts,
+    shmBytes,
+    ulimits,
     network: z.enum(['default', 'none'], 'must be default or none').default('default').meta({
       description:
         'What the build may reach: whatever this service opens to builds (default), or nothing (none), so that images cannot be pulled either.',
@@ -153,7 +165,7 @@ export function parseSpec(input: unknown, names: Readonly<Record<string, string>
   const path = issue?.path ?? [];
   const codes: Record<string, ErrorCode> = { tags: 'REF_INVALID', platform: 'PLATFORM_UNSUPPORTED' };
   const [part = 'spec', ...rest] = path.map(String);
-  const isName = part === 'outputs' && path.includes('names');
+  const isName = (part === 'outputs' && path.includes('names')) || path.includes('generator');
   const code = isName ? 'REF_INVALID' : (codes[part] ?? 'PARAM_INVALID');
   const field = printable([names[part] ?? part, ...rest].join('.'));
   throw new KilnError(code, `Field '${field}': ${printable(issue?.message ?? 'invalid')}.`, {

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { buildctlArguments } from '../../src/buildkit/buildctl-arguments.ts';
 import { capabilitiesOf } from '../../src/catalog/capabilities.ts';
 import type { Version } from '../../src/catalog/version.ts';
-import { parseSpec } from '../../src/model/spec.ts';
+import { type BuildSpecInput, parseSpec } from '../../src/model/spec.ts';
 import { capabilities } from '../fleet/fleet-of-one.ts';
 
 const context = '/var/lib/kiln/build/context';
@@ -64,3 +64,23 @@ test('an old buildctl is not asked for files that it does not know', () => {
   assert.deepEqual(files([0, 11, 1]), ['--metadata-file']);
   assert.deepEqual(files([0, 11, 2]), ['--metadata-file', '--ref-file']);
 });
+
+for (const [spec, options] of [
+  [{ noCacheFilter: ['a', 'b'] }, ['no-cache=a,b']],
+  [{ noCacheFilter: ['a'], noCache: true }, ['no-cache=']],
+  [{ extraHosts: ['db=10.0.0.5', 'six=::1'] }, ['add-hosts=db=10.0.0.5,six=::1']],
+  [{ shmBytes: 65_536 }, ['shm-size=65536']],
+  [{ ulimits: ['nofile=1024:2048', 'core=-1'] }, ['ulimit=nofile=1024:2048,core=-1']],
+  [{ provenance: 'max' }, ['attest:provenance=mode=max']],
+  [{ sbom: {} }, ['attest:sbom=']],
+  [{ sbom: { generator: 'r.test/scan:1' } }, ['attest:sbom=generator=r.test/scan:1']],
+] satisfies [BuildSpecInput, string[]][]) {
+  test(`${JSON.stringify(spec)} is an option of the frontend, as buildx gives it`, () => {
+    const words = buildctlArguments(parseSpec(spec), { capabilities, dockerfileApart: false });
+    const plain = buildctlArguments(parseSpec({}), { capabilities, dockerfileApart: false });
+    assert.deepEqual(
+      words.filter((word) => !plain.includes(word)),
+      options.map((option) => `--opt=${option}`),
+    );
+  });
+}

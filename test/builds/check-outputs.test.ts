@@ -60,6 +60,14 @@ for (const [what, spec, entries, message] of [
     [v10],
     /knows no annotations; take v0.11.0/,
   ],
+  ['attestations before v0.11', { provenance: 'min' }, [v10], /knows no attestations; take v0.11.0/],
+  ['limits of steps before v0.10', { ulimits: ['nofile=1'] }, [v8], /knows no limits of steps; take v0.10.0/],
+  [
+    'an SBOM for docker load',
+    { sbom: {}, outputs: [{ type: 'docker' }] },
+    [today],
+    /docker load knows no provenance/,
+  ],
   ['compression before v0.10', { outputs: [{ type: 'oci', compression: 'zstd' }] }, [v8], /take v0.10.0/],
 ] satisfies [string, BuildSpecInput, (typeof today)[], RegExp][]) {
   test(`${what} is refused before anything is sent`, () => {
@@ -84,7 +92,7 @@ for (const name of ['localhost:5000/a', '127.0.0.1:5000/a', '127.9.9.9/a', 'loca
 for (const [outputs, code, message] of [
   [[{ type: 'image', names: ['A B'] }], 'REF_INVALID', /outputs\.0\.names\.0.*image reference/],
   [[{ type: 'oci', compression: 'gzip', compressionLevel: 10 }], 'PARAM_INVALID', /at most 9/],
-  [[{ type: 'oci', annotations: { 'a,b': 'c' } }], 'PARAM_INVALID', /keys are letters/],
+  [[{ type: 'oci', annotations: { 'a,b': 'c' } }], 'PARAM_INVALID', /keys are lower-case letters/],
   [[{ type: 'oci', annotations: { a: 'b\nc' } }], 'PARAM_INVALID', /one line/],
   [Array.from({ length: 6 }, () => image), 'PARAM_INVALID', /at most 5/],
   [[{ type: 'gzip' }], 'PARAM_INVALID', /type/],

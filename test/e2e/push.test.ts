@@ -14,6 +14,8 @@ const canary = `canary-${randomBytes(12).toString('hex')}`;
 const account = { user: 'kiln', password: `password-${randomBytes(12).toString('hex')}` };
 const key = generateKeyPair().privateKey;
 const encode = (text: string): string => Buffer.from(text).toString('base64');
+type Descriptor = { readonly mediaType: string; readonly digest: string };
+
 /** What must be nowhere: the values, and the account as Docker writes it down. */
 const hidden = [
   canary,
@@ -43,7 +45,8 @@ for (const [file, content] of Object.entries({ canary, key, config: JSON.stringi
 const registryConfig = `registry-config=@${join(folder, 'config')}`;
 
 async function manifest(reference: string): Promise<{ digest: string; content: Record<string, never> }> {
-  const [repository, tag] = reference.split(':');
+  const at = reference.indexOf(':');
+  const [repository, tag] = [reference.slice(0, at), reference.slice(at + 1)];
   const types = ['index', 'manifest'].map((kind) => `application/vnd.oci.image.${kind}.v1+json`);
   const answer = await fetch(`${registry.url}/v2/${repository}/manifests/${tag}`, {
     headers: {
@@ -54,6 +57,25 @@ async function manifest(reference: string): Promise<{ digest: string; content: R
   assert.equal(answer.status, 200, await answer.clone().text());
   const content = (await answer.json()) as Record<string, never>;
   return { digest: answer.headers.get('docker-content-digest') ?? '', content };
+}
+
+/** An index or a manifest, and every document below it that is JSON. */
+async function readAll(repository: string, digest: string): Promise<unknown[]> {
+  const { content } = await manifest(`${repository}:${digest}`);
+  const {
+    manifests = [],
+    layers = [],
+    config,
+  } = content as unknown as Record<string, Descriptor[]> & { config?: Descriptor };
+  const blobs = [...layers, ...(config ? [config] : [])].filter(({ mediaType }) =>
+    mediaType.endsWith('json'),
+  );
+  const below = manifests.map((one) => readAll(repository, one.digest));
+  const texts = blobs.map(async ({ digest: blob }) => {
+    const headers = { Authorization: basicAuthOf(account) };
+    return (await fetch(`${registry.url}/v2/${repository}/blobs/${blob}`, { headers })).text();
+  });
+  return [content, ...(await Promise.all([...below, ...texts]))];
 }
 
 /** Command lines and environments of every process of this machine, until it is disposed. */
@@ -105,6 +127,7 @@ test('an image is pushed under two names and kept as well, with a secret, a key 
       'printf "%s" "$(cat /run/secrets/canary)" | od -An -tx1 | tr -d " \\n"; echo',
       'for part in 1 2 3; do head -c 20 /run/secrets/canary; sleep 0.2; tail -c +21 /run/secrets/canary; done; echo',
       'test -S "$SSH_AUTH_SOCK" && echo "an agent"',
+      'grep -c "192.0.2.7.*db.example.org" /etc/hosts; ulimit -n; grep /dev/shm /proc/mounts',
       'echo done >/result',
       'STEP',
       '',
@@ -118,16 +141,23 @@ test('an image is pushed under two names and kept as well, with a secret, a key 
     `secret.canary=@${join(folder, 'canary')}`,
     `ssh.default=@${join(folder, 'key')}`,
     'output=oci',
+    'provenance=mode=max',
+    ...['add-host=db.example.org:192.0.2.7', 'shm-size=1m', 'ulimit=nofile=77:99'],
     `push=${name}/team/app:1`,
     `push=${name}/team/app:latest`,
   );
   assert.equal(exit, 0, body);
   assert.match(body, / an agent\n/);
+  assert.match(body, /#\d+ [\d.]+ 1\n#\d+ [\d.]+ 77\n#\d+ [\d.]+ shm .*size=1024k/);
   // What follows at once is one mask with what was before.
   assert.equal(body.match(/ \*\*\*\n/g)?.length, 3, body);
   for (const secret of hidden) assert.ok(!body.includes(secret));
   const [first, latest] = await Promise.all(['team/app:1', 'team/app:latest'].map(manifest));
   assert.equal(first?.digest, latest?.digest);
+  // Everything that the registry has of it: layers are compressed, and none of them was written a secret.
+  const said = JSON.stringify(await readAll('team/app', first?.digest ?? ''));
+  assert.match(said, /slsa\.dev\/provenance/);
+  for (const secret of hidden) assert.ok(!said.includes(secret));
   const record = await service.builds.get(localAdmin, id);
   assert.deepEqual(record.pushed, [
     { reference: `${name}/team/app:1`, digest: first?.digest },

@@ -26,6 +26,8 @@ test('every field arrives, and the last value of a name counts', () => {
       ],
       labels: [{ name: 'org.x', value: 'y' }],
       buildContexts: [{ name: 'lib', value: 'https://h.test/a.git' }],
+      ...{ provenance: 'max', sbom: { generator: 'scan:1' }, extraHosts: ['db=10.0.0.5'], shmBytes: 65_536 },
+      ...{ ulimits: ['nofile=1024:2048'], noCacheFilter: ['a'] },
       ...{
         platform: 'linux/amd64',
         builtinFrontend: true,
@@ -46,6 +48,8 @@ test('every field arrives, and the last value of a name counts', () => {
     },
     ...{ buildArgs: { A: '2' }, labels: { 'org.x': 'y' } },
     buildContexts: { lib: 'https://h.test/a.git' },
+    ...{ provenance: 'max', sbom: { generator: 'scan:1' }, extraHosts: ['db=10.0.0.5'], shmBytes: 65_536 },
+    ...{ ulimits: ['nofile=1024:2048'], noCacheFilter: ['a'] },
     ...{
       platform: 'linux/amd64',
       builtinFrontend: true,
@@ -70,6 +74,12 @@ const refused = [
     'PARAM_INVALID',
   ],
   [{ dockerfile: '../Dockerfile' }, 'PARAM_INVALID'],
+  [{ provenance: 'some' }, 'PARAM_INVALID'],
+  [{ sbom: { generator: 'A B' } }, 'REF_INVALID'],
+  [{ extraHosts: ['db=,--x'] }, 'PARAM_INVALID'],
+  [{ ulimits: ['nofile=2:1'] }, 'PARAM_INVALID'],
+  [{ shmBytes: 0 }, 'PARAM_INVALID'],
+  [{ noCacheFilter: ['a,b'] }, 'PARAM_INVALID'],
 ] as const;
 
 for (const [fields, code] of refused) {

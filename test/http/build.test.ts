@@ -55,6 +55,7 @@ test('every spelling of an upload starts the same build (simulated builds)', asy
     buildArgs: { A: '1=2', B: '' },
     labels: { 'x.y': 'z' },
     buildContexts: {},
+    ...{ noCacheFilter: [], extraHosts: [], ulimits: [] },
     noCache: true,
     builtinFrontend: true,
     tags: ['demo', 'other:1'],

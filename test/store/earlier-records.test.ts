@@ -56,6 +56,7 @@ const today: BuildRecord = {
   spec: {
     ...{ ...otherwiseSame, buildContexts: {}, builtinFrontend: false, network: 'default' },
     outputs: [outputSchema.parse({ type: 'oci' })],
+    ...{ extraHosts: [], ulimits: [], noCacheFilter: [] },
     retry: 'infra',
   },
   secrets: { registries: [], secrets: [], sshKeys: [] },

@@ -1,4 +1,5 @@
 import { printable } from '../../lib/text.ts';
+import { parseAttestations } from '../../model/attestations.ts';
 import { KilnError } from '../../model/error.ts';
 import type { OutputInput } from '../../model/output.ts';
 import { parseOutput } from '../../model/parse-output.ts';
@@ -35,6 +36,7 @@ export const fieldInfos: Readonly<Record<string, FieldInfo>> = {
   'build-arg': { description: of('buildArgs'), repeated: true },
   label: { description: of('labels'), repeated: true },
   'no-cache': { description: of('noCache') },
+  'no-cache-filter': { description: of('noCacheFilter'), repeated: true },
   'builtin-frontend': { description: of('builtinFrontend') },
   platform: { description: of('platform') },
   tag: { description: of('tags'), repeated: true },
@@ -48,6 +50,15 @@ export const fieldInfos: Readonly<Record<string, FieldInfo>> = {
       'A name, REGISTRY/NAME:TAG, that the image is pushed under; kiln reads its digest back from there.',
     repeated: true,
   },
+  provenance: { description: `${of('provenance')} true (min), false, mode=min, mode=max.` },
+  sbom: { description: `${of('sbom')} true, false, generator=IMAGE.` },
+  attest: {
+    description: 'The same in other words: type=provenance,mode=max, type=sbom,generator=IMAGE.',
+    repeated: true,
+  },
+  'add-host': { description: `${of('extraHosts')} HOST:ADDRESS is taken, too.`, repeated: true },
+  'shm-size': { description: `${of('shmBytes')} Bytes, or 64k, 64m, 1g.` },
+  ulimit: { description: of('ulimits'), repeated: true },
   network: { description: of('network') },
   retry: { description: of('retry') },
   timeout: { description: `${of('timeoutSeconds')} Seconds, or 10m, 1h30m.` },
@@ -67,6 +78,10 @@ const fieldNames: Readonly<Record<string, string>> = {
     buildArgs: 'build-arg',
     labels: 'label',
     noCache: 'no-cache',
+    noCacheFilter: 'no-cache-filter',
+    extraHosts: 'add-host',
+    shmBytes: 'shm-size',
+    ulimits: 'ulimit',
     outputs: 'output',
     tags: 'tag',
     builtinFrontend: 'builtin-frontend',
@@ -118,10 +133,19 @@ export function parseFields(fields: Fields): ParsedFields {
       buildArgs: parsePairs('build-arg', many('build-arg')),
       labels: parsePairs('label', many('label')),
       noCache: parseChoice('no-cache', one('no-cache'), booleans),
+      noCacheFilter: many('no-cache-filter').flatMap((names) => names.split(',')),
       builtinFrontend: parseChoice('builtin-frontend', one('builtin-frontend'), booleans),
       platform: given('platform'),
       tags: [...many('tag'), ...many('t')],
       outputs: parseOutputs(many('output'), many('push')),
+      ...parseAttestations({
+        attest: many('attest'),
+        provenance: one('provenance'),
+        sbom: one('sbom'),
+      }),
+      extraHosts: many('add-host').map((text) => text.replace(/^([^=:]+):/, '$1=')),
+      shmBytes: parseSize('shm-size', given('shm-size')),
+      ulimits: [...many('ulimit')],
       network: given('network'),
       retry: given('retry'),
       timeoutSeconds: parseDuration('timeout', given('timeout')),
@@ -223,6 +247,18 @@ function parseDuration(name: string, text: string | undefined): number | undefin
       `Field '${name}' is '${printable(text)}'; it may be 90, 10m or 1h30m.`,
     );
   return Number(hours) * 3600 + Number(minutes) * 60 + Number(seconds);
+}
+
+/** Bytes: `67108864`, `65536k`, `64m`, `1g`, with a `b` behind it or not, as Docker reads them. */
+function parseSize(name: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined;
+  const [, count, unit = ''] = /^(\d{1,15})([kmg]?)b?$/i.exec(text) ?? [];
+  if (count === undefined)
+    throw new KilnError(
+      'PARAM_INVALID',
+      `Field '${name}' is '${printable(text)}'; it may be 67108864, 64m or 1g.`,
+    );
+  return Number(count) * 1024 ** ['', 'k', 'm', 'g'].indexOf(unit.toLowerCase());
 }
 
 function withoutUndefined(object: object): object {
