@@ -13,7 +13,7 @@ import {
   refuseTakenAddresses,
 } from './config/addresses.ts';
 import { type Config, splitAddress } from './config/config.ts';
-import { readTlsIdentity } from './config/tls.ts';
+import { readAuthorities, readTlsIdentity } from './config/tls.ts';
 import { chooseProcessor, openContainers, openDriver } from './driver.ts';
 import { createCheckedDial } from './egress/dial-checked.ts';
 import { EgressLimits } from './egress/egress-limits.ts';
@@ -21,8 +21,7 @@ import { createEgressPolicy } from './egress/egress-policy.ts';
 import { parseEgressRules, parseRegistryMirrors, registryConfig } from './egress/settings.ts';
 import { Fleet } from './fleet/fleet.ts';
 import { createGrpcServer, defaultGrpcSettings } from './grpc/server.ts';
-import { readGuestFiles } from './guest/guest-files.ts';
-import { createGuestPreparation } from './guest/prepare-guest.ts';
+import { openTemplates } from './guest/open-templates.ts';
 import { createFrozenVm, type WarmVm } from './guest/warm-vm.ts';
 import {
   createDataFolder,
@@ -53,7 +52,6 @@ import { TokenFolder } from './tokens/token-folder.ts';
 import { removeForeignTemplates, removeOldTemplates } from './vm/ensure-template.ts';
 import { createProcessUsers } from './vm/process-users.ts';
 import { sweepVms } from './vm/sweep.ts';
-import { openTemplateSource } from './vm/template-source.ts';
 import type { VmSetup } from './vm/vm.ts';
 
 export type ServiceOptions = {
@@ -92,6 +90,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const publicAddresses = listPublicAddresses(config);
   if (!(await tokens.any())) refuseStrangers(config);
   const tls = await readTlsIdentity(config);
+  const authorities = await readAuthorities(config);
   const secure = tls !== null || config.KILN_TLS_ENDED_BY_PROXY;
   if (!secure && publicAddresses.length > 0) progress(`note  ${describeUnsafe(publicAddresses)}`);
   await refuseTakenAddresses(config);
@@ -160,16 +159,14 @@ export async function startService(options: ServiceOptions): Promise<Service> {
   const stopping = new AbortController();
   undo.defer(() => stopping.abort(new KilnError('DRAINING', 'The service is stopping.')));
   const stepNetwork = config.KILN_STEP_NETWORK;
+  const guest = {
+    ...{ setup, keys, registryConfig: registryConfig(mirrors), networkPrograms, authorities },
+    ...{ stepNetwork, progress, logger },
+  };
   const fleet = new Fleet({
     ...{ catalog, standard: image.entry, images },
-    openTemplates: async ({ capabilities }, { image: from, signal: linked }) => {
-      const guest = { registryConfig: registryConfig(mirrors), networkPrograms, capabilities, stepNetwork };
-      const preparation = createGuestPreparation(await readGuestFiles(guest), {
-        ...{ keys, capabilities, stepNetwork },
-      });
-      const request = { setup, image: from, authorizedKey: keys.publicKey, preparation, progress };
-      return openTemplateSource(request, logger, linked);
-    },
+    openTemplates: ({ capabilities }, { image: from, signal: linked }) =>
+      openTemplates(guest, { capabilities, image: from }, linked),
     keepTemplates: (entry, keys) => removeOldTemplates(setup, entry, keys),
     logger,
     signal: AbortSignal.any([signal, stopping.signal]),

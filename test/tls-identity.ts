@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { once } from 'node:events';
+import { existsSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -19,18 +20,36 @@ export type TestIdentity = AsyncDisposable & {
 
 /** A certificate of localhost that is its own authority, and its key. */
 export async function makeIdentity(): Promise<TestIdentity> {
-  await installTools([{ find: 'openssl', package: 'openssl' }]);
   const directory = await mkdtemp(join(tmpdir(), 'kiln-tls-'));
+  const made = await writeIdentity(directory, { names: ['DNS:localhost', 'IP:127.0.0.1'], days: 2 });
+  return { ...made, [Symbol.asyncDispose]: () => rm(directory, { recursive: true }) };
+}
+
+/** Into a folder, or read from there where it was made before. */
+export async function writeIdentity(
+  directory: string,
+  { names, days }: { readonly names: readonly string[]; readonly days: number },
+): Promise<Omit<TestIdentity, keyof AsyncDisposable>> {
   const [certPath, keyPath] = [join(directory, 'cert.pem'), join(directory, 'key.pem')];
-  await run('openssl', [
-    ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes', '-days', '2'],
-    ...['-subj', '/CN=localhost', '-addext', 'subjectAltName=DNS:localhost,IP:127.0.0.1'],
-    ...['-keyout', keyPath, '-out', certPath],
-  ]);
+  if (!existsSync(certPath)) await makeFiles(certPath, keyPath, names, days);
   return {
     ...{ certPath, keyPath, identity: { cert: await readFile(certPath), key: await readFile(keyPath) } },
-    [Symbol.asyncDispose]: () => rm(directory, { recursive: true }),
   };
+}
+
+async function makeFiles(
+  certPath: string,
+  keyPath: string,
+  names: readonly string[],
+  days: number,
+): Promise<void> {
+  await installTools([{ find: 'openssl', package: 'openssl' }]);
+  await run('openssl', [
+    ...['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes'],
+    ...['-days', String(days)],
+    ...['-subj', '/CN=localhost', '-addext', `subjectAltName=${names.join()}`],
+    ...['-keyout', keyPath, '-out', certPath],
+  ]);
 }
 
 /** A client that connects and says nothing: `meanwhile` others are served, and the server ends all the same. */

@@ -128,6 +128,9 @@ const settings = z.object({
     "Whether all builds use BuildKit's own Dockerfile frontend, whatever # syntax= asks for; a build may choose it with builtin-frontend=true.",
   ),
   KILN_REGISTRY_MIRRORS: list().describe('Mirrors for image pulls: docker.io=http://127.0.0.1:5000,…'),
+  KILN_CA_CERTS: path().describe(
+    'Certificates in PEM of authorities that BuildKit trusts besides the public ones: for mirrors and registries, ADD https://… and git. RUN steps trust those of their own image.',
+  ),
   KILN_EGRESS_ALLOW: list().describe(
     'Destinations opened to builds although they are not public: host:port or a network, 10.0.0.0/8 or 10.0.0.0/8:443,…',
   ),

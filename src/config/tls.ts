@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createSecureContext } from 'node:tls';
 import type { TlsIdentity } from '../lib/tls-identity.ts';
@@ -24,6 +25,29 @@ export async function readTlsIdentity(config: TlsConfig): Promise<TlsIdentity | 
     const message = `KILN_TLS_CERT and KILN_TLS_KEY are no certificate and its key, in PEM and without a password (${why}).`;
     throw new KilnError('CONFIG_INVALID', message);
   }
+}
+
+/**
+ * The certificates of `KILN_CA_CERTS`, each in PEM.
+ * @throws KilnError CONFIG_INVALID where the file holds anything else
+ */
+export async function readAuthorities({ KILN_CA_CERTS }: Pick<Config, 'KILN_CA_CERTS'>): Promise<string[]> {
+  if (KILN_CA_CERTS === undefined) return [];
+  const text = (await read('KILN_CA_CERTS', KILN_CA_CERTS)).toString('latin1');
+  const found = text.match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g) ?? [];
+  const invalid = (why: string): KilnError =>
+    new KilnError('CONFIG_INVALID', `KILN_CA_CERTS: ${KILN_CA_CERTS} ${why}.`);
+  if (found.length === 0) throw invalid('holds no certificate in PEM');
+  if (text.includes('PRIVATE KEY')) throw invalid('holds a private key, which no VM may see');
+  return found.map((pem, index) => {
+    try {
+      const certificate = new X509Certificate(pem);
+      if (certificate.ca) return certificate.toString();
+    } catch {
+      throw invalid(`holds a certificate that cannot be read, the ${index + 1}. of it`);
+    }
+    throw invalid(`holds a certificate that is no authority's, the ${index + 1}. of it`);
+  });
 }
 
 async function read(setting: string, path: string): Promise<Buffer> {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Capabilities } from '../catalog/capabilities.ts';
 import type { StepNetwork } from '../model/build.ts';
+import { authorityFiles } from './authorities.ts';
 import { type GuestFile, readProgram } from './guest-file.ts';
 import { readNetworkFiles } from './network-files.ts';
 import { cniConfigPath, cniPluginsDirectory, networksAhead } from './step-network.ts';
@@ -14,21 +15,25 @@ export const prepareScript = '/usr/local/lib/kiln/prepare';
  * The image itself knows nothing of them, so that changing one does not change the archive.
  * @param options.registryConfig Lines of buildkitd.toml that name the mirrors.
  * @param options.networkPrograms Folder of the relay and the CNI plugins.
+ * @param options.authorities Certificates in PEM.
  * @param options.capabilities Of the VM's BuildKit.
  */
 export async function readGuestFiles({
   registryConfig,
   networkPrograms,
+  authorities,
   ...daemon
 }: {
   readonly registryConfig: string;
   readonly networkPrograms: string;
+  readonly authorities: readonly string[];
   readonly capabilities: Capabilities;
   readonly stepNetwork: StepNetwork;
 }): Promise<GuestFile[]> {
   return [
     ...(await Promise.all(programs.map(readProgram))),
     ...(await readNetworkFiles(networkPrograms)),
+    ...authorityFiles(authorities),
     {
       path: '/etc/buildkit/buildkitd.toml',
       mode: 0o644,

@@ -12,6 +12,7 @@ import { connectSsh, type SshConnection } from '../ssh/connection.ts';
 import type { SshKeyPair } from '../ssh/keys.ts';
 import type { GuestPreparation } from '../vm/template.ts';
 import type { SshEndpoint } from '../vm/vm.ts';
+import { trustAuthorities } from './authorities.ts';
 import type { GuestFile } from './guest-file.ts';
 import { buildScript, fingerprintOf, prepareScript } from './guest-files.ts';
 import { networksAhead } from './step-network.ts';
@@ -40,6 +41,7 @@ export function createGuestPreparation(
       await using connection = await connectWhenUp(endpoint, keys, signal);
       await waitUntilRunning(connection, signal);
       await copyFiles(connection, files, signal);
+      await capture(connection, trustAuthorities, { signal });
       await capture(connection, restart, { signal });
       await capture(connection, prepare, { signal });
       await buildOnce(connection, capabilities, signal);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { writeFile } from 'node:fs/promises';
 import { test } from 'node:test';
-import { readTlsIdentity } from '../../src/config/tls.ts';
+import { readAuthorities, readTlsIdentity } from '../../src/config/tls.ts';
 import { makeIdentity } from '../tls-identity.ts';
 
 const both = (cert: string | undefined, key: string | undefined) => ({
@@ -36,4 +36,25 @@ test('what no server could use is told at the start, by the names of the setting
   await refused(keyPath, certPath, /no certificate and its key/);
   await writeFile(certPath, '');
   await refused(certPath, keyPath, /no certificate and its key/);
+});
+
+test('authorities are read one by one; what is none of them is told at the start', async () => {
+  await using one = await makeIdentity();
+  await using two = await makeIdentity();
+  assert.deepEqual(await readAuthorities({ KILN_CA_CERTS: undefined }), []);
+  const [first, second, key] = [one.identity.cert, two.identity.cert, two.identity.key].map(String);
+  const file = one.certPath;
+  await writeFile(file, `Who they are:\r\n${first?.replaceAll('\n', '\r\n')}\n${second}`);
+  assert.deepEqual(await readAuthorities({ KILN_CA_CERTS: file }), [first, second]);
+  const refused = async (content: string, told: RegExp): Promise<void> => {
+    await writeFile(file, content);
+    await assert.rejects(readAuthorities({ KILN_CA_CERTS: file }), { code: 'CONFIG_INVALID', message: told });
+  };
+  await refused('', /holds no certificate in PEM\.$/);
+  await refused(`${first}${key}`, /holds a private key, which no VM may see\.$/);
+  await refused(`${first}${second?.replace(/\n[^-]{9}/, '\nAAAAAAAAA')}`, /cannot be read, the 2\. of it\.$/);
+  await assert.rejects(
+    readAuthorities({ KILN_CA_CERTS: `${file}x` }),
+    /^KilnError: KILN_CA_CERTS cannot be read: ENOENT/,
+  );
 });

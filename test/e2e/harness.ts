@@ -18,6 +18,7 @@ import { type Service, startService } from '../../src/service.ts';
 import { type DockerRegistry, startDockerRegistry } from '../docker-registry.ts';
 import { installTools } from '../install-tools.ts';
 import { startWithPasswords, type TestAccount } from '../registry-accounts.ts';
+import { type TestIdentity, writeIdentity } from '../tls-identity.ts';
 
 const run = promisify(execFile);
 const never = new AbortController().signal;
@@ -46,6 +47,7 @@ export async function startTestService(
     KILN_GRPC_LISTEN: '127.0.0.1:0',
     // The same name in every test, so that one template serves them all.
     KILN_REGISTRY_MIRRORS: `docker.io=${mirror}`,
+    KILN_CA_CERTS: (await trustedIdentity()).certPath,
     ...options.env,
   };
   const logger = { info: () => undefined, warn: console.log, error: console.log };
@@ -67,6 +69,13 @@ export async function startTestService(
     },
     [Symbol.asyncDispose]: () => service.close(AbortSignal.abort()),
   };
+}
+
+/** Of this machine's services, as builds name them. Made once, so that one template serves all tests. */
+export async function trustedIdentity(): Promise<Omit<TestIdentity, keyof AsyncDisposable>> {
+  const directory = join(testData, 'trusted');
+  await mkdir(directory, { recursive: true });
+  return writeIdentity(directory, { names: ['DNS:host.kiln.internal'], days: 3650 });
 }
 
 /** One registry and one service for all tests of a file; after them nothing of theirs may be left. */

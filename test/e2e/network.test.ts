@@ -8,8 +8,12 @@ import { startOrigin } from './origin.ts';
 
 const origin = await startOrigin();
 after(() => origin[Symbol.asyncDispose]());
-const { httpPort, echoPort } = origin;
-const opened = [`host.kiln.internal:${httpPort}`, `host.kiln.internal:${echoPort}`];
+const { httpPort, httpsPort, echoPort } = origin;
+const opened = [
+  `host.kiln.internal:${httpPort}`,
+  `host.kiln.internal:${httpsPort}`,
+  `host.kiln.internal:${echoPort}`,
+];
 const { service } = await startForFile({ KILN_EGRESS_ALLOW: opened.join() });
 const url = `http://host.kiln.internal:${httpPort}`;
 
@@ -99,18 +103,21 @@ describe('builds with a network', { concurrency: 2 }, () => {
     assert.match(String(reasons['nobody.invalid']), /^name-un(known|resolved)$/);
   });
 
-  test('buildkitd needs no proxy either: ADD of a URL, of a repository, and pulls', async () => {
+  test('buildkitd needs no proxy either: ADD of a URL, of a repository, also of an authority of our own, and pulls', async () => {
     const Dockerfile = [
       'FROM busybox',
       `ADD ${url}/hello /hello`,
       `ADD ${url}/repo.git /repository`,
-      'RUN cat /hello /repository/read-me',
+      `ADD https://host.kiln.internal:${httpsPort}/hello /over-tls/`,
+      `ADD https://host.kiln.internal:${httpsPort}/repo.git /over-tls/`,
+      'RUN cat /hello /repository/read-me /over-tls/hello /over-tls/read-me | tr "\\n" " "',
     ].join('\n');
     const { exit, body, id } = await build(service, { Dockerfile });
     assert.equal(exit, 0, body);
-    assert.match(body, / hello from the origin\n(?:.*\n)?.* from git\n/);
+    assert.match(body, / hello from the origin from git hello from the origin from git /);
     const { egress } = await service.builds.get(localAdmin, id);
     assert.deepEqual(egress.map(({ name, allowed }) => `${name} ${allowed}`).sort(), [
+      'host.kiln.internal true',
       'host.kiln.internal true',
       'mirror-0.kiln.internal true',
     ]);

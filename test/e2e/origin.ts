@@ -2,11 +2,13 @@ import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
 import { type AddressInfo, createServer as createTcpServer, type Server, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { installTools } from '../install-tools.ts';
+import { trustedIdentity } from './harness.ts';
 
 const run = promisify(execFile);
 
@@ -14,6 +16,8 @@ const run = promisify(execFile);
 export type Origin = AsyncDisposable & {
   /** `/hello`; `/zeros?bytes=N`; `/repo.git` by git's own protocol, with one file `read-me`. */
   readonly httpPort: number;
+  /** The same over TLS, for those that trust the authority of test services. */
+  readonly httpsPort: number;
   /** Path of that repository. */
   readonly repository: string;
   /** Answers each piece with `<piece>`, and once the other end has said all, with a full stop. */
@@ -26,7 +30,10 @@ export async function startOrigin(): Promise<Origin> {
   await installTools([{ find: 'git', package: 'git' }]);
   const directory = await mkdtemp(join(tmpdir(), 'kiln-origin-'));
   await createRepository(directory);
-  const http = createServer((request, response) => answer(directory, request, response));
+  const onRequest = (request: IncomingMessage, response: ServerResponse): void =>
+    answer(directory, request, response);
+  const http = createServer(onRequest);
+  const https = createTlsServer((await trustedIdentity()).identity, onRequest);
   const echoes = { open: 0, most: 0 };
   const echo = createTcpServer({ allowHalfOpen: true }, (socket) => {
     echoes.open += 1;
@@ -37,12 +44,15 @@ export async function startOrigin(): Promise<Origin> {
     sayBack(socket);
   });
   const httpPort = await listen(http);
+  const httpsPort = await listen(https);
   const echoPort = await listen(echo);
   return {
-    ...{ httpPort, echoPort, echoes, repository: join(directory, 'repo.git') },
+    ...{ httpPort, httpsPort, echoPort, echoes, repository: join(directory, 'repo.git') },
     async [Symbol.asyncDispose]() {
-      http.closeAllConnections();
-      http.close();
+      for (const server of [http, https]) {
+        server.closeAllConnections();
+        server.close();
+      }
       echo.close();
       await rm(directory, { recursive: true });
     },
