@@ -1,6 +1,7 @@
 import { attendBuild } from '../src/builds/attend-build.ts';
 import { checkWithoutContext, sealRequest } from '../src/builds/check-request.ts';
 import { Receptions } from '../src/builds/receptions.ts';
+import { verdictOfError } from '../src/builds/verdict.ts';
 import { openStaging } from '../src/context/context-staging.ts';
 import { type BuildRecord, type EgressDestination, isTerminal, type Verdict } from '../src/model/build.ts';
 import type { BuildRequest, Builds } from '../src/model/builds.ts';
@@ -56,12 +57,14 @@ export const succeeded: Verdict = {
   state: 'succeeded',
   exitCode: 0,
   code: null,
+  failureClass: null,
   message: 'The build succeeded.',
 };
 export const failed: Verdict = {
   state: 'failed',
   exitCode: 1,
   code: null,
+  failureClass: 'USER_ERROR',
   message: 'buildctl exited with 1.',
 };
 
@@ -166,7 +169,7 @@ export function simulateBuilds(options: SimulatedOptions = {}): SimulatedBuilds 
       requireRole(caller, 'build');
       const { state } = build.find(caller, id);
       if (isTerminal(state)) throw new KilnError('BUILD_TERMINAL', `It has ended already: ${state}.`);
-      build.end({ state: 'cancelled', exitCode: null, code: 'CANCELLED', message: reason });
+      build.end(verdictOfError(new KilnError('CANCELLED', reason)));
       simulated.cancelled.push(`${id}: ${reason}`);
       resolve();
       return build.record;

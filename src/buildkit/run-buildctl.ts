@@ -8,12 +8,12 @@ import type { BuildSpec } from '../model/spec.ts';
 import type { StartedCommand } from '../ssh/exec.ts';
 import { buildctlArguments, type NamedContext } from './buildctl-arguments.ts';
 import { copyLog, givingUp } from './copy-log.ts';
+import { type FailedStep, TracedFailure } from './failed-step.ts';
 import { guestLines } from './guest-lines.ts';
 import { refSchema, type StartCommand } from './history/build-history.ts';
 import { completeRun } from './history/complete-run.ts';
 import { KeptBytes } from './history/kept-bytes.ts';
 import { Received } from './history/received.ts';
-import { findMissingFrontend } from './missing-frontend.ts';
 import { asToday } from './old-status.ts';
 import { parseStatus } from './parse-status.ts';
 import { secretFiles } from './secret-files.ts';
@@ -52,6 +52,12 @@ export type BuildctlResult = {
   readonly imageDigest: string | null;
   /** The frontend that could not be pulled, where that kept the build from beginning. */
   readonly missingFrontend: string | null;
+  /** Where it failed, if it did; null where the trace does not say. */
+  readonly failedStep: FailedStep | null;
+  /** Processes that the guest's kernel killed meanwhile, for want of memory. */
+  readonly oomKills: number;
+  /** Least room that the guest's disk had meanwhile, in bytes; null where nobody looked. */
+  readonly leastFreeBytes: number | null;
   /** What is not as buildctl said it. */
   readonly warnings: readonly string[];
 };
@@ -65,6 +71,8 @@ const resultSchema = z.object({
   exitCode: z.number().int().min(0).max(255),
   artifactExitCode: z.number().int(),
   artifactBytes: z.number().int().min(0),
+  oomKills: z.number().int().min(0).default(0),
+  leastFreeBytes: z.number().min(0).nullable().default(null),
   ref: refSchema.nullish().catch(null),
   metadata: z
     .object({
@@ -83,7 +91,7 @@ const ownLineSchema = z.object({ kiln: z.union([z.literal('ready'), problemSchem
 /**
  * Runs buildctl in the guest to its end.
  * @param program `buildScript`, started.
- * @throws KilnError INFRA when the guest does not say how it ended, ARTIFACT_INVALID when the artifact's disk overflowed.
+ * @throws KilnError INFRA when the guest does not say how it ended, DISK_FULL when the artifact's disk overflowed.
  */
 export async function runBuildctl(
   program: StartedCommand,
@@ -92,24 +100,32 @@ export async function runBuildctl(
 ): Promise<BuildctlResult> {
   const kept = new KeptBytes();
   const received = new Received(kept);
-  const [{ result, missingFrontend }, code, log] = await together(signal, (linked) => {
+  const failure = new TracedFailure();
+  const [result, code, log] = await together(signal, (linked) => {
     const { stdout, stderr, exitCode } = program.send(encodeInput(run), linked);
     return [
-      readTrace(stdout, { run, received }, linked),
+      readTrace(stdout, { run, received, failure }, linked),
       exitCode,
       copyLog(stderr, kept, (bytes) => run.onLog(bytes)),
     ];
   });
   if (!result) throw new KilnError('INFRA', `The guest did not say how buildctl ended (exit code ${code}).`);
   if (result.artifactExitCode !== 0) {
-    throw new KilnError('ARTIFACT_INVALID', 'The artifact does not fit on the disk it was given.');
+    const message = 'The artifact is larger than one may be (KILN_ARTIFACT_MAX_BYTES).';
+    throw new KilnError('DISK_FULL', message);
   }
   const imageDigest = result.metadata?.['containerimage.digest'] ?? null;
-  const claim = { artifactBytes: result.artifactBytes, missingFrontend };
+  const { artifactBytes, oomKills, leastFreeBytes } = result;
+  const claim = { artifactBytes, oomKills, leastFreeBytes };
   // What buildctl says in the end counts only where it exits with an error.
   if (result.exitCode === 0 && log.gaveUp) await run.onLog(givingUp);
-  if (result.exitCode === 0) return { ...claim, exitCode: 0, imageDigest, warnings: [] };
-  return { ...claim, ...(await completeRun({ ...run, ...result, log, received, kept }, signal)) };
+  if (result.exitCode === 0) return { ...claim, ...failure.first, exitCode: 0, imageDigest, warnings: [] };
+  const onStatus = async (status: unknown): Promise<void> => {
+    failure.see(status);
+    await run.onStatus(status);
+  };
+  const completed = await completeRun({ ...run, ...result, log, received, kept, onStatus }, signal);
+  return { ...claim, ...completed, ...failure.first };
 }
 
 /** The format is described at the top of guest/programs/build.sh. */
@@ -141,11 +157,10 @@ function encodeInput({
 
 async function readTrace(
   stdout: AsyncIterable<Buffer>,
-  { run, received }: { run: BuildctlRun; received: Received },
+  { run, received, failure }: { run: BuildctlRun; received: Received; failure: TracedFailure },
   signal: AbortSignal,
-): Promise<{ result: z.infer<typeof resultSchema> | null; missingFrontend: string | null }> {
+): Promise<z.infer<typeof resultSchema> | null> {
   let result: z.infer<typeof resultSchema> | null = null;
-  let missingFrontend: string | null = null;
   let ready = false;
   // Read to its end also after the result: a channel closes only when nothing is left unread.
   for await (const line of guestLines(stdout, maxTraceLine)) {
@@ -157,7 +172,7 @@ async function readTrace(
     if (!own.success) {
       const status = asToday(message);
       received.add(status);
-      missingFrontend ??= findMissingFrontend(status);
+      failure.see(status);
       for (const part of splitStatus(status, line.length)) await run.onStatus(part);
     } else if (own.data.kiln === 'ready') {
       // Once: a guest that says so without end must not make us write it down without end.
@@ -169,7 +184,7 @@ async function readTrace(
       result = own.data.kiln;
     }
   }
-  return { result, missingFrontend };
+  return result;
 }
 
 function parseLine(line: Buffer): unknown {

@@ -80,9 +80,8 @@ async function describeLeft(record: BuildRecord, { buildsDirectory }: RecoverOpt
 }
 
 async function interrupt(record: BuildRecord, at: string, options: RecoverOptions): Promise<void> {
-  const verdict: Verdict = hasNone(record.secrets)
-    ? { state: 'interrupted', exitCode: null, code: 'INFRA', message: explain(record) }
-    : secretsLost;
+  const stopped = { state: 'interrupted', exitCode: null, code: 'INFRA', failureClass: 'INFRA' } as const;
+  const verdict: Verdict = hasNone(record.secrets) ? { ...stopped, message: explain(record) } : secretsLost;
   const ended = endRecord(record, verdict, at);
   await options.store.update(ended);
   reportEnd(options, ended);

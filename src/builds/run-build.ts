@@ -113,8 +113,8 @@ function createSilenceLimit({ spec }: BuildRecord, deps: RunDependencies): TimeL
  */
 async function settle(
   { journal, secrets }: AcceptedBuild,
-  { result, artifact: claim }: FinishedRun,
-  { artifacts, readDigest }: RunDependencies,
+  { result, artifact: claim, refusal, memoryMiB }: FinishedRun,
+  { artifacts, readDigest, vmDiskBytes: diskBytes }: RunDependencies,
   signal: AbortSignal,
 ): Promise<Verdict> {
   if (claim) {
@@ -127,5 +127,5 @@ async function settle(
     if (pushed.length > 0) await journal.change({ pushed });
     for (const image of pushed) await journal.event({ type: 'pushed', image });
   }
-  return verdictOfExit(result);
+  return verdictOfExit({ ...result, refusal, memoryMiB, diskBytes });
 }

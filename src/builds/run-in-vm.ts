@@ -3,7 +3,7 @@ import { type BuildctlResult, runBuildctl } from '../buildkit/run-buildctl.ts';
 import type { WarmVm } from '../guest/warm-vm.ts';
 import type { Room } from '../host/disk-budget.ts';
 import type { Logger } from '../lib/logger.ts';
-import type { EgressDestination } from '../model/build.ts';
+import type { EgressDestination, Refusal } from '../model/build.ts';
 import { KilnError } from '../model/error.ts';
 import { normalizeName } from '../model/named-context.ts';
 import { keptFormat, pushesOf } from '../model/output.ts';
@@ -26,6 +26,10 @@ export type FinishedRun = {
   readonly result: BuildctlResult;
   /** The disk it wrote its output to, out of the VM's reach once that is gone; null where there is none to keep. */
   readonly artifact: ArtifactClaim | null;
+  /** The last connection that a rule refused it. */
+  readonly refusal: Refusal | null;
+  /** Of its VM. */
+  readonly memoryMiB: number;
 };
 
 /**
@@ -90,10 +94,11 @@ async function runInGuest(
     for (const warning of result.warnings) await journal.warn(warning);
     const artifactDisk = await plugged;
     await journal.reach('buildFinished', { imageDigest: result.imageDigest });
-    if (result.exitCode !== 0 || format === null || !artifactDisk) return { result, artifact: null };
+    const known = { result, refusal: vm.egress.lastRefusal(), memoryMiB: vm.memoryMiB };
+    if (result.exitCode !== 0 || format === null || !artifactDisk) return { ...known, artifact: null };
     const file = deps.artifacts.incomingPath(journal.record.id);
     await artifactDisk.moveTo(file);
-    return { result, artifact: { file, format, bytes: result.artifactBytes } };
+    return { ...known, artifact: { file, format, bytes: result.artifactBytes } };
   } catch (error) {
     // The VM's folder is removed next: no file may be on its way into it.
     over.abort(error);

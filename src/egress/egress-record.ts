@@ -1,7 +1,9 @@
-import type { EgressDestination } from '../model/build.ts';
+import type { EgressDestination, Refusal, RefusalReason } from '../model/build.ts';
 
 /** A hostile build may try any number of destinations: this many are kept of those it reached, and of those it did not. */
 const maxDestinations = 1000;
+/** That there is no such name is no rule of this service, and neither is that nobody answers. */
+const rules: readonly RefusalReason[] = ['not-public', 'denied', 'not-in-only', 'network-none'];
 /** Stands for all the others, of which only the numbers are kept. */
 const others = { name: null, address: null, port: null, reason: null };
 
@@ -14,6 +16,10 @@ export type Contact = {
 
 type Seen = Omit<EgressDestination, keyof Contact | 'connections'>;
 type Entry = Contact & Seen & { connections: number };
+
+function describe({ name, address, port }: Seen): string {
+  return `${name ?? address}${port === null ? '' : `:${port}`}`;
+}
 
 function keyOf({ name, address, port, reason }: Seen): string {
   return [name ?? address, port, reason].join(' ');
@@ -30,8 +36,13 @@ export class EgressRecord {
     this.#onNew = onNew;
   }
 
+  /** The last contact that a rule kept from coming about. */
+  lastRefusal: Refusal | null = null;
+
   /** One more contact; what is written into the result is on record. */
   add(seen: Seen): Contact {
+    const reason = rules.find((rule) => rule === seen.reason);
+    if (reason) this.lastRefusal = { at: Date.now(), destination: describe(seen), reason };
     const key = keyOf(seen);
     if (this.#entries.has(key)) return this.#count(key, seen);
     const kind = seen.reason === null ? 'reached' : 'not';

@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import type { EgressDestination } from '../model/build.ts';
+import type { EgressDestination, Refusal } from '../model/build.ts';
 import type { BuildSpec } from '../model/spec.ts';
 import { answerDns } from './dns-answer.ts';
 import { serveDns } from './dns-stream.ts';
@@ -26,6 +26,8 @@ export type EgressGateway = Disposable & {
   }): void;
   /** Those of the build that has the VM. */
   destinations(): EgressDestination[];
+  /** Of the same build. */
+  lastRefusal(): Refusal | null;
 };
 
 const refuseAll: EgressPolicy = async () => ({ allowed: false, reason: 'network-none', address: null });
@@ -82,6 +84,7 @@ export function createEgressGateway({
       lease = new EgressLease(network === 'none' ? refuseAll : policy, onDestination);
     },
     destinations: () => lease.record.list(),
+    lastRefusal: () => lease.record.lastRefusal,
     [Symbol.dispose]() {
       disposed = true;
       lease.end();

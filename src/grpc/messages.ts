@@ -159,8 +159,13 @@ function toVm({ id, accelerator, network }: NonNullable<model.BuildRecord['vm']>
   return { id, accelerator: accelerators[accelerator], network: stepNetworks[network] };
 }
 
-export function toVerdict({ state, exitCode, code, message }: model.Verdict): proto.Verdict {
-  return { state: states[state], exitCode: exitCode ?? undefined, code: code ?? undefined, message };
+export function toVerdict({ state, exitCode, code, failureClass, message }: model.Verdict): proto.Verdict {
+  return {
+    ...{ state: states[state], message },
+    exitCode: exitCode ?? undefined,
+    code: code ?? undefined,
+    failureClass: failureClass ?? undefined,
+  };
 }
 
 function toTimes(times: model.BuildRecord['times']): proto.BuildTimes {

@@ -30,6 +30,7 @@ export type WarmVm = PooledVm &
     readonly stepNetwork: StepNetwork;
     /** What it was made from. */
     readonly entry: EntrySummary;
+    readonly memoryMiB: number;
     /** Of its BuildKit. */
     readonly capabilities: Capabilities;
   };
@@ -85,6 +86,7 @@ async function warmUp(frozen: FrozenVm, options: WarmVmOptions, signal: AbortSig
     egress,
     stepNetwork: options.stepNetwork,
     entry: summaryOf(options.template.image),
+    memoryMiB: options.setup.memoryMiB,
     capabilities: options.capabilities,
     gone: Promise.race([
       vm.exited.then((reason) => `QEMU ${reason}`),

@@ -1,5 +1,6 @@
 import type { SecretNames } from './build-secrets.ts';
 import type { ErrorCode } from './error.ts';
+import type { FailureClass } from './failure-class.ts';
 import type { ContextKind } from './named-context.ts';
 import type { BuildSpec } from './spec.ts';
 
@@ -26,6 +27,8 @@ export type Verdict = {
   readonly exitCode: number | null;
   /** Why it did not succeed: null code means that the Dockerfile itself failed (exitCode tells). */
   readonly code: ErrorCode | null;
+  /** What kind of thing it failed by; null where it succeeded, and for builds of kilns that did not say. */
+  readonly failureClass: FailureClass | null;
   /** One sentence for people. */
   readonly message: string;
 };
@@ -77,6 +80,9 @@ export const refusalReasons = [
   'network-none',
 ] as const;
 export type RefusalReason = (typeof refusalReasons)[number];
+
+/** A connection that a rule of this service kept from coming about: when, in ms since 1970, and to where. */
+export type Refusal = { readonly at: number; readonly destination: string; readonly reason: RefusalReason };
 
 /** Why there was no connection although it was allowed. */
 export const failureReasons = ['unreachable', 'connection-refused'] as const;

@@ -1,5 +1,5 @@
 import { isIP } from 'node:net';
-import type { Artifact, Attempt, BuildRecord, EgressDestination } from './build.ts';
+import type { Artifact, Attempt, BuildRecord, EgressDestination, Verdict } from './build.ts';
 import { BuildSecrets } from './build-secrets.ts';
 import { defaultTenant } from './caller.ts';
 import type { BuildEvent } from './event.ts';
@@ -19,11 +19,14 @@ type ProxyDestination = {
 
 const defaults = parseSpec({});
 
+type StoredVerdict = Omit<Verdict, 'failureClass'> & Partial<Pick<Verdict, 'failureClass'>>;
+
 type Stored = Omit<
   BuildRecord,
   | 'tenant'
   | 'matrix'
   | 'spec'
+  | 'verdict'
   | 'secrets'
   | 'pushBegun'
   | 'pushed'
@@ -40,6 +43,7 @@ type Stored = Omit<
   readonly pushBegun?: boolean;
   readonly pushed?: BuildRecord['pushed'];
   readonly secrets?: BuildRecord['secrets'];
+  readonly verdict: StoredVerdict | null;
   readonly vm: Partial<NonNullable<BuildRecord['vm']>> | null;
   readonly attempts?: readonly Attempt[];
   readonly namedContexts?: BuildRecord['namedContexts'];
@@ -59,6 +63,7 @@ export function readRecord(stored: string): BuildRecord {
     pushBegun: record.pushBegun ?? false,
     pushed: record.pushed ?? [],
     secrets: record.secrets ?? BuildSecrets.none.names,
+    verdict: record.verdict && readVerdict(record.verdict),
     // Steps shared the network of their VM.
     vm: record.vm && ({ network: 'vm', ...record.vm } as NonNullable<BuildRecord['vm']>),
     attempts: record.attempts ?? [],
@@ -78,7 +83,14 @@ function readSpec({ output, ...spec }: Stored['spec']): BuildSpec {
 /** @param stored JSON of an event, of whatever age. */
 export function readEvent(stored: string): BuildEvent {
   const event: BuildEvent = JSON.parse(stored);
-  return event.type === 'egress' ? { ...event, destination: readDestination(event.destination) } : event;
+  if (event.type === 'egress') return { ...event, destination: readDestination(event.destination) };
+  if (event.type === 'verdict') return { ...event, verdict: readVerdict(event.verdict) };
+  return event;
+}
+
+/** What it failed by nobody noted. */
+export function readVerdict(stored: StoredVerdict): Verdict {
+  return { ...stored, failureClass: stored.failureClass ?? null };
 }
 
 function readDestination(stored: EgressDestination | ProxyDestination): EgressDestination {

@@ -70,8 +70,8 @@ function createCounters(registers: Registry[]): Observer {
   });
   const builds = counter(
     'kiln_builds_total',
-    'Builds that ended, by entry, state and, where there is one, code.',
-    ...['entry', 'state', 'code'],
+    'Builds that ended, by entry, state and, where it did not succeed, failure class and code.',
+    ...['entry', 'state', 'failure_class', 'code'],
   );
   const attempts = counter('kiln_build_attempts_total', 'Runs of ended builds in a VM, by entry.', 'entry');
   const retries = counter(
@@ -108,7 +108,8 @@ function createCounters(registers: Registry[]): Observer {
     logged: (bytes) => logs.inc(bytes),
     buildEnded(record) {
       const entry = record.entry.name;
-      builds.inc({ entry, state: record.state, code: record.verdict?.code ?? '' });
+      const { code, failureClass } = record.verdict ?? {};
+      builds.inc({ entry, state: record.state, failure_class: failureClass ?? '', code: code ?? '' });
       for (const { name, start, end } of stretchesOf(record))
         phases.observe({ entry, phase: name }, (end - start) / 1000);
       attempts.inc({ entry }, record.attempts.length);

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import { validate as isUuid, v7 as uuid } from 'uuid';
+import { verdictOfError } from '../builds/verdict.ts';
 import type { Fleet } from '../fleet/fleet.ts';
 import type { Logger } from '../lib/logger.ts';
 import { type BuildFiles, openBuildFiles } from '../logs/build-files.ts';
@@ -229,10 +230,11 @@ function refuseTaken(entry: string, version: string, taken: ReadonlyMap<string, 
 async function endOf(work: () => Promise<void>): Promise<Verdict> {
   try {
     await work();
-    return { state: 'succeeded', exitCode: null, code: null, message: 'The operation succeeded.' };
+    return {
+      ...{ state: 'succeeded', exitCode: null, code: null, failureClass: null },
+      message: 'The operation succeeded.',
+    };
   } catch (error) {
-    const { code, message } = KilnError.from(error);
-    const state = code === 'CANCELLED' ? 'cancelled' : code === 'DRAINING' ? 'interrupted' : 'failed';
-    return { state, exitCode: null, code, message };
+    return verdictOfError(error);
   }
 }

@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { removeQuietly, replaceFile } from '../lib/files.ts';
 import { appendEvent, type BuildFiles, createBuildFiles } from '../logs/build-files.ts';
 import type { Verdict } from '../model/build.ts';
+import { readVerdict } from '../model/earlier-forms.ts';
 import { KilnError } from '../model/error.ts';
 import type { Operation, Step } from '../model/operation.ts';
 
@@ -96,7 +97,8 @@ export function endOperation(operation: Operation, verdict: Verdict): Operation 
 function readEarlier(record: string): Operation {
   const operation = JSON.parse(record);
   const request = { targets: ['ctr', 'vm'], args: {}, noCache: false, ...operation.request };
-  return { ctrDigest: null, dqdDigest: null, published: [], ...operation, request };
+  const verdict = operation.verdict && readVerdict(operation.verdict);
+  return { ctrDigest: null, dqdDigest: null, published: [], ...operation, request, verdict };
 }
 
 /** @throws KilnError NOT_FOUND */

@@ -38,6 +38,7 @@ export async function recoverOperations(parent: string, logger: Logger): Promise
     state: 'interrupted',
     exitCode: null,
     code: 'INFRA',
+    failureClass: 'INFRA',
     message: 'The service stopped while this operation ran; resume it.',
   };
   await forgetOldOperations(parent, () => false);

@@ -54,6 +54,7 @@ test('with a guest simulated: a status is passed on, "ready" counts once however
   assert.deepEqual(statuses, [{ vertexes: [] }]);
   assert.deepEqual(result, {
     ...{ exitCode: 0, artifactBytes: 0, imageDigest: null, missingFrontend: null, warnings: [] },
+    ...{ failedStep: null, oomKills: 0, leastFreeBytes: null },
   });
 });
 
@@ -85,7 +86,7 @@ for (const [what, stdout, code] of [
   [
     'an artifact that is larger than its disk',
     end.replace('"artifactExitCode":0', '"artifactExitCode":1'),
-    'ARTIFACT_INVALID',
+    'DISK_FULL',
   ],
 ] as const) {
   test(`with a guest simulated: ${what} is ${code}`, async () => {

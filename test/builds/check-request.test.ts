@@ -137,7 +137,12 @@ test('a BuildKit that is too old for named contexts, or for images among them, i
 });
 
 test('the verdict of a build whose frontend could not be pulled says so, and what helps', () => {
-  const { message, code } = verdictOfExit({ exitCode: 1, missingFrontend: 'docker.io/docker/dockerfile:1' });
+  const unknown = {
+    ...{ failedStep: null, oomKills: 0, leastFreeBytes: null, refusal: null },
+    ...{ memoryMiB: 2048, diskBytes: 1e9 },
+  };
+  const missingFrontend = 'docker.io/docker/dockerfile:1';
+  const { message, code } = verdictOfExit({ ...unknown, exitCode: 1, missingFrontend });
   assert.equal(code, null);
   for (const word of [
     'docker.io/docker/dockerfile:1',
@@ -146,7 +151,8 @@ test('the verdict of a build whose frontend could not be pulled says so, and wha
     'builtin-frontend=true',
   ])
     assert.ok(message.includes(word), message);
-  assert.equal(verdictOfExit({ exitCode: 1, missingFrontend: null }).message, 'buildctl exited with 1.');
+  const plain = verdictOfExit({ ...unknown, exitCode: 1, missingFrontend: null });
+  assert.equal(plain.message, 'buildctl exited with 1.');
 });
 
 test('more time than this service gives a build is refused before its context is read', () => {

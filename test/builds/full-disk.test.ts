@@ -11,7 +11,10 @@ import { createSmallDisk, fillDisk } from '../small-disk.ts';
 import { createFolder, nothingUsed, queuedRecord } from '../store/harness.ts';
 import { createMemoryLogger } from './memory-logger.ts';
 
-const verdict: Verdict = { state: 'failed', exitCode: 1, code: null, message: 'buildctl exited with 1.' };
+const verdict: Verdict = {
+  ...{ state: 'failed', exitCode: 1, code: null, failureClass: 'USER_ERROR' },
+  message: 'buildctl exited with 1.',
+};
 const MiB = 1024 * 1024;
 
 test('a build whose end does not fit on a full disk ends once there is room: record, events and log, each once', async () => {

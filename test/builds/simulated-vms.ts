@@ -118,8 +118,9 @@ function createVm(vm: {
         networks.push(options.network);
       },
       ...{ accept: notThere, destinations: () => destinations, [Symbol.dispose]: () => undefined },
+      lastRefusal: () => null,
     },
-    ...{ capabilities, stepNetwork: 'vm', entry: { ...simulatedEntry, name: vm.entry } },
+    ...{ capabilities, stepNetwork: 'vm', entry: { ...simulatedEntry, name: vm.entry }, memoryMiB: 2048 },
     program: {
       send(input, signal) {
         const [stdout, stderr] = [new PassThrough(), new PassThrough()];

@@ -2,14 +2,24 @@ import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { openAsBlob } from 'node:fs';
 import { readdir } from 'node:fs/promises';
+import { createServer } from 'node:http';
 import { join } from 'node:path';
-import { test } from 'node:test';
+import { after, describe, test } from 'node:test';
 import { promisify } from 'node:util';
 import { localAdmin } from '../../src/model/caller.ts';
+import type { FailureClass } from '../../src/model/failure-class.ts';
+import { listen } from '../listen.ts';
 import { build, createContext, startForFile, testData, waitFor } from './harness.ts';
 
 const run = promisify(execFile);
-const { service } = await startForFile();
+/** A registry that wants an account. */
+const locked = await listen(
+  createServer((_request, response) => {
+    response.writeHead(401, { 'WWW-Authenticate': 'Basic realm="locked"' }).end();
+  }),
+);
+after(() => locked[Symbol.asyncDispose]());
+const { service } = await startForFile({}, { locked: `http://127.0.0.1:${locked.port}` });
 
 test('a client that goes away cancels its build, and the VM is gone', async () => {
   await using context = await createContext({ Dockerfile: 'FROM busybox\nRUN echo started && sleep 300\n' });
@@ -105,4 +115,48 @@ test('a context whose build is refused is not left behind', async () => {
   assert.equal(exit, 0);
   assert.match(body, /DOCKERFILE_MISSING/);
   assert.deepEqual(await readdir(join(testData, 'staging')), []);
+});
+
+const failures: readonly [what: string, dockerfile: string, expected: FailureClass, says: RegExp][] = [
+  ['a step fails', 'FROM busybox\nRUN exit 3\n', 'USER_ERROR', /^buildctl exited with 1\.$/],
+  [
+    'a step prints what others fail by',
+    'FROM busybox\nRUN echo "no space left on device, 401 Unauthorized, out of memory" && exit 1\n',
+    ...(['USER_ERROR', /^buildctl exited with 1\.$/] as const),
+  ],
+  [
+    'a step needs more memory than there is',
+    'FROM busybox\nRUN tail /dev/zero\n',
+    ...(['OOM', /\[2\/2\] RUN tail \/dev\/zero .* 2048 MiB/] as const),
+  ],
+  [
+    'a step fills the disk',
+    'FROM busybox\nRUN fallocate -l 100G /a; fallocate -l 1G /b\n',
+    ...(['DISK_FULL', /RUN fallocate .*KILN_VM_DISK_BYTES/] as const),
+  ],
+  [
+    'a step is refused a connection',
+    'FROM busybox\nRUN wget -T 5 http://10.1.2.3:81/\n',
+    ...(['NETWORK_REFUSED', /RUN wget .* refused a connection to 10\.1\.2\.3:81, not-public/] as const),
+  ],
+  [
+    'a registry is down',
+    'FROM down.test/app\n',
+    ...(['REGISTRY_UNAVAILABLE', /load metadata for down\.test\/app/] as const),
+  ],
+  [
+    'a registry wants an account',
+    'FROM locked.test/app\n',
+    ...(['REGISTRY_AUTH', /load metadata for locked\.test\/app/] as const),
+  ],
+];
+
+describe('the class of a failure is told by evidence', { concurrency: 2 }, () => {
+  for (const [what, Dockerfile, expected, says] of failures)
+    test(`${expected}: ${what}`, async () => {
+      const { body, id } = await build(service, { Dockerfile });
+      const { verdict } = await service.builds.get(localAdmin, id);
+      assert.equal(verdict?.failureClass, expected, `${body}\n${JSON.stringify(verdict)}`);
+      assert.match(verdict.message, says);
+    });
 });

@@ -34,19 +34,20 @@ export type TestService = Service &
     readonly pool: { acquire(signal: AbortSignal): Promise<Lease<WarmVm>>; readonly status: PoolStatus };
   };
 
-/** A whole service on ports of its own, with real VMs; `mirror` stands in for Docker Hub. */
+/** A whole service on ports of its own, with real VMs; `mirror` stands in for Docker Hub, `locked` for the registry locked.test. */
 export async function startTestService(
-  options: { mirror?: string; env?: Record<string, string> } = {},
+  options: { mirror?: string; locked?: string; env?: Record<string, string> } = {},
 ): Promise<TestService> {
-  const mirror = options.mirror ?? 'http://127.0.0.1:9';
+  const nobody = 'http://127.0.0.1:9';
+  const { mirror = nobody, locked = nobody } = options;
   // Of a test that was interrupted: nobody here has a token.
   await rm(join(testData, 'tokens'), { recursive: true, force: true });
   const env = {
     KILN_DATA_DIR: testData,
     KILN_LISTEN: '127.0.0.1:0',
     KILN_GRPC_LISTEN: '127.0.0.1:0',
-    // The same name in every test, so that one template serves them all.
-    KILN_REGISTRY_MIRRORS: `docker.io=${mirror}`,
+    // The same names in every test, so that one template serves them all.
+    KILN_REGISTRY_MIRRORS: `docker.io=${mirror},down.test=${nobody},locked.test=${locked}`,
     KILN_CA_CERTS: (await trustedIdentity()).certPath,
     ...options.env,
   };
@@ -81,9 +82,10 @@ export async function trustedIdentity(): Promise<Omit<TestIdentity, keyof AsyncD
 /** One registry and one service for all tests of a file; after them nothing of theirs may be left. */
 export async function startForFile(
   env: Record<string, string> = {},
+  others: { locked?: string } = {},
 ): Promise<{ service: TestService; registry: { url: string } }> {
   const registry = await startRegistry();
-  const service = await startTestService({ mirror: registry.url, env });
+  const service = await startTestService({ mirror: registry.url, ...others, env });
   after(async () => {
     await service[Symbol.asyncDispose]();
     await registry[Symbol.asyncDispose]();
@@ -184,7 +186,7 @@ async function createBusyboxLayout(directory: string): Promise<string> {
   const busybox = (await runTool('which', ['busybox'], never)).trim();
   await copyFile(busybox, join(root, 'bin/busybox'));
   const commands =
-    'sh echo cat head tail dd yes seq ls od hexdump env sleep true false touch mkdir grep tr wc nc httpd wget nslookup';
+    'sh echo cat head tail dd yes seq ls od hexdump env sleep true false touch mkdir grep tr wc nc httpd wget nslookup fallocate';
   for (const command of commands.split(' ')) await symlink('busybox', join(root, 'bin', command));
   for (const program of ['probe', 'many', 'fetch']) {
     const source = fileURLToPath(new URL(`fixtures/${program}.c`, import.meta.url));

@@ -29,6 +29,7 @@ test('a build is answered by its record, log and events, the verdict last (simul
     $case: 'verdict',
     value: {
       ...{ state: BuildState.BUILD_STATE_FAILED, exitCode: 1, code: undefined, message: failed.message },
+      failureClass: 'USER_ERROR',
     },
   });
   assert.deepEqual(builds.staged, [Buffer.concat(chunks)]);

@@ -15,7 +15,13 @@ export const at = '2026-01-02T03:04:05.678Z';
 export const verdictEvent: BuildEvent = {
   at,
   type: 'verdict',
-  verdict: { state: 'succeeded', exitCode: 0, code: null, message: 'The build succeeded.' },
+  verdict: {
+    state: 'succeeded',
+    exitCode: 0,
+    code: null,
+    failureClass: null,
+    message: 'The build succeeded.',
+  },
 };
 
 export function warningEvent(message: string): BuildEvent {

@@ -23,7 +23,7 @@ for (const [title, state, [queued, leased, finished], said] of [
       ...{ queued: at(queued), leased: at(leased), finished: at(finished) },
       ...{ contextReady: null, buildFinished: null },
     };
-    const verdict = { state, exitCode: null, code: null, message: 'why' };
+    const verdict = { state, exitCode: null, code: null, failureClass: null, message: 'why' };
     assert.equal(describeEnd({ state, verdict, times }), said);
   });
 }

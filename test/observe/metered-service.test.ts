@@ -21,8 +21,8 @@ test('what a service does is in its metrics: leases, phases, ends, log, VMs, the
   const text = await answer.text();
   const entry = 'entry="buildkit-v0.20.2"';
   for (const line of [
-    `kiln_builds_total{${entry},state="succeeded",code=""} 1`,
-    `kiln_builds_total{${entry},state="failed",code=""} 1`,
+    `kiln_builds_total{${entry},state="succeeded",failure_class="",code=""} 1`,
+    `kiln_builds_total{${entry},state="failed",failure_class="USER_ERROR",code=""} 1`,
     `kiln_lease_wait_seconds_count{${entry}} 3`,
     `kiln_build_attempts_total{${entry}} 3`,
     'kiln_build_retries_total{code="INFRA"} 1',

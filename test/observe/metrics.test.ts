@@ -11,7 +11,7 @@ import { showService } from './show-service.ts';
 const ended: BuildRecord = {
   ...record,
   state: 'failed',
-  verdict: { ...failed, code: 'TIMEOUT' },
+  verdict: { ...failed, code: 'TIMEOUT', failureClass: 'TIMEOUT' },
   times: { ...record.times, leased: at, finished: '2026-11-23T10:00:09.600Z' },
 };
 
@@ -73,7 +73,7 @@ test('what a build came to is counted at its end, from its record', async () => 
   assert.deepEqual(
     Object.fromEntries([...seen].filter(([name]) => name.includes('_total') || name.includes('_count'))),
     {
-      [`kiln_builds_total{${entry},state="failed",code="TIMEOUT"}`]: 2,
+      [`kiln_builds_total{${entry},state="failed",failure_class="TIMEOUT",code="TIMEOUT"}`]: 2,
       [`kiln_build_attempts_total{${entry}}`]: 2 * attempts.length,
       'kiln_build_retries_total{code="INFRA"}': 2 * retries,
       kiln_context_bytes_total: 1024 + 512,

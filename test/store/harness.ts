@@ -19,6 +19,7 @@ export const verdict: Verdict = {
   state: 'interrupted',
   exitCode: null,
   code: 'INFRA',
+  failureClass: 'INFRA',
   message: 'It stopped.',
 };
 

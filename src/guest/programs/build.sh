@@ -20,7 +20,7 @@ exec {never}<>never || exit 125
 
 # buildctl writes into files, which are sent on as they grow: a transport slower than the build must not hold buildctl up,
 # which v0.20.2 takes for a failure three seconds after the build's end (moby/buildkit #6940).
-exec {sending}> >(exec /usr/local/lib/kiln/send progress trace)
+exec {sending}> >(exec /usr/local/lib/kiln/send progress trace /run/kiln-least-free)
 sender=$!
 # What other programs say of themselves is not buildctl's progress.
 exec 2>notes
@@ -28,6 +28,17 @@ finish_sending() {
   exec {sending}>&-
   wait "$sender"
 }
+
+# Sets `kills` to how many processes the kernel has killed since it booted, as there was no memory left.
+count_kills() {
+  local name value
+  kills=0
+  while read -r name value; do
+    if [ "$name" = oom_kill ]; then kills=$value; fi
+  done </proc/vmstat
+}
+count_kills
+earlier_kills=$kills
 
 read -r context
 read -r artifact
@@ -108,8 +119,12 @@ artifact_bytes=0
 if [[ $artifact != - && $(<dd.log) =~ ([0-9]+)\ bytes ]]; then artifact_bytes=${BASH_REMATCH[1]}; fi
 metadata=null
 [ -s metadata.json ] && IFS= read -rd '' metadata <metadata.json
+count_kills
+least_free=null
+[ -s /run/kiln-least-free ] && read -r least_free </run/kiln-least-free
 # BuildKit's id of this build, by which the host finds its history.
 ref=
 [ -s /run/kiln-ref ] && IFS= read -r ref </run/kiln-ref
-printf '\n{"kiln":{"exitCode":%d,"artifactExitCode":%d,"artifactBytes":%d,"ref":"%s","metadata":%s}}\n' \
-  "${statuses[0]}" "${statuses[1]}" "$artifact_bytes" "${ref//[^a-z0-9]/}" "${metadata//$'\n'/}"
+printf '\n{"kiln":{"exitCode":%d,"artifactExitCode":%d,"artifactBytes":%d,"oomKills":%d,"leastFreeBytes":%s,"ref":"%s","metadata":%s}}\n' \
+  "${statuses[0]}" "${statuses[1]}" "$artifact_bytes" "$((kills - earlier_kills))" "$least_free" "${ref//[^a-z0-9]/}" \
+  "${metadata//$'\n'/}"

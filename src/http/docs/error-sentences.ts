@@ -107,6 +107,7 @@ export const errorSentences: Readonly<Record<ErrorCode, string>> = {
   SECRETS_LOST:
     'The service stopped before a build with secrets had ended; they lie in its memory alone, so send the build again.',
   LOG_TOO_LARGE: 'The build printed more than is kept of one build; let its steps print less.',
-  DISK_FULL: 'The build wrote more in its VM than the disk of the service has room for.',
+  DISK_FULL:
+    'The build wrote more in its VM than the disk of the service has room for, or an artifact larger than one may be.',
   INTERNAL: 'Something failed that should not; the log of the service tells more under the request id.',
 };

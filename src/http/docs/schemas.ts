@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { buildStates, phases, terminalStates } from '../../model/build.ts';
 import { errorKinds } from '../../model/error.ts';
+import { failureClasses } from '../../model/failure-class.ts';
 import { contextKinds } from '../../model/named-context.ts';
 import { imageTargets, rebuildSchema, rebuildSteps, stepStates } from '../../model/operation.ts';
 import { specSchema } from '../../model/spec.ts';
@@ -17,6 +18,10 @@ const verdictSchema = z
     state: z.enum(terminalStates),
     exitCode: z.number().int().nullable().meta({ description: 'Of buildctl, where it ran to its end.' }),
     code: z.enum(codes).nullable().meta({ description: 'Null when the Dockerfile itself failed.' }),
+    failureClass: z.enum(failureClasses).nullable().meta({
+      description:
+        "What kind of thing it failed by, read from the exit code, BuildKit's trace, counters of the VM's kernel and the connections that kiln saw, never from what steps print. Null where it succeeded, and for builds of the first releases.",
+    }),
     message: z.string(),
   })
   .meta({ id: 'Verdict', description: 'How a build ended.' });
