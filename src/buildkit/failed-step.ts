@@ -1,6 +1,5 @@
 import { z } from 'zod';
 import { printable } from '../lib/text.ts';
-import { findMissingFrontend } from './missing-frontend.ts';
 
 /** The step that a build failed in, as BuildKit's own trace tells it; what a step prints is no part of that. */
 export type FailedStep = {
@@ -21,21 +20,6 @@ const statusSchema = z.object({
     z.object({ name: z.string().optional(), error: z.string().optional(), started: z.string().optional() }),
   ),
 });
-
-/** What the trace of a build says of why it failed: what it says first, as all else follows from that. */
-export class TracedFailure {
-  first: { readonly failedStep: FailedStep | null; readonly missingFrontend: string | null } = {
-    failedStep: null,
-    missingFrontend: null,
-  };
-
-  see(status: unknown): void {
-    this.first = {
-      failedStep: this.first.failedStep ?? findFailedStep(status),
-      missingFrontend: this.first.missingFrontend ?? findMissingFrontend(status),
-    };
-  }
-}
 
 /** The step that this status says has failed; null for those that ended only because another one had. */
 export function findFailedStep(status: unknown): FailedStep | null {

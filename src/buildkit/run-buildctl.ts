@@ -8,12 +8,12 @@ import type { BuildSpec } from '../model/spec.ts';
 import type { StartedCommand } from '../ssh/exec.ts';
 import { buildctlArguments, type NamedContext } from './buildctl-arguments.ts';
 import { copyLog, givingUp } from './copy-log.ts';
-import { type FailedStep, TracedFailure } from './failed-step.ts';
 import { guestLines } from './guest-lines.ts';
 import { refSchema, type StartCommand } from './history/build-history.ts';
 import { completeRun } from './history/complete-run.ts';
 import { KeptBytes } from './history/kept-bytes.ts';
 import { Received } from './history/received.ts';
+import { findMissingFrontend } from './missing-frontend.ts';
 import { asToday } from './old-status.ts';
 import { parseStatus } from './parse-status.ts';
 import { secretFiles } from './secret-files.ts';
@@ -52,8 +52,6 @@ export type BuildctlResult = {
   readonly imageDigest: string | null;
   /** The frontend that could not be pulled, where that kept the build from beginning. */
   readonly missingFrontend: string | null;
-  /** Where it failed, if it did; null where the trace does not say. */
-  readonly failedStep: FailedStep | null;
   /** Processes that the guest's kernel killed meanwhile, for want of memory. */
   readonly oomKills: number;
   /** Least room that the guest's disk had meanwhile, in bytes; null where nobody looked. */
@@ -100,11 +98,10 @@ export async function runBuildctl(
 ): Promise<BuildctlResult> {
   const kept = new KeptBytes();
   const received = new Received(kept);
-  const failure = new TracedFailure();
-  const [result, code, log] = await together(signal, (linked) => {
+  const [{ result, missingFrontend }, code, log] = await together(signal, (linked) => {
     const { stdout, stderr, exitCode } = program.send(encodeInput(run), linked);
     return [
-      readTrace(stdout, { run, received, failure }, linked),
+      readTrace(stdout, { run, received }, linked),
       exitCode,
       copyLog(stderr, kept, (bytes) => run.onLog(bytes)),
     ];
@@ -116,16 +113,11 @@ export async function runBuildctl(
   }
   const imageDigest = result.metadata?.['containerimage.digest'] ?? null;
   const { artifactBytes, oomKills, leastFreeBytes } = result;
-  const claim = { artifactBytes, oomKills, leastFreeBytes };
+  const claim = { artifactBytes, oomKills, leastFreeBytes, missingFrontend };
   // What buildctl says in the end counts only where it exits with an error.
   if (result.exitCode === 0 && log.gaveUp) await run.onLog(givingUp);
-  if (result.exitCode === 0) return { ...claim, ...failure.first, exitCode: 0, imageDigest, warnings: [] };
-  const onStatus = async (status: unknown): Promise<void> => {
-    failure.see(status);
-    await run.onStatus(status);
-  };
-  const completed = await completeRun({ ...run, ...result, log, received, kept, onStatus }, signal);
-  return { ...claim, ...completed, ...failure.first };
+  if (result.exitCode === 0) return { ...claim, exitCode: 0, imageDigest, warnings: [] };
+  return { ...claim, ...(await completeRun({ ...run, ...result, log, received, kept }, signal)) };
 }
 
 /** The format is described at the top of guest/programs/build.sh. */
@@ -157,10 +149,11 @@ function encodeInput({
 
 async function readTrace(
   stdout: AsyncIterable<Buffer>,
-  { run, received, failure }: { run: BuildctlRun; received: Received; failure: TracedFailure },
+  { run, received }: { run: BuildctlRun; received: Received },
   signal: AbortSignal,
-): Promise<z.infer<typeof resultSchema> | null> {
+): Promise<{ result: z.infer<typeof resultSchema> | null; missingFrontend: string | null }> {
   let result: z.infer<typeof resultSchema> | null = null;
+  let missingFrontend: string | null = null;
   let ready = false;
   // Read to its end also after the result: a channel closes only when nothing is left unread.
   for await (const line of guestLines(stdout, maxTraceLine)) {
@@ -172,7 +165,7 @@ async function readTrace(
     if (!own.success) {
       const status = asToday(message);
       received.add(status);
-      failure.see(status);
+      missingFrontend ??= findMissingFrontend(status);
       for (const part of splitStatus(status, line.length)) await run.onStatus(part);
     } else if (own.data.kiln === 'ready') {
       // Once: a guest that says so without end must not make us write it down without end.
@@ -184,7 +177,7 @@ async function readTrace(
       result = own.data.kiln;
     }
   }
-  return result;
+  return { result, missingFrontend };
 }
 
 function parseLine(line: Buffer): unknown {

@@ -28,6 +28,7 @@ export const secretsLost: Verdict = {
   state: 'interrupted',
   exitCode: null,
   code: 'SECRETS_LOST',
+  failureClass: 'INFRA',
   message:
     'The service stopped before this build had ended. It was sent with secrets, which lie in memory alone, so it cannot go on; send it again.',
 };

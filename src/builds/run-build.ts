@@ -113,7 +113,7 @@ function createSilenceLimit({ spec }: BuildRecord, deps: RunDependencies): TimeL
  */
 async function settle(
   { journal, secrets }: AcceptedBuild,
-  { result, artifact: claim, refusal, memoryMiB }: FinishedRun,
+  { result, artifact: claim, ...seen }: FinishedRun,
   { artifacts, readDigest, vmDiskBytes: diskBytes }: RunDependencies,
   signal: AbortSignal,
 ): Promise<Verdict> {
@@ -127,5 +127,5 @@ async function settle(
     if (pushed.length > 0) await journal.change({ pushed });
     for (const image of pushed) await journal.event({ type: 'pushed', image });
   }
-  return verdictOfExit({ ...result, refusal, memoryMiB, diskBytes });
+  return verdictOfExit({ ...result, ...seen, diskBytes });
 }

@@ -1,4 +1,5 @@
 import type { ArtifactClaim } from '../artifacts/artifact-store.ts';
+import type { FailedStep } from '../buildkit/failed-step.ts';
 import { type BuildctlResult, runBuildctl } from '../buildkit/run-buildctl.ts';
 import type { WarmVm } from '../guest/warm-vm.ts';
 import type { Room } from '../host/disk-budget.ts';
@@ -26,6 +27,8 @@ export type FinishedRun = {
   readonly result: BuildctlResult;
   /** The disk it wrote its output to, out of the VM's reach once that is gone; null where there is none to keep. */
   readonly artifact: ArtifactClaim | null;
+  /** Null where none did, or the trace does not say. */
+  readonly failedStep: FailedStep | null;
   /** The last connection that a rule refused it. */
   readonly refusal: Refusal | null;
   /** Of its VM. */
@@ -90,11 +93,12 @@ async function runInGuest(
   const plugged = plugDisks(build, { vm, input, maxArtifactBytes: deps.maxArtifactBytes }, linked);
   plugged.catch((error: unknown) => over.abort(error));
   try {
-    const result = await runProgram(build, { vm, input, ...deps }, linked);
+    const { result, failedStep } = await runProgram(build, { vm, input, ...deps }, linked);
     for (const warning of result.warnings) await journal.warn(warning);
     const artifactDisk = await plugged;
     await journal.reach('buildFinished', { imageDigest: result.imageDigest });
-    const known = { result, refusal: vm.egress.lastRefusal(), memoryMiB: vm.memoryMiB };
+    const refusal = vm.egress.lastRefusal();
+    const known = { result, failedStep, refusal, memoryMiB: vm.memoryMiB };
     if (result.exitCode !== 0 || format === null || !artifactDisk) return { ...known, artifact: null };
     const file = deps.artifacts.incomingPath(journal.record.id);
     await artifactDisk.moveTo(file);
@@ -111,7 +115,7 @@ async function runProgram(
   { journal, secrets }: AcceptedBuild,
   { vm, input, logger, onOutput }: { vm: WarmVm; input: BuildInput; logger: Logger; onOutput: () => void },
   signal: AbortSignal,
-): Promise<BuildctlResult> {
+): Promise<{ result: BuildctlResult; failedStep: FailedStep | null }> {
   const { spec } = journal.record;
   const { context, sources, dockerfile } = input;
   const output = maskOutput(journal, secrets);
@@ -150,7 +154,7 @@ async function runProgram(
   await run.catch(() => output.end().catch(() => undefined));
   const result = await run;
   await output.end();
-  return result;
+  return { result, failedStep: output.failedStep };
 }
 
 async function begin({ journal }: AcceptedBuild, vm: WarmVm): Promise<void> {
