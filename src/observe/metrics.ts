@@ -1,5 +1,5 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from '@prometheus-io/client';
-import type { BuildRecord } from '../model/build.ts';
+import { type Artifact, type BuildRecord, terminalStates } from '../model/build.ts';
 import type { Observer } from '../model/observer.ts';
 import { stretchesOf } from '../model/stretches.ts';
 
@@ -33,6 +33,7 @@ export type Metrics = {
   read(): Promise<{ readonly type: string; readonly text: string }>;
 };
 
+const artifactFormats: readonly Artifact['format'][] = ['docker', 'oci', 'local'];
 const vmStates = ['warm', 'frozen', 'leased', 'starting', 'ending'] as const;
 /** Seconds: a warm VM is handed out in milliseconds, a line may take an hour. */
 const waitBuckets = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600];
@@ -100,8 +101,12 @@ function createCounters(registers: Registry[]): Observer {
     'direction',
   );
   const operations = counter('kiln_operations_total', 'Operations on images that ended, by state.', 'state');
+  // A rate is that of what was there before: of a series that begins with its first event, that one is missed.
   for (const outcome of ['reached', 'failed', 'refused']) connections.inc({ outcome }, 0);
   for (const direction of ['in', 'out']) traffic.inc({ direction }, 0);
+  for (const format of artifactFormats) artifacts.inc({ format }, 0);
+  for (const state of terminalStates) operations.inc({ state }, 0);
+  retries.inc({ code: 'INFRA' }, 0);
 
   return {
     leased: (entry, seconds) => leaseWait.observe({ entry }, seconds),

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { access, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
@@ -69,6 +69,21 @@ test('kiln and the mirror listen on this machine alone, and kiln pulls through t
   const other = await read(root, plain, { MIRROR_LISTEN: '127.0.0.1:5050' });
   const moved = other.services['kiln']?.environment?.['KILN_REGISTRY_MIRRORS'];
   assert.equal(moved, 'docker.io=http://127.0.0.1:5050');
+});
+
+test('the profile observe adds Prometheus and Grafana, with no more rights than the others and on this machine alone', async () => {
+  const { services } = await read(root, plain, { COMPOSE_PROFILES: 'observe' });
+  assert.deepEqual(Object.keys(services).sort(), ['grafana', 'kiln', 'mirror', 'prometheus', 'vm-image']);
+  for (const name of ['grafana', 'prometheus']) {
+    const { command = [], environment = {}, ...service } = services[name] ?? {};
+    assert.deepEqual(
+      [service['cap_drop'], service['security_opt'], service['read_only'], 'ports' in service],
+      [['ALL'], ['no-new-privileges:true'], true, false],
+    );
+    assert.match(JSON.stringify([command, environment]), /127\.0\.0\.1/);
+    for (const { type, source = '' } of service['volumes'] as Record<string, string>[])
+      if (type === 'bind') await access(source);
+  }
 });
 
 test('the VM image is built with the pins of its entry', async () => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import type { BuildRecord } from '../../src/model/build.ts';
+import { type BuildRecord, terminalStates } from '../../src/model/build.ts';
 import { stretchNames } from '../../src/model/stretches.ts';
 import { createMetrics, type Metrics } from '../../src/observe/metrics.ts';
 import { at, failed, record } from '../simulated-builds.ts';
@@ -77,7 +77,10 @@ test('what a build came to is counted at its end, from its record', async () => 
       [`kiln_build_attempts_total{${entry}}`]: 2 * attempts.length,
       'kiln_build_retries_total{code="INFRA"}': 2 * retries,
       kiln_context_bytes_total: 1024 + 512,
+      'kiln_artifact_bytes_total{format="docker"}': 0,
       'kiln_artifact_bytes_total{format="oci"}': 11,
+      'kiln_artifact_bytes_total{format="local"}': 0,
+      ...Object.fromEntries(terminalStates.map((state) => [`kiln_operations_total{state="${state}"}`, 0])),
       kiln_log_bytes_total: 12,
       'kiln_egress_connections_total{outcome="reached"}': 0,
       'kiln_egress_connections_total{outcome="failed"}': 0,
