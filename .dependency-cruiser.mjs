@@ -42,6 +42,7 @@ const rows = [
 const wardens = {
   'better-sqlite3': '^src/store/',
   dockerode: '^src/vm/',
+  '@opentelemetry/[a-z-]+': '^src/observe/',
   '@prometheus-io/client': '^src/observe/metrics\\.ts$',
   execa: '^src/lib/process/',
   multer: '^src/http/',

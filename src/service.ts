@@ -12,7 +12,7 @@ import {
   refuseStrangers,
   refuseTakenAddresses,
 } from './config/addresses.ts';
-import { type Config, splitAddress } from './config/config.ts';
+import { type Config, splitAddress, traceTarget } from './config/config.ts';
 import { readAuthorities, readTlsIdentity } from './config/tls.ts';
 import { chooseProcessor, openContainers, openDriver } from './driver.ts';
 import { createCheckedDial } from './egress/dial-checked.ts';
@@ -39,7 +39,7 @@ import { MadeImages } from './images/made-images.ts';
 import { ServedImages } from './images/served-images.ts';
 import type { Logger } from './lib/logger.ts';
 import { KilnError } from './model/error.ts';
-import { createMetrics } from './observe/metrics.ts';
+import { openObservation } from './observe/observation.ts';
 import { createOperations } from './operations/create-operations.ts';
 import { createImageHouse } from './operations/image-house.ts';
 import { recoverOperations } from './operations/recover-operations.ts';
@@ -127,8 +127,7 @@ export async function startService(options: ServiceOptions): Promise<Service> {
       buildRoomBytes,
     }),
   );
-  const metrics = createMetrics();
-  const { observer } = metrics;
+  const { metrics, observer } = undo.use(await openObservation(traceTarget(config)));
   const left = await recoverBuilds({
     ...{ store, buildsDirectory: folders.builds, retention, observer, logger },
   });

@@ -26,6 +26,8 @@ const refused: EgressDestination = {
 /** A record with every part set, before its build has ended. */
 export const record: BuildRecord = {
   id: '019a0000-0000-7000-8000-000000000001',
+  requestId: 'request-1',
+  traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
   tenant: 'default',
   matrix: null,
   state: 'running',

@@ -2,6 +2,7 @@ import { v7 as uuid } from 'uuid';
 import type { WarmVm } from '../guest/warm-vm.ts';
 import { syncFolder } from '../lib/files.ts';
 import { type BuildRecord, type EntrySummary, phases } from '../model/build.ts';
+import type { RequestOrigin } from '../model/request-origin.ts';
 import type { Lease } from '../pool/pool.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
 import type { Claim } from '../store/build-store.ts';
@@ -12,7 +13,7 @@ import { Journal, type JournalOptions } from './journal.ts';
 import { requestFor } from './request-vm.ts';
 
 /** A request that was checked, with what all builds of it have in common. */
-export type AcceptedRequest = SealedRequest & Pick<BuildRecord, 'tenant' | 'matrix'>;
+export type AcceptedRequest = SealedRequest & Pick<BuildRecord, 'tenant' | 'matrix' | keyof RequestOrigin>;
 
 /** A build that is in the store: it owns its files and its VM. */
 export type BegunBuild = AcceptedBuild & {
@@ -73,7 +74,7 @@ async function leave(coming: Promise<Lease<WarmVm>>, cancel: AbortController): P
 }
 
 function newRecord(
-  { spec, secrets, context, namedContexts, warnings, tenant, matrix }: AcceptedRequest,
+  { spec, secrets, context, namedContexts, warnings, tenant, matrix, ...origin }: AcceptedRequest,
   entry: EntrySummary,
 ): BuildRecord {
   const never = Object.fromEntries(phases.map((phase) => [phase, null])) as Record<
@@ -82,6 +83,7 @@ function newRecord(
   >;
   return {
     id: uuid(),
+    ...{ requestId: origin.requestId, traceparent: origin.traceparent },
     tenant,
     matrix,
     state: 'queued',

@@ -6,7 +6,7 @@ import { openStaging } from '../context/context-staging.ts';
 import { SharedMemory } from '../context/memory-budget.ts';
 import type { Fleet } from '../fleet/fleet.ts';
 import type { WarmVm } from '../guest/warm-vm.ts';
-import type { Logger } from '../lib/logger.ts';
+import { type Logger, withFields } from '../lib/logger.ts';
 import { type BuildFiles, openBuildEvents, openBuildFiles } from '../logs/build-files.ts';
 import { logOfAttempt, readBuildEvents, watchBuildFiles } from '../logs/watch-files.ts';
 import { type BuildRecord, isTerminal } from '../model/build.ts';
@@ -16,6 +16,7 @@ import type { ContextLimits, DockerfilePolicy } from '../model/context.ts';
 import { KilnError } from '../model/error.ts';
 import { orGone, readOrGone } from '../model/gone.ts';
 import { keptFormat } from '../model/output.ts';
+import { unknownOrigin } from '../model/request-origin.ts';
 import { waitForCancelled } from '../model/wait-for-cancelled.ts';
 import type { Scheduler } from '../scheduler/scheduler.ts';
 import { acceptBuilds, type BegunBuild } from './accept-builds.ts';
@@ -112,10 +113,16 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
     const asked = entries ?? [request.spec.entry];
     const summaries = await Promise.all(asked.map((entry) => fleet.summary(entry)));
     await retention.makeRoom();
-    const sealed = { ...(await sealRequest(request, rules)), tenant: caller.tenant, matrix };
+    const { tenant } = caller;
+    const sealed = {
+      ...(await sealRequest(request, rules)),
+      ...(request.origin ?? unknownOrigin),
+      tenant,
+      matrix,
+    };
     undo.move();
     await using _contexts = sealed.context;
-    const claim = claimOf(request, sealed, caller.tenant);
+    const claim = claimOf(request, sealed, tenant);
     const earlier = claim && (await findClaimed(claim, store));
     if (earlier) return earlier.map(asItIs);
     const begun = await acceptBuilds(sealed, summaries, options, { claim, stopping: stopping.signal });
@@ -126,9 +133,10 @@ export function createBuilds(options: BuildsOptions): RunningBuilds {
   const asItIs = (record: BuildRecord): BuildRecord => active.get(record.id)?.journal.record ?? record;
   const run = ({ cancel, signal, ...build }: BegunBuild): void => {
     const { journal } = build;
-    const { id } = journal.record;
-    const done = runBuild(build, { ...options, stopping: stopping.signal }, signal)
-      .catch((error: unknown) => logger.error({ error, build: id }, 'a build could not be recorded'))
+    const { id, requestId } = journal.record;
+    const log = withFields(logger, { requestId });
+    const done = runBuild(build, { ...options, logger: log, stopping: stopping.signal }, signal)
+      .catch((error: unknown) => log.error({ error, build: id }, 'a build could not be recorded'))
       .finally(() => {
         active.delete(id);
         if (isTerminal(journal.record.state)) retention.ended(journal.record);

@@ -49,6 +49,8 @@ const address = (fallback: string) =>
 /** Where callers keep their token, perhaps in the environment that kiln is started from: no setting, and no mistake. */
 const tokenVariable = 'KILN_TOKEN';
 
+const webAddress = () => z.url({ protocol: /^https?$/, error: 'must be an http or https URL' }).optional();
+
 /** Every setting, its default and what it means: the README's table and `--help` are made from this. */
 const settings = z.object({
   KILN_LISTEN: address('127.0.0.1:8080').describe('Address of the HTTP API.'),
@@ -187,6 +189,13 @@ const settings = z.object({
     .string()
     .optional()
     .describe('A running buildkitd that makes the VM image, in place of one that kiln starts.'),
+  OTEL_EXPORTER_OTLP_ENDPOINT: webAddress().describe(
+    'Where traces of builds are sent, by OTLP over HTTP: http://127.0.0.1:4318. Without it there are none.',
+  ),
+  OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: webAddress().describe(
+    'The whole URL of that, where it is not /v1/traces; OTEL_EXPORTER_OTLP_HEADERS and the like count, too.',
+  ),
+  OTEL_SERVICE_NAME: z.string().default('kiln').describe('Whose traces they are said to be.'),
 });
 
 /** Every setting in the words of a table; the default is empty where there is none, or where the description tells it. */
@@ -246,6 +255,13 @@ function dropEmpty(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
 /** Folders in the user's home. Not for root, whose QEMU runs as other users: they could not look in there. */
 function xdg(base: string | undefined, fallback: string): string {
   return join(base && isAbsolute(base) ? base : join(homedir(), fallback), 'kiln');
+}
+
+/** Where traces go; null where none are asked for. */
+export function traceTarget(config: Config): { url: string; serviceName: string } | null {
+  const { OTEL_EXPORTER_OTLP_ENDPOINT: base, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: whole } = config;
+  const url = whole ?? (base && `${base.replace(/\/+$/, '')}/v1/traces`);
+  return url === undefined ? null : { url, serviceName: config.OTEL_SERVICE_NAME };
 }
 
 export function splitAddress(text: string): { host: string; port: number } {

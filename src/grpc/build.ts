@@ -30,9 +30,10 @@ export async function runBuildCall(
   const { accepted, detach } = await accept(call, { builds, upload });
   const ids = 'matrix' in accepted ? accepted.matrix.builds.map(({ id }) => id) : [accepted.record.id];
   const { tenant } = caller;
+  const { requestId } = call.origin;
   if ('matrix' in accepted)
-    logger.info({ matrix: accepted.matrix.id, tenant, builds: ids }, 'matrix accepted');
-  else logger.info({ build: accepted.record.id, tenant }, 'build accepted');
+    logger.info({ matrix: accepted.matrix.id, tenant, builds: ids, requestId }, 'matrix accepted');
+  else logger.info({ build: accepted.record.id, tenant, requestId }, 'build accepted');
   await using clients = new AsyncDisposableStack();
   if (!detach) for (const id of ids) clients.use(builds.attend(caller, id));
   if ('matrix' in accepted) await sendMatrix(accepted.matrix, builds, call);
@@ -50,7 +51,7 @@ function checkIdempotencyKey(key: string): void {
 type Accepted = { readonly record: BuildRecord } | { readonly matrix: Matrix };
 
 async function accept(
-  { caller, requests, signal }: BuildCall,
+  { caller, requests, signal, origin }: BuildCall,
   { builds, upload }: { builds: Builds; upload: UploadLimits },
 ): Promise<{ accepted: Accepted; detach: boolean }> {
   const received: Received = { bytes: 0, isWhole: false };
@@ -76,7 +77,7 @@ async function accept(
   }
   if (!context?.summary && dockerfile === null) throw nothingToBuild();
   undo.move();
-  const request = { spec, context, dockerfile, secrets, idempotencyKey };
+  const request = { spec, context, dockerfile, secrets, idempotencyKey, origin };
   return entries.length > 0
     ? { accepted: { matrix: await builds.startMatrix(caller, { ...request, entries }) }, detach }
     : { accepted: { record: await builds.start(caller, request) }, detach };

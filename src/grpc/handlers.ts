@@ -9,9 +9,11 @@ import type { Logger } from '../lib/logger.ts';
 import type { Caller } from '../model/caller.ts';
 import { KilnError } from '../model/error.ts';
 import { logFailure } from '../model/log-failure.ts';
+import type { RequestOrigin } from '../model/request-origin.ts';
 import type { CallerGuard } from './caller-guard.ts';
 import { toServiceError } from './error-table.ts';
 import { holdLittle } from './hold-little.ts';
+import { nameCall } from './name-call.ts';
 import type { OpenCalls } from './open-calls.ts';
 import { createSend, type Send } from './send.ts';
 import { watchCall } from './watch-call.ts';
@@ -31,7 +33,12 @@ export type HandlerContext = {
 };
 
 /** Where a call's answers go. */
-export type Outgoing<Answer> = { readonly send: Send<Answer>; readonly signal: AbortSignal };
+export type Outgoing<Answer> = {
+  readonly send: Send<Answer>;
+  readonly signal: AbortSignal;
+  /** What the call says of itself. */
+  readonly origin: RequestOrigin;
+};
 
 /** A unary method from a function that resolves with the answer or rejects. */
 export function unary<Request, Answer>(
@@ -39,10 +46,12 @@ export function unary<Request, Answer>(
   work: (caller: Caller, request: Request) => Promise<Answer>,
 ): handleUnaryCall<Request, Answer> {
   return (call, callback) => {
+    const { requestId } = nameCall(call);
     const answer = async (): Promise<Answer> => work(context.callerOf(call), call.request);
     answer().then(
       (answer) => callback(null, answer),
-      (error: unknown) => callback(toServiceError(explain(context, call.getPath(), error))),
+      (error: unknown) =>
+        callback(toServiceError(explain(context, { method: call.getPath(), requestId }, error))),
     );
   };
 }
@@ -75,16 +84,18 @@ async function answer<Request, Answer>(
   holdLittle(call);
   using watched = watchCall(call, { maxMs: context.maxCallMs, shutdown: context.shutdown });
   const { signal } = watched;
+  const origin = nameCall(call);
+  const named = { method: call.getPath(), requestId: origin.requestId };
   try {
     const caller = context.callerOf(call);
     using _open = context.calls.enter();
     await work(caller, {
       send: createSend<Answer>(call, { stallMs: context.readerStallMs, signal }),
-      signal,
+      ...{ signal, origin },
     });
     call.end();
   } catch (error) {
-    const cause = explain(context, call.getPath(), signal.aborted ? signal.reason : error);
+    const cause = explain(context, named, signal.aborted ? signal.reason : error);
     call.emit('error', toServiceError(cause));
     // The status would wait behind messages that the client does not read, so its connection is closed.
     if (cause.code === 'TRANSFER_STALLED') context.dropConnection(call.getPeer());
@@ -92,8 +103,12 @@ async function answer<Request, Answer>(
 }
 
 /** An error as the caller gets it, once it is logged. */
-function explain(context: HandlerContext, method: string, thrown: unknown): KilnError {
+function explain(
+  context: HandlerContext,
+  named: { method: string; requestId: string | null },
+  thrown: unknown,
+): KilnError {
   const error = KilnError.from(thrown);
-  logFailure(context.logger, { method }, error);
+  logFailure(context.logger, named, error);
   return error;
 }

@@ -50,6 +50,8 @@ const stepNetworks: Readonly<Record<model.StepNetwork, proto.StepNetwork>> = {
 export function toBuildRecord(record: model.BuildRecord): proto.BuildRecord {
   return {
     id: record.id,
+    requestId: record.requestId ?? undefined,
+    traceparent: record.traceparent ?? undefined,
     tenant: record.tenant,
     matrix: record.matrix ?? undefined,
     attempts: record.attempts.map(toAttempt),

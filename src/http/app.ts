@@ -1,7 +1,7 @@
-import { randomUUID } from 'node:crypto';
 import express, { type Express, type RequestHandler } from 'express';
 import helmet from 'helmet';
 import { KilnError } from '../model/error.ts';
+import { readOrigin } from '../model/request-origin.ts';
 import { answerErrors, notFound } from './answer-error.ts';
 import { getArtifact } from './artifact.ts';
 import { type BuildEdge, postBuild } from './build.ts';
@@ -82,9 +82,8 @@ export function createApp(edge: Edge): Express {
 
 /** Echoes the caller's request id, or makes one. Nothing but files named by their digest may be cached. */
 const nameRequest: RequestHandler = (request, response, next) => {
-  const given = request.headers['x-request-id'];
-  const known = typeof given === 'string' && /^[\w.-]{1,128}$/.test(given);
-  response.set({ 'X-Request-Id': known ? given : randomUUID(), 'Cache-Control': 'no-store' });
+  const { requestId } = readOrigin(request.headers['x-request-id'], undefined);
+  response.set({ 'X-Request-Id': requestId, 'Cache-Control': 'no-store' });
   next();
 };
 

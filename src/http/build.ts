@@ -4,6 +4,7 @@ import type { BuildRecord } from '../model/build.ts';
 import type { Builds, UploadProgress } from '../model/builds.ts';
 import type { Authenticate, Caller } from '../model/caller.ts';
 import type { Matrix } from '../model/matrix.ts';
+import { readOrigin } from '../model/request-origin.ts';
 import { type BuildAnswer, endAnswer, sendBuild } from './answer/build-answer.ts';
 import { watchClient } from './answer/client.ts';
 import { type MatrixAnswer, sendMatrix } from './answer/matrix-answer.ts';
@@ -62,7 +63,9 @@ async function accept(
   const linked = AbortSignal.any([signal, place.signal]);
   const idempotencyKey = readIdempotencyKey(asked.request);
   const { answer, entries, ...received } = await receiveBuild(asked, edge, linked);
-  const build = { ...received, idempotencyKey };
+  const { request, response } = asked;
+  const origin = readOrigin(response.getHeader('X-Request-Id'), request.headers['traceparent']);
+  const build = { ...received, idempotencyKey, origin };
   if (!entries) return { accepted: { record: await edge.builds.start(caller, build) }, answer };
   return { accepted: { matrix: await edge.builds.startMatrix(caller, { ...build, entries }) }, answer };
 }

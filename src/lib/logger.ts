@@ -4,3 +4,12 @@ export type Logger = {
   warn(fields: object, message: string): void;
   error(fields: object, message: string): void;
 };
+
+/** The same with these fields in each line. */
+export function withFields(logger: Logger, more: object): Logger {
+  return {
+    info: (fields, message) => logger.info({ ...more, ...fields }, message),
+    warn: (fields, message) => logger.warn({ ...more, ...fields }, message),
+    error: (fields, message) => logger.error({ ...more, ...fields }, message),
+  };
+}

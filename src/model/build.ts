@@ -2,6 +2,7 @@ import type { SecretNames } from './build-secrets.ts';
 import type { ErrorCode } from './error.ts';
 import type { FailureClass } from './failure-class.ts';
 import type { ContextKind } from './named-context.ts';
+import type { RequestOrigin } from './request-origin.ts';
 import type { BuildSpec } from './spec.ts';
 
 /**
@@ -134,7 +135,7 @@ export type Attempt = {
 };
 
 /** A build's record: what `GET /v1/builds/:id` shows. Times are RFC 3339, sizes bytes. */
-export type BuildRecord = {
+export type BuildRecord = RequestOrigin & {
   readonly id: string;
   /** Whose it is. */
   readonly tenant: string;

@@ -6,6 +6,7 @@ import type { CatalogItem } from './catalog-item.ts';
 import type { ContextStaging } from './context.ts';
 import type { EventItem, WatchItem } from './event.ts';
 import type { Matrix } from './matrix.ts';
+import type { RequestOrigin } from './request-origin.ts';
 import type { BuildSpec } from './spec.ts';
 
 /**
@@ -97,6 +98,8 @@ export type BuildRequest = {
    * may come back to it, so that its going away does not end the build.
    */
   readonly idempotencyKey?: string | undefined;
+  /** What it says of itself; nothing where it came from nowhere. */
+  readonly origin?: RequestOrigin;
 };
 
 /** What is known of a request before its contexts are there. */

@@ -4,6 +4,7 @@ import { BuildSecrets } from './build-secrets.ts';
 import { defaultTenant } from './caller.ts';
 import type { BuildEvent } from './event.ts';
 import { outputSchema } from './output.ts';
+import type { RequestOrigin } from './request-origin.ts';
 import { type BuildSpec, parseSpec } from './spec.ts';
 
 /** What kiln wrote before it had some of today's fields is read as if it had had them: nothing above the files knows of it. */
@@ -23,6 +24,7 @@ type StoredVerdict = Omit<Verdict, 'failureClass'> & Partial<Pick<Verdict, 'fail
 
 type Stored = Omit<
   BuildRecord,
+  | keyof RequestOrigin
   | 'tenant'
   | 'matrix'
   | 'spec'
@@ -36,6 +38,8 @@ type Stored = Omit<
   | 'egress'
   | 'warnings'
 > & {
+  readonly requestId?: string | null;
+  readonly traceparent?: string | null;
   readonly tenant?: string;
   readonly matrix?: string | null;
   /** `output` was one word. */
@@ -57,6 +61,8 @@ export function readRecord(stored: string): BuildRecord {
   const record: Stored = JSON.parse(stored);
   return {
     ...record,
+    requestId: record.requestId ?? null,
+    traceparent: record.traceparent ?? null,
     tenant: record.tenant ?? defaultTenant,
     matrix: record.matrix ?? null,
     spec: readSpec(record.spec),

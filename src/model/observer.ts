@@ -13,3 +13,21 @@ export type Observer = {
   buildEnded(record: BuildRecord): void;
   operationEnded(operation: Operation): void;
 };
+
+/** Tells each of them. */
+export function observeAll(observers: readonly Observer[]): Observer {
+  return {
+    leased(entry, waitedSeconds) {
+      for (const one of observers) one.leased(entry, waitedSeconds);
+    },
+    logged(bytes) {
+      for (const one of observers) one.logged(bytes);
+    },
+    buildEnded(record) {
+      for (const one of observers) one.buildEnded(record);
+    },
+    operationEnded(operation) {
+      for (const one of observers) one.operationEnded(operation);
+    },
+  };
+}

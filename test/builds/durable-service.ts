@@ -22,6 +22,7 @@ export type DurableService = {
   readonly builds: RunningBuilds;
   readonly store: BuildStore;
   readonly scheduler: Scheduler<WarmVm>;
+  readonly logger: ReturnType<typeof createMemoryLogger>;
   readonly buildsDirectory: string;
   readonly stagingDirectory: string;
   /** As by SIGTERM and the end of the grace period. */
@@ -89,7 +90,7 @@ export async function startDurable(
   });
   await builds.resume(left);
   return {
-    ...{ builds, store, buildsDirectory, stagingDirectory, scheduler: line.scheduler },
+    ...{ builds, store, buildsDirectory, stagingDirectory, scheduler: line.scheduler, logger },
     async stop() {
       builds.abort();
       await builds.drain();

@@ -50,6 +50,7 @@ const { output: _output, ...otherwiseSame } = spec;
 const nothing = { announced: null, reason: null, bytesIn: 0, bytesOut: 0 };
 const today: BuildRecord = {
   ...rest,
+  ...{ requestId: null, traceparent: null },
   tenant: 'default',
   matrix: null,
   state: 'running',

@@ -29,6 +29,7 @@ export const nothingUsed = { seconds: 0, egress: [] };
 export function queuedRecord(change: Partial<BuildRecord> = {}): BuildRecord {
   return {
     id: uuid(),
+    ...{ requestId: null, traceparent: null },
     tenant: 'default',
     matrix: null,
     state: 'queued',

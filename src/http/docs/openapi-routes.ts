@@ -166,7 +166,7 @@ function describePost(path: string, id: string): RouteDescription {
   return {
     ...{ id, method: 'post', path, role: 'build', summary: 'Build: the archive in, the plain log out' },
     description:
-      'The log comes as it is printed; its last line says how the build ended. The answer of a build that did not succeed is cut off, so that curl exits with 18, unless on-failure=end. Leaving cancels the build, unless it has an Idempotency-Key.',
+      'The log comes as it is printed; its last line says how the build ended. The answer of a build that did not succeed is cut off, so that curl exits with 18, unless on-failure=end. Leaving cancels the build, unless it has an Idempotency-Key. X-Request-Id, which every answer has, and traceparent are kept in the record.',
     query: z.object(fields),
     request: {
       headers: buildHeaders,

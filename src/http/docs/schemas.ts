@@ -65,6 +65,13 @@ const archiveSchema = z
 export const recordSchema = z
   .strictObject({
     id: z.uuid(),
+    requestId: z.string().nullable().meta({
+      description: 'X-Request-Id of the request that it came by; null for builds of the first releases.',
+    }),
+    traceparent: z.string().nullable().meta({
+      description:
+        'W3C Trace Context of that request, where it had one: the parent of the spans that tell of the build.',
+    }),
     tenant: z.string().meta({ description: 'Whose it is.' }),
     matrix: z.uuid().nullable().meta({
       description: 'The matrix that it is one build of; null for a build by itself.',
