@@ -35,6 +35,7 @@ test('dependency-cruiser reports each forbidden import, and no other', async () 
     'src/host/spawn.ts': ["import 'node:child_process';", 'processes-have-one-door'],
     'src/grpc/upload.ts': ["import 'multer';", 'multer-has-one-place'],
     'src/observe/a.ts': ["import '../vm/b.ts';", 'observe-leaves-its-siblings-alone'],
+    'src/builds/traces.ts': ["import '@opentelemetry/api';", '@opentelemetry/[a-z-]+-has-one-place'],
     'src/builds/metrics.ts': ["import '@prometheus-io/client';", '@prometheus-io/client-has-one-place'],
     'src/builds/sql.ts': ["import type {} from 'better-sqlite3';", 'better-sqlite3-has-one-place'],
   } as const;
@@ -62,9 +63,15 @@ test('dependency-cruiser reports each forbidden import, and no other', async () 
     'src/catalog/b.ts': "import '../model/a.ts';",
     'test/a.ts': 'export {};',
   };
-  const libraries = ['ssh2', 'dockerode', 'execa', 'multer', 'better-sqlite3', '@prometheus-io/client'].map(
-    (name) => [`node_modules/${name}/index.js`, ''] as const,
-  );
+  const libraries = [
+    'ssh2',
+    'dockerode',
+    'execa',
+    'multer',
+    'better-sqlite3',
+    '@prometheus-io/client',
+    '@opentelemetry/api',
+  ].map((name) => [`node_modules/${name}/index.js`, ''] as const);
   const files = {
     ...Object.fromEntries(Object.entries(forbidden).map(([file, [text]]) => [file, text])),
     ...allowed,
