@@ -95,6 +95,7 @@ export const classOfCode: Readonly<Record<ErrorCode, FailureClass>> = {
   REGISTRY_AUTH: 'REGISTRY_AUTH',
   // It answered, and let nobody push: what was asked of it is wrong.
   REGISTRY_REFUSED: 'USER_ERROR',
+  REGISTRY_FORBIDDEN: 'USER_ERROR',
   TIMEOUT: 'TIMEOUT',
   DISK_FULL: 'DISK_FULL',
   CANCELLED: 'CANCELLED',
