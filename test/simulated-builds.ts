@@ -56,17 +56,11 @@ export const record: BuildRecord = {
 };
 
 export const succeeded: Verdict = {
-  state: 'succeeded',
-  exitCode: 0,
-  code: null,
-  failureClass: null,
+  ...{ state: 'succeeded', exitCode: 0, code: null, failureClass: null },
   message: 'The build succeeded.',
 };
 export const failed: Verdict = {
-  state: 'failed',
-  exitCode: 1,
-  code: null,
-  failureClass: 'USER_ERROR',
+  ...{ state: 'failed', exitCode: 1, code: null, failureClass: 'USER_ERROR' },
   message: 'buildctl exited with 1.',
 };
 
