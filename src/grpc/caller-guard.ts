@@ -4,6 +4,7 @@ import type { Authenticate, Caller } from '../model/caller.ts';
 import { KilnError } from '../model/error.ts';
 import { logFailure } from '../model/log-failure.ts';
 import { toServiceError } from './error-table.ts';
+import { originOf, requestIdKey } from './name-call.ts';
 
 /** Services that tell of the service and of no build; whoever watches over it has no token. */
 const open = /^\/grpc\.(health|reflection)\./;
@@ -22,10 +23,12 @@ export function createCallerGuard(authenticate: Authenticate, logger: Logger): C
       new ServerInterceptingCall(call, {
         start(next) {
           if (open.test(path)) return next();
-          const refuse = (thrown: unknown): void => {
+          const refuse = (asked: Metadata, thrown: unknown): void => {
             const error = KilnError.from(thrown);
-            logFailure(logger, { method: path }, error);
+            const { requestId } = originOf(asked);
+            logFailure(logger, { method: path, requestId }, error);
             const { code, message, metadata } = toServiceError(error);
+            metadata.set(requestIdKey, requestId);
             call.sendStatus({ code, details: message, metadata });
           };
           next({
@@ -36,10 +39,13 @@ export function createCallerGuard(authenticate: Authenticate, logger: Logger): C
                 // What follows the last colon is the port.
                 address: call.getPeer().replace(/:\d+$/, ''),
               };
-              authenticate(credentials).then((caller) => {
-                callers.set(metadata, caller);
-                letIn(metadata);
-              }, refuse);
+              authenticate(credentials).then(
+                (caller) => {
+                  callers.set(metadata, caller);
+                  letIn(metadata);
+                },
+                (error: unknown) => refuse(metadata, error),
+              );
             },
           });
         },

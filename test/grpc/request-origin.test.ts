@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { test } from 'node:test';
-import { Metadata } from '@grpc/grpc-js';
+import { Metadata, type ServiceError, status } from '@grpc/grpc-js';
+import { KilnError } from '../../src/model/error.ts';
 import { record, simulateBuilds } from '../simulated-builds.ts';
 import { build, serve, start } from './harness.ts';
 
@@ -32,4 +33,18 @@ test('a call without an id is given one (simulated builds)', async () => {
   const call = harness.client.getBuild({ id: record.id }, () => undefined);
   const [answered] = (await once(call, 'metadata')) as [Metadata];
   assert.match(String(answered.get('x-request-id')[0]), /^[0-9a-f-]{36}$/);
+});
+
+test('a call that is refused at the door is told its id, too (simulated builds)', async () => {
+  const authenticate = async (): Promise<never> => {
+    throw new KilnError('TOKEN_MISSING', 'A token is needed.');
+  };
+  await using harness = await serve(simulateBuilds(), {}, authenticate);
+  const metadata = new Metadata();
+  metadata.set('x-request-id', 'ci-4711');
+  const refused = await new Promise<ServiceError | null>((resolve) => {
+    harness.client.getBuild({ id: record.id }, metadata, resolve);
+  });
+  assert.equal(refused?.code, status.UNAUTHENTICATED);
+  assert.deepEqual(refused.metadata.get('x-request-id'), ['ci-4711']);
 });
