@@ -12,7 +12,7 @@ const root = dirname(import.meta.dirname);
 
 /** These boot VMs, or build what is in them. They share one data folder, which only one kiln can use. */
 const vmTests = ['test/e2e'];
-/** These do so too, in folders of their own. */
+/** These do so too, in folders of their own, or need what a VM image is made with. */
 const ownVmTests = [
   'test/deploy/compose-files.test.ts',
   'test/e2e/compose.test.ts',
@@ -22,6 +22,7 @@ const ownVmTests = [
   'test/e2e/unprivileged.test.ts',
   'test/guest',
   'test/images/dqd.test.ts',
+  'test/images/host-builder.test.ts',
   'test/images/pool-container.test.ts',
   'test/images/vm-image.test.ts',
 ];

@@ -4,11 +4,11 @@ import { openAsBlob } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import { join } from 'node:path';
-import { after, describe, test } from 'node:test';
+import { after, test } from 'node:test';
 import { promisify } from 'node:util';
 import { localAdmin } from '../../src/model/caller.ts';
-import type { FailureClass } from '../../src/model/failure-class.ts';
 import { listen } from '../listen.ts';
+import { testFailures } from './failure-cases.ts';
 import { build, createContext, startForFile, testData, waitFor } from './harness.ts';
 
 const run = promisify(execFile);
@@ -117,24 +117,12 @@ test('a context whose build is refused is not left behind', async () => {
   assert.deepEqual(await readdir(join(testData, 'staging')), []);
 });
 
-const eat = 'dd if=/dev/zero of=/dev/null bs=1500M count=3';
-const failures: readonly [what: string, dockerfile: string, expected: FailureClass, says: RegExp][] = [
+testFailures(service, [
   ['a step fails', 'FROM busybox\nRUN exit 3\n', 'USER_ERROR', /^buildctl exited with 1\.$/],
   [
     'a step prints what others fail by',
     'FROM busybox\nRUN echo "no space left on device, 401 Unauthorized, out of memory" && exit 1\n',
     ...(['USER_ERROR', /^buildctl exited with 1\.$/] as const),
-  ],
-  [
-    'a step needs more memory than there is',
-    // Two at once, each of which would fit: what takes it slowly has the guest reclaim all else first, and lose its connection under emulation.
-    `FROM busybox\nRUN ${eat} & ${eat}; status=$?; wait $! && exit $status; exit 1\n`,
-    ...(['OOM', /\[2\/2\] RUN dd .* 2048 MiB/] as const),
-  ],
-  [
-    'a step fills the disk',
-    'FROM busybox\nRUN fallocate -l 100G /a; fallocate -l 1G /b\n',
-    ...(['DISK_FULL', /RUN fallocate .*KILN_VM_DISK_BYTES/] as const),
   ],
   [
     'a step is refused a connection',
@@ -151,14 +139,4 @@ const failures: readonly [what: string, dockerfile: string, expected: FailureCla
     'FROM locked.test/app\n',
     ...(['REGISTRY_AUTH', /load metadata for locked\.test\/app/] as const),
   ],
-];
-
-describe('the class of a failure is told by evidence', { concurrency: 2 }, () => {
-  for (const [what, Dockerfile, expected, says] of failures)
-    test(`${expected}: ${what}`, async () => {
-      const { body, id } = await build(service, { Dockerfile });
-      const { verdict } = await service.builds.get(localAdmin, id);
-      assert.equal(verdict?.failureClass, expected, `${body}\n${JSON.stringify(verdict)}`);
-      assert.match(verdict.message, says);
-    });
-});
+]);

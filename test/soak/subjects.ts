@@ -2,6 +2,7 @@
 export const subjects: Readonly<Record<string, number>> = {
   names: 10,
   'whole-paths': 20,
+  failures: 30,
   entries: 90,
   rebuild: 60,
   derived: 30,
