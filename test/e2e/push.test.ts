@@ -148,7 +148,7 @@ test('an image is pushed under two names and kept as well, with a secret, a key 
   );
   assert.equal(exit, 0, body);
   assert.match(body, / an agent\n/);
-  assert.match(body, /#\d+ [\d.]+ 1\n#\d+ [\d.]+ 77\n#\d+ [\d.]+ shm .*size=1024k/);
+  assert.match(body, /#\d+ [\d.]+ 1\n#\d+ [\d.]+ 77\n#\d+ [\d.]+ \w+ \/dev\/shm .*size=1024k/);
   // What follows at once is one mask with what was before.
   assert.equal(body.match(/ \*\*\*\n/g)?.length, 3, body);
   for (const secret of hidden) assert.ok(!body.includes(secret));
