@@ -91,7 +91,7 @@ const settings = z.object({
   KILN_VM_CPUS: count(1, 2).describe('Processors of a VM.'),
   KILN_VM_MEMORY_MIB: count(1024, 2048).describe('Memory of a VM in MiB.'),
   KILN_VM_DISK_BYTES: count(2 * gibibyte, 20 * gibibyte).describe(
-    'Most that a build may write on the disk of its VM; less where the disk of KILN_DATA_DIR has less.',
+    'Most that a build may write on the disk of its VM, an eighth of it in log and trace; less where the disk of KILN_DATA_DIR has less.',
   ),
   KILN_QUEUE_LIMIT: count(0, 100).describe('Builds that may wait for a VM; further ones get 503.'),
   KILN_TENANT_QUEUE_LIMIT: whole(1, Number.MAX_SAFE_INTEGER)

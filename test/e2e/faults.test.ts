@@ -125,6 +125,11 @@ testFailures(service, [
     ...(['USER_ERROR', /^buildctl exited with 1\.$/] as const),
   ],
   [
+    'a step takes the last block of the disk',
+    'FROM busybox\nRUN fallocate -l 100G /a; dd if=/dev/zero of=/b bs=1k; fallocate -l 1G /c\n',
+    ...(['DISK_FULL', /RUN fallocate .*KILN_VM_DISK_BYTES/] as const),
+  ],
+  [
     'a step is refused a connection',
     'FROM busybox\nRUN echo hello | nc 10.1.2.3 81\n',
     ...(['NETWORK_REFUSED', /RUN echo hello .* refused a connection to 10\.1\.2\.3:81, not-public/] as const),

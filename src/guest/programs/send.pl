@@ -48,7 +48,7 @@ print $told $least_free // 'null', "\n";
 close($told);
 
 sub look_at_room {
-    my ($folder, $stat) = ('.', "\0" x 120);
+    my ($folder, $stat) = ('/', "\0" x 120);
     return if syscall($STATFS, $folder, $stat) != 0;
     my (undef, $block_bytes, undef, undef, $free_blocks, $files, $free_files) = unpack('q7', $stat);
     my $free = $files > 0 && $free_files < $FEW_FILES ? 0 : $block_bytes * $free_blocks;
